@@ -1,0 +1,1 @@
+"""All code that runs in the Lambdas; ships whole into the package."""

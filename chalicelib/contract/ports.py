@@ -1,0 +1,129 @@
+"""
+Say what a ledger does, for those who are handed one.
+
+`chalicelib.ledger` keeps it in DynamoDB; the tests' twin keeps it in memory; one suite judges both.
+Every write is conditional on `states.TRANSITIONS`. A write whose answer got lost and was repeated counts as done
+(the in-doubt rule): the item says whose token it carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from chalicelib.contract.job import Job, JobError, Output, Progress, Timings
+from chalicelib.contract.states import TERMINAL, State
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Prove that an attempt is ours: every write of a worker carries it."""
+
+    job_id: str
+    attempt: int
+    token: str
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """Answer a submission: the job as it stands, and whether this very call made it."""
+
+    job: Job
+    created: bool
+
+
+class Refusal(StrEnum):
+    """Say why a claim was refused."""
+
+    UNKNOWN = "unknown"
+    ENDED = "ended"
+    STALE = "stale"
+    HELD = "held"
+    NOT_YET = "not yet"
+    SPENT = "spent"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Answer a claim that failed: why, the job as it stands (None: unknown), and when to look again (ms)."""
+
+    why: Refusal
+    job: Job | None
+    look_again_at: int = 0
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """Answer a claim that held: the job as claimed and the lease for all later writes."""
+
+    job: Job
+    lease: Lease
+
+
+def refusal_of(job: Job | None, seq: int, now: int) -> Refused:
+    """Say why *job*, as it stands, could not be claimed with message *seq* at *now*."""
+    if job is None:
+        return Refused(Refusal.UNKNOWN, None)
+    if job.state in TERMINAL:
+        return Refused(Refusal.ENDED, job)
+    if job.seq != seq:
+        return Refused(Refusal.STALE, job)
+    if job.state is State.RUNNING and job.lease_until >= now:
+        return Refused(Refusal.HELD, job, look_again_at=job.lease_until)
+    if job.budget_left <= 0 or job.deadline <= now:
+        return Refused(Refusal.SPENT, job)
+    return Refused(Refusal.NOT_YET, job, look_again_at=job.not_before)
+
+
+class Ledger(Protocol):
+    """Keep the jobs. Times are milliseconds since the epoch. `Unavailable` when the table cannot be reached."""
+
+    def submit(self, job: Job) -> Submitted:
+        """Put *job* if its id is new; else answer the one that is there, whatever its content."""
+
+    def get(self, job_id: str) -> Job | None:
+        """Read one job, strongly consistent."""
+
+    def get_many(self, job_ids: Sequence[str]) -> list[Job]:
+        """Read jobs, strongly consistent, in the order asked; unknown ids are left out."""
+
+    def claim(self, job_id: str, seq: int, *, owner: str, token: str, now: int, lease_ms: int) -> Claimed | Refused:
+        """Begin an attempt."""
+
+    def heartbeat(self, lease: Lease, *, until: int, phase: str, progress: Progress | None) -> bool:
+        """Prolong the lease; False: it is lost (stolen, cancelled or ended)."""
+
+    def release(self, lease: Lease, *, now: int) -> bool:
+        """Hand the job back unharmed: queued again, the attempt's cost returned. False: the lease was lost."""
+
+    def retry(self, lease: Lease, *, now: int, not_before: int, error: JobError) -> bool:
+        """Put the job back to wait until *not_before*. False: the lease was lost or no attempt is left."""
+
+    def commit(self, lease: Lease, *, now: int, outputs: Sequence[Output], timings: Timings) -> bool:
+        """End the job well. False: the lease was lost and nothing of this attempt may be shown."""
+
+    def fail(self, lease: Lease, *, now: int, error: JobError) -> bool:
+        """End the job with *error*. False: the lease was lost."""
+
+    def give_up(self, job: Job, *, now: int, error: JobError) -> bool:
+        """End a job that nobody holds and that has no attempt or time left. False: it moved meanwhile."""
+
+    def cancel(self, job_id: str, *, now: int) -> Job | None:
+        """Cancel an open job; answer the job as it stands then (already ended: unchanged). None: unknown."""
+
+    def resend(self, job: Job, *, now: int) -> int | None:
+        """Number a new message for a job that nobody attends; its seq, or None when the job moved meanwhile."""
+
+    def look_later(self, job: Job, *, due_at: int) -> None:
+        """Put off the sweeper's next look at *job* (only if it is still the version that was read)."""
+
+    def mark_synced(self, job: Job) -> bool:
+        """Note that the row shows *job*'s version. False: there is newer news already."""
+
+    def unshown(self, spreadsheet_id: str) -> list[str]:
+        """List ids of jobs whose rows in *spreadsheet_id* lag behind (may be late by a moment)."""
+
+    def due(self, now: int, limit: int) -> Iterable[str]:
+        """List ids of jobs that the sweeper should look at, oldest first (may be late by a moment)."""

@@ -1,0 +1,63 @@
+"""Share what many tests stand on: the local cloud's protocol and the ledgers on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import boto3
+import pytest
+import yaml
+
+from chalicelib.contract.ports import Ledger
+from chalicelib.ledger import DynamoLedger
+from tests.fakes import MemoryLedger
+
+if TYPE_CHECKING:
+    from sandbox.cloud import LocalCloud
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    """Run one local cloud for this test process."""
+    from sandbox.cloud import LocalCloud
+
+    cloud = LocalCloud()
+    cloud.start(tmp_path_factory.mktemp("cloud"), keep=False)
+    yield cloud
+    cloud.stop()
+
+
+@pytest.fixture(scope="session")
+def aws(cloud: LocalCloud) -> boto3.Session:
+    """Give a session whose clients talk to the local cloud."""
+    return cloud.session()
+
+
+@pytest.fixture(scope="session")
+def resources() -> dict[str, Any]:
+    """Read the resources that are deployed: tests make their tables from the same text."""
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / "infra/resources.yaml").read_text())["Resources"]
+    return loaded
+
+
+def make_table(client: Any, shape: dict[str, Any]) -> str:
+    """Create a table of the deployed shape under a name of its own."""
+    name = f"jobs-{uuid4().hex[:10]}"
+    wanted = ("BillingMode", "KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes")
+    client.create_table(TableName=name, **{key: shape[key] for key in wanted if key in shape})
+    return name
+
+
+@pytest.fixture(params=["memory", "dynamo"])
+def ledger(request: pytest.FixtureRequest) -> Ledger:
+    """Give the twin, then DynamoDB's protocol."""
+    if request.param == "memory":
+        return MemoryLedger()
+    client = request.getfixturevalue("aws").client("dynamodb")
+    shape = request.getfixturevalue("resources")["JobsTable"]["Properties"]
+    return DynamoLedger(client, make_table(client, shape))

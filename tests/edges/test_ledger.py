@@ -1,0 +1,341 @@
+"""
+Judge a ledger: the twin in memory and DynamoDB's protocol, by one suite.
+
+Every move of the state table is tried from every state, and every race that the design names has a test.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import pytest
+
+from chalicelib.contract.job import BUDGET, Job, JobError, Progress, Timings
+from chalicelib.contract.ports import Claimed, Lease, Ledger, Refusal, Refused
+from chalicelib.contract.states import State
+from tests.jobs import NOW, new_job, output, target
+
+LEASE_MS = 60_000
+ERROR = JobError(code="out_of_memory", text="The GPU ran out of memory.", hint="Use a smaller size.")
+
+
+def queued(ledger: Ledger, **fields: object) -> Job:
+    return ledger.submit(new_job(**fields)).job
+
+
+def claim(ledger: Ledger, job: Job, *, now: int = NOW, token: str = "t1", seq: int | None = None) -> Claimed | Refused:
+    seq = job.seq if seq is None else seq
+    return ledger.claim(job.job_id, seq, owner="worker-1", token=token, now=now, lease_ms=LEASE_MS)
+
+
+def running(ledger: Ledger, job: Job | None = None, *, now: int = NOW, token: str = "t1") -> Claimed:
+    claimed = claim(ledger, job or queued(ledger), now=now, token=token)
+    assert isinstance(claimed, Claimed)
+    return claimed
+
+
+def stored(ledger: Ledger, job_id: str) -> Job:
+    job = ledger.get(job_id)
+    assert job is not None
+    return job
+
+
+def ended(ledger: Ledger, state: State) -> Job:
+    """Bring a new job to *state* by the moves that lead there."""
+    claimed = running(ledger)
+    if state is State.SUCCEEDED:
+        assert ledger.commit(claimed.lease, now=NOW + 5, outputs=[output()], timings=Timings())
+    elif state is State.FAILED:
+        assert ledger.fail(claimed.lease, now=NOW + 5, error=ERROR)
+    else:
+        ledger.cancel(claimed.job.job_id, now=NOW + 5)
+    return stored(ledger, claimed.job.job_id)
+
+
+def test_a_submitted_job_reads_back_exactly(ledger: Ledger) -> None:
+    """What is put is what is read: 64-bit seeds, fractions, emoji and nested values included."""
+    job = new_job(inputs={"prompt": "ein Fuchs 🦊 \n=IMPORTXML(1)", "seed": 2**64 - 1, "cfg": 7.5, "none": None})
+    answer = ledger.submit(job)
+    assert answer.created
+    assert ledger.get(job.job_id) == job
+
+
+def test_a_replayed_submit_answers_the_job_that_is_there(ledger: Ledger) -> None:
+    """The second put of the same id makes nothing and answers the first job as it stands."""
+    job = queued(ledger)
+    running(ledger, job)
+    again = ledger.submit(new_job(job_key=job.job_key))
+    assert not again.created
+    assert again.job.state is State.RUNNING
+    assert again.job.submit_token == job.submit_token
+
+
+def test_a_submit_whose_answer_was_lost_counts_as_made(ledger: Ledger) -> None:
+    """In-doubt rule: the repeat of our own put finds our own token and says created."""
+    job = new_job()
+    ledger.submit(job)
+    assert ledger.submit(job).created
+
+
+def test_fifty_submits_at_once_make_one_job(ledger: Ledger) -> None:
+    """Exactly one of 50 concurrent submits of one key is told that it made the job."""
+    key = str(uuid4())
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: ledger.submit(new_job(job_key=key)), range(50)))
+    assert sum(answer.created for answer in answers) == 1
+    assert len({answer.job.submit_token for answer in answers}) == 1
+
+
+def test_a_claim_starts_an_attempt(ledger: Ledger) -> None:
+    """A claim counts the attempt up and the budget down, and sets token, owner, lease and start."""
+    job = queued(ledger)
+    claimed = running(ledger, job)
+    assert claimed.lease == Lease(job.job_id, 1, "t1")
+    now = stored(ledger, job.job_id)
+    assert now == claimed.job
+    assert (now.state, now.attempt, now.budget_left, now.version) == (State.RUNNING, 1, BUDGET - 1, 2)
+    assert (now.owner, now.claim_token, now.lease_until, now.started_at) == ("worker-1", "t1", NOW + LEASE_MS, NOW)
+
+
+def test_one_of_fifty_claimers_wins(ledger: Ledger) -> None:
+    """Of 50 workers with the same message one gets the job."""
+    job = queued(ledger)
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda n: claim(ledger, job, token=f"t{n}"), range(50)))
+    assert sum(isinstance(answer, Claimed) for answer in answers) == 1
+    assert {answer.why for answer in answers if isinstance(answer, Refused)} == {Refusal.HELD}
+
+
+def test_a_claim_whose_answer_was_lost_counts_as_held(ledger: Ledger) -> None:
+    """In-doubt rule: a repeated claim finds its own token and gets the same attempt, not a refusal."""
+    claimed = running(ledger)
+    again = claim(ledger, claimed.job, token="t1")
+    assert isinstance(again, Claimed) and again.lease == claimed.lease
+    assert stored(ledger, claimed.job.job_id).attempt == 1
+
+
+def test_an_end_whose_answer_was_lost_counts_as_written(ledger: Ledger) -> None:
+    """In-doubt rule: repeated commits, failures, releases and retries of our own say yes and change nothing."""
+    committed = running(ledger)
+    for _ in range(2):
+        assert ledger.commit(committed.lease, now=NOW, outputs=[output()], timings=Timings())
+    failed = running(ledger)
+    for _ in range(2):
+        assert ledger.fail(failed.lease, now=NOW, error=ERROR)
+    released = running(ledger)
+    for _ in range(2):
+        assert ledger.release(released.lease, now=NOW)
+    assert stored(ledger, released.job.job_id).budget_left == BUDGET
+    assert stored(ledger, committed.job.job_id).version == 3
+
+
+def test_an_old_message_is_stale(ledger: Ledger) -> None:
+    """After a re-send only the newest message can claim."""
+    job = queued(ledger)
+    assert ledger.resend(job, now=NOW) == 2
+    refused = claim(ledger, job, seq=1)
+    assert isinstance(refused, Refused) and refused.why is Refusal.STALE
+    assert isinstance(claim(ledger, job, seq=2), Claimed)
+
+
+def test_an_unknown_job_is_refused_as_unknown(ledger: Ledger) -> None:
+    """A message can be faster than its put; the claimer is told."""
+    refused = claim(ledger, new_job())
+    assert isinstance(refused, Refused) and refused.why is Refusal.UNKNOWN and refused.job is None
+
+
+def test_a_live_lease_is_respected_and_a_dead_one_is_taken(ledger: Ledger) -> None:
+    """Until the lease's end the job is held; after it the next claimer has attempt 2."""
+    claimed = running(ledger)
+    end = NOW + LEASE_MS
+    held = claim(ledger, claimed.job, now=end, token="t2")
+    assert isinstance(held, Refused) and held.why is Refusal.HELD and held.look_again_at == end
+    taken = claim(ledger, claimed.job, now=end + 1, token="t2")
+    assert isinstance(taken, Claimed) and taken.lease.attempt == 2
+
+
+def test_a_waiting_retry_is_not_claimed_early(ledger: Ledger) -> None:
+    """A job put back waits until its time; the refusal says until when."""
+    claimed = running(ledger)
+    assert ledger.retry(claimed.lease, now=NOW, not_before=NOW + 5_000, error=ERROR)
+    job = stored(ledger, claimed.job.job_id)
+    assert job.state is State.QUEUED and job.last_error == ERROR and job.seq == claimed.job.seq
+    early = claim(ledger, job, now=NOW + 4_999)
+    assert isinstance(early, Refused) and early.why is Refusal.NOT_YET and early.look_again_at == NOW + 5_000
+    assert isinstance(claim(ledger, job, now=NOW + 5_000, token="t2"), Claimed)
+
+
+def test_the_budget_ends_after_three_attempts(ledger: Ledger) -> None:
+    """Three dead leases spend the budget; the fourth claimer is told and may give the job up."""
+    job = queued(ledger)
+    now = NOW
+    for number in range(BUDGET):
+        assert isinstance(claim(ledger, job, now=now, token=f"t{number}"), Claimed)
+        now += LEASE_MS + 1
+    spent = claim(ledger, job, now=now, token="t9")
+    assert isinstance(spent, Refused) and spent.why is Refusal.SPENT and spent.job is not None
+    assert ledger.give_up(spent.job, now=now, error=ERROR)
+    end = stored(ledger, job.job_id)
+    assert end.state is State.FAILED and end.error == ERROR and end.attempt == BUDGET
+
+
+def test_a_retry_without_budget_is_refused(ledger: Ledger) -> None:
+    """The last attempt cannot be put back: the worker must fail it."""
+    job = queued(ledger, budget_left=1)
+    claimed = running(ledger, job)
+    assert not ledger.retry(claimed.lease, now=NOW, not_before=NOW, error=ERROR)
+    assert ledger.fail(claimed.lease, now=NOW, error=ERROR)
+
+
+def test_a_held_or_hopeful_job_is_not_given_up(ledger: Ledger) -> None:
+    """Giving up needs a spent budget (or a passed deadline) and a dead lease."""
+    claimed = running(ledger)
+    assert not ledger.give_up(claimed.job, now=NOW + LEASE_MS + 1, error=ERROR)
+    last = running(ledger, queued(ledger, budget_left=1))
+    assert not ledger.give_up(last.job, now=NOW, error=ERROR)
+    assert ledger.give_up(last.job, now=NOW + LEASE_MS + 1, error=ERROR)
+
+
+def test_a_deadline_ends_claims(ledger: Ledger) -> None:
+    """After the deadline nobody claims; the job can be given up with attempts left."""
+    job = queued(ledger, deadline=NOW)
+    late = claim(ledger, job, now=NOW)
+    assert isinstance(late, Refused) and late.why is Refusal.SPENT
+    assert ledger.give_up(job, now=NOW, error=ERROR)
+
+
+def test_a_heartbeat_prolongs_and_reports_without_news(ledger: Ledger) -> None:
+    """A heartbeat moves the lease and the progress and raises no version: rows show no progress."""
+    claimed = running(ledger)
+    progress = Progress(fraction=0.5, node="3", node_class="KSampler", step=10, steps=20)
+    assert ledger.heartbeat(claimed.lease, until=NOW + 99_000, phase="running", progress=progress)
+    job = stored(ledger, claimed.job.job_id)
+    assert (job.lease_until, job.phase, job.progress, job.version) == (NOW + 99_000, "running", progress, 2)
+
+
+def test_a_release_costs_nothing(ledger: Ledger) -> None:
+    """A job handed back keeps its message number and its attempt count; only the budget returns."""
+    claimed = running(ledger)
+    assert ledger.release(claimed.lease, now=NOW + 1)
+    job = stored(ledger, claimed.job.job_id)
+    assert (job.state, job.attempt, job.budget_left, job.seq) == (State.QUEUED, 1, BUDGET, 1)
+    again = claim(ledger, job, now=NOW + 1, token="t2")
+    assert isinstance(again, Claimed) and again.lease.attempt == 2
+
+
+def test_a_commit_ends_the_job_with_its_outputs(ledger: Ledger) -> None:
+    """A commit stores what was made, by which attempt, and when."""
+    claimed = running(ledger)
+    assert ledger.commit(claimed.lease, now=NOW + 9, outputs=[output()], timings=Timings(execution_ms=7, upload_ms=2))
+    job = stored(ledger, claimed.job.job_id)
+    assert (job.state, job.outputs, job.committed_attempt, job.finished_at) == (
+        State.SUCCEEDED,
+        (output(),),
+        1,
+        NOW + 9,
+    )
+    assert job.timings == Timings(execution_ms=7, upload_ms=2)
+    assert job.version == 3
+
+
+@pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED, State.CANCELED])
+def test_an_end_absorbs(ledger: Ledger, state: State) -> None:
+    """No move leaves a terminal state, whoever tries."""
+    job = ended(ledger, state)
+    lease = Lease(job.job_id, job.attempt, "somebody else's")
+    late = NOW + 10 * LEASE_MS
+    refused = claim(ledger, job, now=late, token="t9")
+    assert isinstance(refused, Refused) and refused.why is Refusal.ENDED
+    assert not ledger.heartbeat(lease, until=late, phase="x", progress=None)
+    assert not ledger.release(lease, now=late)
+    assert not ledger.retry(lease, now=late, not_before=late, error=ERROR)
+    assert not ledger.commit(lease, now=late, outputs=[], timings=Timings())
+    assert not ledger.fail(lease, now=late, error=ERROR)
+    assert ledger.resend(job, now=late) is None
+    cancelled = ledger.cancel(job.job_id, now=late)
+    assert cancelled is not None and cancelled.state is state
+    assert stored(ledger, job.job_id) == job
+
+
+def test_a_worker_that_lost_its_lease_changes_nothing(ledger: Ledger) -> None:
+    """After another worker took over, every write of the first is refused (the zombie rule)."""
+    zombie = running(ledger)
+    now = NOW + LEASE_MS + 1
+    heir = running(ledger, zombie.job, now=now, token="t2")
+    assert not ledger.heartbeat(zombie.lease, until=now, phase="x", progress=None)
+    assert not ledger.release(zombie.lease, now=now)
+    assert not ledger.retry(zombie.lease, now=now, not_before=now, error=ERROR)
+    assert not ledger.commit(zombie.lease, now=now, outputs=[output()], timings=Timings())
+    assert not ledger.fail(zombie.lease, now=now, error=ERROR)
+    assert stored(ledger, zombie.job.job_id) == heir.job
+
+
+def test_a_cancelled_job_cannot_succeed(ledger: Ledger) -> None:
+    """The worker's next write after a cancel fails: it must interrupt and throw away."""
+    claimed = running(ledger)
+    cancelled = ledger.cancel(claimed.job.job_id, now=NOW + 1)
+    assert cancelled is not None and cancelled.state is State.CANCELED and cancelled.version == 3
+    assert not ledger.heartbeat(claimed.lease, until=NOW, phase="x", progress=None)
+    assert not ledger.commit(claimed.lease, now=NOW, outputs=[output()], timings=Timings())
+
+
+def test_cancelling_nothing_says_so(ledger: Ledger) -> None:
+    """An unknown id is no error and no job."""
+    assert ledger.cancel(new_job().job_id, now=NOW) is None
+
+
+def test_the_sweeper_never_numbers_anew_what_somebody_holds(ledger: Ledger) -> None:
+    """A live lease stops a re-send; a dead one allows it, and the old holder's message is then stale."""
+    claimed = running(ledger)
+    assert ledger.resend(claimed.job, now=NOW + 1) is None
+    assert ledger.resend(claimed.job, now=NOW + LEASE_MS + 1) == 2
+    assert stored(ledger, claimed.job.job_id).version == claimed.job.version
+
+
+def test_two_sweepers_send_the_same_number(ledger: Ledger) -> None:
+    """A re-send repeated (lost answer, second sweeper) never makes a third number."""
+    job = queued(ledger)
+    assert ledger.resend(job, now=NOW) == 2
+    assert ledger.resend(job, now=NOW) == 2
+    assert stored(ledger, job.job_id).seq == 2
+
+
+def test_synced_is_only_for_the_version_that_was_shown(ledger: Ledger) -> None:
+    """News that came while the row was written keeps the row dirty."""
+    sheet = f"sheet-{uuid4()}"
+    job = queued(ledger, target=target(sheet))
+    claimed = running(ledger, job)
+    assert not ledger.mark_synced(job)
+    assert ledger.unshown(sheet) == [job.job_id]
+    assert ledger.mark_synced(claimed.job)
+    assert ledger.unshown(sheet) == []
+    assert stored(ledger, job.job_id).synced_version == claimed.job.version
+    assert ledger.cancel(job.job_id, now=NOW) is not None
+    assert ledger.unshown(sheet) == [job.job_id]
+
+
+def test_a_shown_end_leaves_the_sweepers_index(ledger: Ledger) -> None:
+    """The index holds what still needs care: an ended job until its row shows it."""
+    job = ended(ledger, State.SUCCEEDED)
+    late = NOW + 10 * LEASE_MS
+    assert job.job_id in list(ledger.due(late, 10_000))
+    assert ledger.mark_synced(job)
+    assert job.job_id not in list(ledger.due(late, 10_000))
+
+
+def test_due_is_about_time(ledger: Ledger) -> None:
+    """A job is looked at when its time has come, and later when it was put off."""
+    job = queued(ledger, due_at=NOW + 1_000)
+    assert job.job_id not in list(ledger.due(NOW + 999, 10_000))
+    assert job.job_id in list(ledger.due(NOW + 1_000, 10_000))
+    ledger.look_later(job, due_at=NOW + 9_000)
+    assert job.job_id not in list(ledger.due(NOW + 1_000, 10_000))
+
+
+def test_many_jobs_are_read_in_the_order_asked(ledger: Ledger) -> None:
+    """More than one page of reads comes back whole, in order, without the unknown."""
+    jobs = [queued(ledger) for _ in range(120)]
+    asked = [job.job_id for job in reversed(jobs)]
+    asked.insert(50, new_job().job_id)
+    assert [job.job_id for job in ledger.get_many(asked)] == [job.job_id for job in reversed(jobs)]

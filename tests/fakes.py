@@ -1,0 +1,215 @@
+"""
+Stand in for the edges, as real classes with the rules of the real thing.
+
+`MemoryLedger` is the twin of `chalicelib.ledger`: the same suite judges both, so that neither learns the habits of one
+engine. It evaluates the guards of `states.TRANSITIONS` in Python, under one lock.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from chalicelib.contract.job import Job, JobError, Output, Progress, Timings
+from chalicelib.contract.ports import Claimed, Lease, Refused, Submitted, refusal_of
+from chalicelib.contract.states import OPEN, TERMINAL, TRANSITIONS, Guard, State, Verb
+
+SWEEP_SLACK_MS = 30_000
+
+Asked = dict[str, Any]
+
+HOLDS: dict[Guard, Callable[[Job, Asked], bool]] = {
+    Guard.SEQ: lambda job, asked: job.seq == asked["seq"],
+    Guard.BUDGET: lambda job, _: job.budget_left > 0,
+    Guard.SPENT: lambda job, asked: job.budget_left <= 0 or job.deadline <= asked["now"],
+    Guard.IN_TIME: lambda job, asked: job.deadline > asked["now"],
+    Guard.CLAIMABLE: lambda job, asked: (
+        job.not_before <= asked["now"] if job.state is State.QUEUED else job.lease_until < asked["now"]
+    ),
+    Guard.UNATTENDED: lambda job, asked: job.state is State.QUEUED or job.lease_until < asked["now"],
+    Guard.MINE: lambda job, asked: (job.attempt, job.claim_token) == (asked["attempt"], asked["token"]),
+    Guard.SEEN: lambda job, asked: job.attempt == asked["attempt"],
+    Guard.VERSION: lambda job, asked: job.version == asked["version"],
+}
+
+
+class MemoryLedger:
+    """Keep jobs in a dictionary, with every rule of the DynamoDB ledger."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._dirty: set[str] = set()
+        self._lock = threading.RLock()
+
+    def get(self, job_id: str) -> Job | None:
+        with self._lock:
+            return self._jobs.get(job_id)
+
+    def get_many(self, job_ids: Sequence[str]) -> list[Job]:
+        with self._lock:
+            return [self._jobs[job_id] for job_id in dict.fromkeys(job_ids) if job_id in self._jobs]
+
+    def submit(self, job: Job) -> Submitted:
+        with self._lock:
+            there = self._jobs.get(job.job_id)
+            if there is not None:
+                return Submitted(there, created=there.submit_token == job.submit_token)
+            self._jobs[job.job_id] = job
+            if not job.is_shown:
+                self._dirty.add(job.job_id)
+            return Submitted(job, created=True)
+
+    def claim(self, job_id: str, seq: int, *, owner: str, token: str, now: int, lease_ms: int) -> Claimed | Refused:
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is not None and job.state is State.RUNNING and job.claim_token == token:
+                return Claimed(job, Lease(job_id, job.attempt, token))
+            if job is None or not self._may(Verb.CLAIM, job, {"seq": seq, "now": now}):
+                return refusal_of(job, seq, now)
+            until = now + lease_ms
+            claimed = self._move(
+                Verb.CLAIM,
+                job,
+                owner=owner,
+                claim_token=token,
+                lease_until=until,
+                started_at=now,
+                due_at=until + SWEEP_SLACK_MS,
+                phase="claimed",
+                progress=None,
+                attempt=job.attempt + 1,
+                budget_left=job.budget_left - 1,
+            )
+            return Claimed(claimed, Lease(job_id, claimed.attempt, token))
+
+    def heartbeat(self, lease: Lease, *, until: int, phase: str, progress: Progress | None) -> bool:
+        sets: Asked = {"lease_until": until, "due_at": until + SWEEP_SLACK_MS, "phase": phase}
+        if progress is not None:
+            sets["progress"] = progress
+        return self._mine(Verb.HEARTBEAT, lease, **sets)
+
+    def release(self, lease: Lease, *, now: int) -> bool:
+        with self._lock:
+            job = self._jobs.get(lease.job_id)
+            if job is None:
+                return False
+            return self._mine(
+                Verb.RELEASE,
+                lease,
+                not_before=now,
+                enqueued_at=now,
+                due_at=now + SWEEP_SLACK_MS,
+                phase="queued",
+                budget_left=job.budget_left + 1,
+            )
+
+    def retry(self, lease: Lease, *, now: int, not_before: int, error: JobError) -> bool:
+        return self._mine(
+            Verb.RETRY,
+            lease,
+            not_before=not_before,
+            enqueued_at=now,
+            due_at=not_before + SWEEP_SLACK_MS,
+            phase="waiting",
+            last_error=error,
+        )
+
+    def commit(self, lease: Lease, *, now: int, outputs: Sequence[Output], timings: Timings) -> bool:
+        return self._mine(
+            Verb.COMMIT,
+            lease,
+            outputs=tuple(outputs),
+            timings=timings,
+            committed_attempt=lease.attempt,
+            **_ending(now),
+        )
+
+    def fail(self, lease: Lease, *, now: int, error: JobError) -> bool:
+        return self._mine(Verb.FAIL, lease, error=error, **_ending(now))
+
+    def give_up(self, job: Job, *, now: int, error: JobError) -> bool:
+        with self._lock:
+            there = self._jobs.get(job.job_id)
+            if there is None or not self._may(Verb.GIVE_UP, there, {"attempt": job.attempt, "now": now}):
+                return False
+            self._move(Verb.GIVE_UP, there, error=error, **_ending(now))
+            return True
+
+    def cancel(self, job_id: str, *, now: int) -> Job | None:
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is None or not self._may(Verb.CANCEL, job, {}):
+                return job
+            return self._move(Verb.CANCEL, job, lease_until=0, **_ending(now))
+
+    def resend(self, job: Job, *, now: int) -> int | None:
+        with self._lock:
+            there = self._jobs.get(job.job_id)
+            if there is None or not self._may(Verb.RESEND, there, {"seq": job.seq, "now": now}):
+                again = there is not None and there.seq == job.seq + 1 and there.state in OPEN
+                return there.seq if again and there is not None else None
+            due_at = max(now, job.not_before) + 10 * SWEEP_SLACK_MS
+            return self._move(Verb.RESEND, there, seq=there.seq + 1, enqueued_at=now, due_at=due_at).seq
+
+    def look_later(self, job: Job, *, due_at: int) -> None:
+        with self._lock:
+            there = self._jobs.get(job.job_id)
+            if there is not None and there.version == job.version and there.due_at is not None:
+                self._jobs[job.job_id] = there.model_copy(update={"due_at": due_at})
+
+    def mark_synced(self, job: Job) -> bool:
+        with self._lock:
+            there = self._jobs.get(job.job_id)
+            if there is None or not self._may(Verb.SYNCED, there, {"version": job.version}):
+                return False
+            due_at = None if there.state in TERMINAL else there.due_at
+            self._move(Verb.SYNCED, there, synced_version=job.version, due_at=due_at)
+            self._dirty.discard(job.job_id)
+            return True
+
+    def unshown(self, spreadsheet_id: str) -> list[str]:
+        with self._lock:
+            return [
+                job_id
+                for job_id in self._dirty
+                if (target := self._jobs[job_id].target) is not None and target.spreadsheet_id == spreadsheet_id
+            ]
+
+    def due(self, now: int, limit: int) -> Iterable[str]:
+        with self._lock:
+            waiting = [job for job in self._jobs.values() if job.due_at is not None and job.due_at <= now]
+            return [job.job_id for job in sorted(waiting, key=lambda job: job.due_at or 0)[:limit]]
+
+    def _mine(self, verb: Verb, lease: Lease, **sets: Any) -> bool:
+        with self._lock:
+            job = self._jobs.get(lease.job_id)
+            if job is None:
+                return False
+            if not self._may(verb, job, {"attempt": lease.attempt, "token": lease.token}):
+                # The in-doubt rule: what we asked for is there already, under our own token.
+                done = TRANSITIONS[verb].target
+                return done is not None and (job.state, job.attempt, job.claim_token) == (
+                    done,
+                    lease.attempt,
+                    lease.token,
+                )
+            self._move(verb, job, **sets)
+            return True
+
+    def _may(self, verb: Verb, job: Job, asked: Asked) -> bool:
+        move = TRANSITIONS[verb]
+        return job.state in move.sources and all(HOLDS[guard](job, asked) for guard in move.guards)
+
+    def _move(self, verb: Verb, job: Job, **sets: Any) -> Job:
+        move = TRANSITIONS[verb]
+        if move.target is not None:
+            sets |= {"state": move.target, "version": job.version + 1}
+            self._dirty.add(job.job_id)
+        moved = job.model_copy(update=sets)
+        self._jobs[job.job_id] = moved
+        return moved
+
+
+def _ending(now: int) -> Asked:
+    return {"finished_at": now, "due_at": now + SWEEP_SLACK_MS, "phase": "ended"}
