@@ -86,6 +86,8 @@ class Progress(Frozen):
     """Say how far the running attempt is: fraction 0..1 of the graph, and the node at work."""
 
     fraction: float = Field(ge=0, le=1)
+    nodes_done: int = 0
+    nodes_total: int = 0
     node: str | None = None
     node_class: str | None = None
     step: int | None = None

@@ -1,0 +1,106 @@
+"""
+Be the doorway of the Lambdas: routes, the completions queue and the sweeper's minute. One call each; no rules here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from chalice import Chalice, Rate, Response
+from chalice.app import CloudWatchEvent, SQSEvent
+
+from chalicelib.api import Answer, Call, guarded
+from chalicelib.hints import show_hinted
+from chalicelib.wiring import world
+
+app = Chalice(app_name="comfysheet")
+
+
+def _call() -> Call:
+    request = app.current_request
+    return Call(
+        headers={name.lower(): value for name, value in request.headers.items()},
+        body=request.raw_body,
+        link_base=world.settings.public_url or _own_address(request.context),
+    )
+
+
+def _own_address(context: dict[str, str]) -> str:
+    """Say where this API is reached, as API Gateway tells it: the stage is part of its own domain's paths."""
+    stage = f"/{context.get('stage', '')}"
+    in_path = context.get("path", "").startswith(f"{stage}/")
+    return f"https://{context.get('domainName', '')}{stage if in_path else ''}"
+
+
+def _answer(make: Callable[[], Answer]) -> Response:
+    answer = guarded(make)
+    if isinstance(answer.body, bytes):
+        # Chalice 1.34 refuses to send a picture to a client that does not ask for its very type (image/jpeg); Sheets'
+        # fetcher asks for what it likes. API Gateway itself is told to pass every type (infra/template.py).
+        app.current_request.headers = {"accept": "*/*"}
+    return Response(body=answer.body, status_code=answer.status, headers=dict(answer.headers))
+
+
+def _token() -> str:
+    return str((app.current_request.query_params or {}).get("t", ""))
+
+
+@app.route("/health", methods=["GET"])
+def health() -> Response:
+    """Say that the app answers."""
+    return _answer(world.api.health)
+
+
+@app.route("/v1/sheets/jobs", methods=["POST"])
+def submit_rows() -> Response:
+    """Accept rows of a sheet."""
+    return _answer(lambda: world.api.submit_rows(_call()))
+
+
+@app.route("/v1/sheets/workflows", methods=["GET"])
+def sheet_workflows() -> Response:
+    """List what a row may ask for."""
+    return _answer(lambda: world.api.sheet_workflows(_call()))
+
+
+@app.route("/api/v2/jobs", methods=["POST"])
+def create_job() -> Response:
+    """Accept a program's job."""
+    return _answer(lambda: world.api.create_job(_call()))
+
+
+@app.route("/api/v2/jobs/{job_id}", methods=["GET"])
+def get_job(job_id: str) -> Response:
+    """Show a program's job."""
+    return _answer(lambda: world.api.get_job(_call(), job_id))
+
+
+@app.route("/api/v2/jobs/{job_id}/cancel", methods=["POST"], content_types=["application/json", "*/*"])
+def cancel_job(job_id: str) -> Response:
+    """Cancel a program's job."""
+    return _answer(lambda: world.api.cancel_job(_call(), job_id))
+
+
+@app.route("/o/{job_id}/{index}", methods=["GET"])
+def output(job_id: str, index: str) -> Response:
+    """Lead a stable link to its file."""
+    return _answer(lambda: world.api.output(job_id, index, _token()))
+
+
+@app.route("/o/{job_id}/{index}/thumb", methods=["GET"])
+def thumbnail(job_id: str, index: str) -> Response:
+    """Give a thumbnail's bytes."""
+    return _answer(lambda: world.api.thumbnail(job_id, index, _token()))
+
+
+@app.on_sqs_message(queue=os.environ.get("COMPLETIONS_QUEUE_NAME", "comfysheet-completions.fifo"), batch_size=10)
+def on_completion(event: SQSEvent) -> None:
+    """Bring rows up to date."""
+    show_hinted(event.to_dict()["Records"], world.complete, world.completions)
+
+
+@app.schedule(Rate(1, unit=Rate.MINUTES))
+def on_sweep(_event: CloudWatchEvent) -> None:
+    """Close the gaps."""
+    world.sweep.sweep()

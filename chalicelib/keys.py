@@ -1,0 +1,154 @@
+"""
+Know who is asking: API keys, sheet keys and the ids of requests already seen.
+
+A key reads `ck_<key id>_<secret>`. Of an API key only the SHA-256 is kept (a random secret needs no slow hash). A sheet
+key signs, so its secret must be readable: it lies in SSM as a SecureString, never in the table.
+Keys are cached for 30 s a container: a revoked key is dead within a minute.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+
+from chalicelib.contract.errors import Rejected
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_ssm import SSMClient
+
+CACHE_S: Final = 30
+_KEY: Final = re.compile(r"ck_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+_NOBODY: Final = hashlib.sha256(b"nobody").hexdigest()
+
+UNKNOWN_KEY = Rejected(
+    "unauthorized", "This key is not known here. Check it, or ask the operator for a new one (python -m infra keys)."
+)
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """Name a program's key: whose it is and what it may do."""
+
+    key_id: str
+    client_id: str
+    scopes: frozenset[str]
+
+
+@dataclass(frozen=True)
+class SheetKey:
+    """Name a sheet's key: whose it is, the one spreadsheet it may write to, and the secrets that sign."""
+
+    key_id: str
+    client_id: str
+    spreadsheet_id: str
+    secrets: tuple[bytes, ...]
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Take `ck_<key id>_<secret>` apart; raise `Rejected` when it is not of that form."""
+    match = _KEY.fullmatch(key.strip())
+    if match is None:
+        raise UNKNOWN_KEY
+    return match[1], match[2]
+
+
+def secret_bytes(secret: str) -> bytes:
+    """Decode a key's secret part: 32 bytes in base64url without padding."""
+    return base64.urlsafe_b64decode(secret + "=" * (-len(secret) % 4))
+
+
+class Keys:
+    """Look keys up in the keys table (`key_id`) and sheet secrets below `<prefix>/sheet-keys/` in SSM."""
+
+    def __init__(
+        self, dynamodb: DynamoDBClient, ssm: SSMClient, table: str, secrets_prefix: str, clock_s: Callable[[], float]
+    ) -> None:
+        self._dynamodb = dynamodb
+        self._ssm = ssm
+        self._table = table
+        self._prefix = secrets_prefix
+        self._clock_s = clock_s
+        self._records: dict[str, tuple[float, dict[str, str]]] = {}
+        self._secrets: dict[str, tuple[float, tuple[bytes, ...]]] = {}
+
+    def api_key(self, authorization: str) -> ApiKey:
+        """Answer whose key an `Authorization: Bearer ck_…` header carries; raise `Rejected` (unauthorized)."""
+        scheme, _, key = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Rejected("unauthorized", "Send your key as the header 'Authorization: Bearer ck_…'.")
+        key_id, secret = split_key(key)
+        record = self._record(key_id)
+        # The same work for an unknown id as for a known one.
+        known = record.get("secret_sha256", _NOBODY)
+        if not hmac.compare_digest(hashlib.sha256(secret.encode()).hexdigest(), known) or record.get("kind") != "api":
+            raise UNKNOWN_KEY
+        return ApiKey(key_id, record["client_id"], frozenset(record.get("scopes", "").split()))
+
+    def sheet_key(self, key_id: str) -> SheetKey:
+        """Answer a sheet's key by its id; raise `Rejected` (unauthorized) when there is none."""
+        record = self._record(key_id) if re.fullmatch(r"[0-9a-f]{12}", key_id) else {}
+        if record.get("kind") != "sheet":
+            raise UNKNOWN_KEY
+        return SheetKey(key_id, record["client_id"], record["spreadsheet_id"], self._secrets_of(key_id))
+
+    def _record(self, key_id: str) -> dict[str, str]:
+        now = self._clock_s()
+        cached = self._records.get(key_id)
+        if cached is not None and cached[0] > now:
+            return cached[1]
+        answer = self._dynamodb.get_item(TableName=self._table, Key={"key_id": {"S": key_id}})
+        record = {name: str(next(iter(value.values()))) for name, value in answer.get("Item", {}).items()}
+        if len(self._records) > 1000:
+            self._records.clear()
+        self._records[key_id] = (now + CACHE_S, record)
+        return record
+
+    def _secrets_of(self, key_id: str) -> tuple[bytes, ...]:
+        now = self._clock_s()
+        cached = self._secrets.get(key_id)
+        if cached is not None and cached[0] > now:
+            return cached[1]
+        name = f"{self._prefix}/sheet-keys/{key_id}"
+        try:
+            answer: Any = self._ssm.get_parameters(Names=[name], WithDecryption=True)
+        except ClientError as error:
+            raise UNKNOWN_KEY from error
+        # Two secrets, parted by a space, while a key is rotated.
+        texts = [word for parameter in answer["Parameters"] for word in parameter["Value"].split()]
+        secrets = tuple(secret_bytes(text) for text in texts)
+        self._secrets[key_id] = (now + CACHE_S, secrets)
+        return secrets
+
+
+class Nonces:
+    """Remember request ids in the nonces table, each until its time (DynamoDB deletes late, so the time is checked)."""
+
+    def __init__(self, dynamodb: DynamoDBClient, table: str, clock_s: Callable[[], float]) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+        self._clock_s = clock_s
+
+    def is_new(self, nonce: str, memory_s: int) -> bool:
+        """Note *nonce* for *memory_s*; False when it was there already."""
+        now = int(self._clock_s())
+        try:
+            self._dynamodb.put_item(
+                TableName=self._table,
+                Item={"nonce": {"S": nonce}, "ttl": {"N": str(now + memory_s)}},
+                ConditionExpression="attribute_not_exists(nonce) OR #ttl < :now",
+                ExpressionAttributeNames={"#ttl": "ttl"},
+                ExpressionAttributeValues={":now": {"N": str(now)}},
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True

@@ -1,0 +1,49 @@
+"""
+Read the Lambdas' settings from an environment mapping, once, and name every fault at once.
+
+Durations have defaults, places never do. infra/template.py sets all of these by reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+MAX_BODY_BYTES = 256 * 1024
+"""A request body larger than this is refused before it is parsed."""
+
+
+class SettingsError(Exception):
+    """Say which settings are missing or wrong, all in one message."""
+
+
+class Settings(BaseModel):
+    """Hold where everything is. Field aliases are the names in the environment."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    jobs_table: str = Field(alias="JOBS_TABLE", min_length=1)
+    keys_table: str = Field(alias="KEYS_TABLE", min_length=1)
+    nonces_table: str = Field(alias="NONCES_TABLE", min_length=1)
+    jobs_queue_url: str = Field(alias="JOBS_QUEUE_URL", min_length=1)
+    completions_queue_url: str = Field(alias="COMPLETIONS_QUEUE_URL", min_length=1)
+    bucket: str = Field(alias="S3_BUCKET", min_length=1)
+    secrets_prefix: str = Field(alias="SECRETS_PREFIX", min_length=1)
+    google_secret_id: str = Field(alias="GOOGLE_SECRET_ID", min_length=1)
+    public_url: str = Field(default="", alias="PUBLIC_URL")
+    """The API's address as people reach it; empty: taken from each request."""
+    sheets_api_endpoint: str = Field(default="", alias="SHEETS_API_ENDPOINT")
+    """Another address for the Sheets API; empty: Google's."""
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read and check the settings; raise `SettingsError` that names every variable at fault."""
+    try:
+        return Settings.model_validate(dict(environment))
+    except ValidationError as error:
+        names = sorted({str(fault["loc"][0]) for fault in error.errors()})
+        raise SettingsError(
+            f"These environment variables are missing or empty: {', '.join(names)}. "
+            "They come from the deployed stack; deploy with `python -m infra deploy`."
+        ) from None

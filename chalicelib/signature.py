@@ -1,0 +1,40 @@
+"""
+Check that a request was signed with a sheet's key: the Standard Webhooks header set, over the raw bytes.
+
+`webhook-id`, `webhook-timestamp` (Unix seconds, 5 minutes of tolerance) and `webhook-signature` ("v1,<base64>"), where
+the signed text is `id.timestamp.body`.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+
+from standardwebhooks.webhooks import Webhook
+
+from chalicelib.contract.errors import Rejected
+
+NONCE_MEMORY_S = 900
+"""How long a request id is remembered: more than the tolerance on both sides of now."""
+
+UNSIGNED = Rejected(
+    "bad_signature",
+    "The request was not signed with this sheet's key. Open ComfySheet > Settings and paste the key again; "
+    "if that does not help, check that the computer's clock is right.",
+)
+
+
+def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes]) -> str:
+    """
+    Answer the request's id if one of *secrets* (raw bytes; several while a key is rotated) signed it.
+
+    Raise `Rejected` otherwise, for whatever reason: who forges learns nothing.
+    """
+    for secret in secrets:
+        try:
+            # 1.1.0 raises ValueError, UnicodeDecodeError or binascii.Error on malformed input, not only its own error.
+            Webhook(base64.b64encode(secret).decode()).verify(body, dict(headers), json_parse=False)
+        except Exception:
+            continue
+        return headers["webhook-id"]
+    raise UNSIGNED

@@ -1,0 +1,241 @@
+"""
+Accept jobs: check what is asked, put each job (that earns the yes), then send its message.
+
+Order: manifest check → conditional put → send. A crash between put and send is healed by the sweeper; a repeated
+request finds its job and sends the message of a job that nobody has started again, which is harmless.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Annotated, Final, Literal, Protocol
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from chalicelib.cells import prompt_of
+from chalicelib.contract.errors import Rejected
+from chalicelib.contract.inputs import resolve_inputs
+from chalicelib.contract.job import (
+    JOB_LIFETIME_MS,
+    QUEUED_LOST_MS,
+    Job,
+    Target,
+    fingerprint,
+    job_id_of,
+    prompt_fingerprint,
+)
+from chalicelib.contract.manifest import Workflow
+from chalicelib.contract.ports import Ledger, Submitted
+from chalicelib.contract.states import State
+
+log = logging.getLogger(__name__)
+
+MAX_ROWS: Final = 100
+_PUTS_AT_ONCE: Final = 8
+
+Scalar = str | int | float | bool | None
+JobKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
+
+
+class Request(BaseModel):
+    """Set what all request bodies share: strict types, no unknown field, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Row(Request):
+    """Ask for one row: *inputs* are keyed by header text, as typed."""
+
+    job_key: JobKey
+    row: int | None = None
+    """Where the row is now, 1-based; for messages only."""
+    workflow: str = Field(default="", max_length=200)
+    inputs: dict[str, Scalar] = Field(default_factory=dict, max_length=200)
+
+
+class SheetRequest(Request):
+    """Ask for rows of one tab."""
+
+    spreadsheet_id: str = Field(min_length=1, max_length=200)
+    sheet_id: int = Field(ge=0)
+    columns: dict[str, Annotated[int, Field(ge=0, le=18_278)]] = Field(default_factory=dict, max_length=50)
+    rows: list[Row] = Field(min_length=1, max_length=MAX_ROWS)
+
+
+class JobRequest(Request):
+    """Ask for one job by a program: the Comfy API v2's body, with *workflow_id* and *inputs*."""
+
+    workflow_id: str = Field(min_length=1, max_length=200)
+    inputs: dict[str, Scalar] = Field(default_factory=dict, max_length=200)
+
+
+@dataclass(frozen=True)
+class RowAnswer:
+    """Answer one row; *code* and *message* only when rejected."""
+
+    job_key: str
+    job_id: str
+    result: Literal["accepted", "duplicate", "rejected"]
+    state: str | None = None
+    code: str | None = None
+    message: str | None = None
+    ignored: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> dict[str, object]:
+        """Give the answer as it goes over the wire; what is absent is left out."""
+        fields = {name: value for name, value in vars(self).items() if value is not None and value != ()}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+
+
+class Catalog(Protocol):
+    """Find workflows."""
+
+    def find(self, name: str) -> Workflow:
+        """Answer the workflow of this id or name; raise `Rejected` with the nearest names."""
+
+
+class Jobs(Protocol):
+    """Send jobs to the workers."""
+
+    def send(self, jobs: Sequence[Job]) -> int:
+        """Send a message for each job."""
+
+
+def draw_seed() -> int:
+    """Draw a seed that a cell can show exactly (a sheet's number holds 53 bits) and every sampler takes."""
+    return secrets.randbelow(2**32)
+
+
+class Submit:
+    """Accept jobs. Handed its edges; *pick_seed* draws what "random" means."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        catalog: Catalog,
+        jobs: Jobs,
+        now_ms: Callable[[], int],
+        pick_seed: Callable[[], int] = draw_seed,
+    ) -> None:
+        self._ledger = ledger
+        self._catalog = catalog
+        self._jobs = jobs
+        self._now_ms = now_ms
+        self._pick_seed = pick_seed
+
+    def rows(self, client_id: str, request: SheetRequest, link_base: str) -> list[RowAnswer]:
+        """
+        Accept the rows of one request, each by itself, in their order.
+
+        Raise `Unavailable` when the ledger cannot be reached; repeating the same rows is safe.
+        """
+        answers: dict[str, RowAnswer] = {}
+        wanted: list[tuple[Job, tuple[str, ...]]] = []
+        for row in request.rows:
+            try:
+                wanted.append(self._row_job(client_id, request, row, link_base))
+            except Rejected as no:
+                job_id = job_id_of(client_id, row.job_key)
+                answers[row.job_key] = RowAnswer(row.job_key, job_id, "rejected", code=no.code, message=no.message)
+        submitted = self._put(job for job, _ in wanted)
+        for (job, ignored), outcome in zip(wanted, submitted, strict=True):
+            answers[job.job_key] = _answer(job, outcome, ignored)
+        self._send(zip((job for job, _ in wanted), submitted, strict=True))
+        log.info("rows", extra={"client_id": client_id, "rows": len(request.rows), "accepted": len(submitted)})
+        return [answers[row.job_key] for row in request.rows]
+
+    def one(self, client_id: str, job_key: str | None, request: JobRequest, link_base: str) -> Submitted:
+        """
+        Accept a program's job under its *job_key* (None: a new one); a replay answers the job as it stands.
+
+        Raise `Rejected`: what the inputs lack, or `idempotency_key_reuse` when the key stands for another request.
+        """
+        job, _ = self._job(client_id, job_key or str(uuid4()), request.workflow_id, request.inputs, link_base)
+        [outcome] = self._put([job])
+        if outcome.job.input_hash != job.input_hash:
+            raise _reused(job.job_key)
+        self._send([(job, outcome)])
+        return outcome
+
+    def _row_job(self, client_id: str, request: SheetRequest, row: Row, link_base: str) -> tuple[Job, tuple[str, ...]]:
+        if not row.workflow.strip():
+            raise Rejected("no_workflow", "Choose a workflow for this row: its Workflow cell is empty.")
+        target = Target(
+            spreadsheet_id=request.spreadsheet_id,
+            sheet_id=request.sheet_id,
+            prompt_hash=prompt_fingerprint(prompt_of(row.inputs)),
+            columns=dict(request.columns),
+        )
+        return self._job(client_id, row.job_key, row.workflow, row.inputs, link_base, target)
+
+    def _job(
+        self,
+        client_id: str,
+        job_key: str,
+        workflow_name: str,
+        given: Mapping[str, Scalar],
+        link_base: str,
+        target: Target | None = None,
+    ) -> tuple[Job, tuple[str, ...]]:
+        """Make the job that is asked for, and name the inputs that its workflow does not know."""
+        workflow = self._catalog.find(workflow_name)
+        resolved = resolve_inputs(workflow, given, pick_seed=self._pick_seed)
+        now = self._now_ms()
+        job = Job(
+            job_id=job_id_of(client_id, job_key),
+            client_id=client_id,
+            job_key=job_key,
+            state=State.QUEUED,
+            submit_token=uuid4().hex,
+            workflow_id=workflow.id,
+            workflow_hash=workflow.hash,
+            inputs=dict(resolved.inputs),
+            input_hash=fingerprint({"workflow": workflow_name, "inputs": dict(given)}),
+            target=target,
+            link_base=link_base,
+            view_token=secrets.token_urlsafe(16),
+            created_at=now,
+            enqueued_at=now,
+            deadline=now + JOB_LIFETIME_MS,
+            due_at=now + QUEUED_LOST_MS,
+            # The sheet itself wrote "queued": version 1 is shown.
+            synced_version=1,
+        )
+        return job, resolved.ignored
+
+    def _put(self, jobs: Iterable[Job]) -> list[Submitted]:
+        with ThreadPoolExecutor(_PUTS_AT_ONCE) as pool:
+            return list(pool.map(self._ledger.submit, jobs))
+
+    def _send(self, outcomes: Iterable[tuple[Job, Submitted]]) -> None:
+        """Send what is new, and what is there but was never started: its message may be what got lost."""
+        self._jobs.send(
+            [
+                outcome.job
+                for asked, outcome in outcomes
+                if outcome.job.input_hash == asked.input_hash
+                and outcome.job.state is State.QUEUED
+                and outcome.job.attempt == 0
+            ]
+        )
+
+
+def _answer(asked: Job, outcome: Submitted, ignored: tuple[str, ...]) -> RowAnswer:
+    there = outcome.job
+    if there.input_hash != asked.input_hash:
+        no = _reused(asked.job_key)
+        return RowAnswer(asked.job_key, there.job_id, "rejected", code=no.code, message=no.message)
+    result: Literal["accepted", "duplicate"] = "accepted" if outcome.created else "duplicate"
+    return RowAnswer(asked.job_key, there.job_id, result, state=there.state.value, ignored=ignored)
+
+
+def _reused(job_key: str) -> Rejected:
+    return Rejected(
+        "idempotency_key_reuse",
+        f"The key {job_key} stands for another request already. Use a new key for new inputs.",
+    )

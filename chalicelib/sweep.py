@@ -1,0 +1,120 @@
+"""
+Close the gaps, once a minute: messages that were never sent, workers that died, rows that were not written.
+
+The sweeper may be wrong: everything that it sends is a hint, and a re-sent job carries a new number that makes its
+older message stale.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from chalicelib.contract.errors import Unavailable
+from chalicelib.contract.job import QUEUED_LOST_MS, Job, JobError
+from chalicelib.contract.ports import Ledger
+from chalicelib.contract.states import TERMINAL, State
+
+log = logging.getLogger(__name__)
+
+AT_ONCE: Final = 200
+"""Jobs looked at per index shard and minute."""
+
+REHINT_MS: Final = 2 * 60 * 1000
+LONGEST_WAIT_MS: Final = 60 * 60 * 1000
+
+TOO_MANY = JobError(
+    code="gave_up",
+    text="Every worker that tried this row stopped in the middle.",
+    hint="Try a smaller size or another workflow, or ask the operator to look at the workers' logs.",
+)
+TOO_LATE = JobError(
+    code="expired",
+    text="No worker took this row within a day.",
+    hint="Check that a worker is running, then generate the row again.",
+)
+
+
+class Jobs(Protocol):
+    """Send jobs to the workers."""
+
+    def send(self, jobs: list[Job]) -> int:
+        """Send a message for each job."""
+
+
+class Hints(Protocol):
+    """Send news to the completion."""
+
+    def hint(self, job: Job, sweep_minute: int | None = None) -> None:
+        """Hint at *job*'s news."""
+
+
+class Sweep:
+    """Look at every job whose time has come and do the one thing that it lacks."""
+
+    def __init__(self, ledger: Ledger, jobs: Jobs, hints: Hints, now_ms: Callable[[], int]) -> None:
+        self._ledger = ledger
+        self._jobs = jobs
+        self._hints = hints
+        self._now_ms = now_ms
+
+    def sweep(self) -> Counter[str]:
+        """Make one round; answer how often each thing was done (re-sent, hinted, gave up, waits, shown)."""
+        done: Counter[str] = Counter()
+        now = self._now_ms()
+        ids = list(self._ledger.due(now, AT_ONCE))
+        for job in self._ledger.get_many(ids):
+            try:
+                done[self._look(job, now)] += 1
+            except Unavailable as reason:
+                log.warning("sweep later", extra={"job_id": job.job_id, "reason": reason.message})
+                done["unavailable"] += 1
+        log.info("sweep", extra={"action": "sweep", **done})
+        return done
+
+    def _look(self, job: Job, now: int) -> str:
+        if job.state in TERMINAL:
+            return self._look_at_ended(job, now)
+        if job.lease_until >= now and job.state is State.RUNNING:
+            if not job.is_shown:
+                self._hints.hint(job, sweep_minute=now // 60_000)
+            self._ledger.look_later(job, due_at=job.lease_until + REHINT_MS // 4)
+            return "waits"
+        if job.deadline <= now or job.budget_left <= 0:
+            error = TOO_MANY if job.budget_left <= 0 else TOO_LATE
+            if self._ledger.give_up(job, now=now, error=error):
+                ended = self._ledger.get(job.job_id)
+                if ended is not None:
+                    self._hints.hint(ended)
+            return "gave up"
+        if job.state is State.QUEUED and now < (lost_at := _lost_at(job)):
+            self._ledger.look_later(job, due_at=lost_at)
+            return "waits"
+        return self._resend(job, now)
+
+    def _look_at_ended(self, job: Job, now: int) -> str:
+        if job.is_shown:
+            self._ledger.mark_synced(job)
+            return "shown"
+        self._ledger.look_later(job, due_at=now + REHINT_MS)
+        self._hints.hint(job, sweep_minute=now // 60_000)
+        return "hinted"
+
+    def _resend(self, job: Job, now: int) -> str:
+        seq = self._ledger.resend(job, now=now)
+        if seq is None:
+            return "moved"
+        self._jobs.send([job.model_copy(update={"seq": seq})])
+        return "re-sent"
+
+
+def _lost_at(job: Job) -> int:
+    """
+    Say when a queued job's message counts as lost.
+
+    The wait doubles with every message sent, so that a long queue is not filled with repeats of itself.
+    """
+    wait = min(QUEUED_LOST_MS << min(job.seq - 1, 10), LONGEST_WAIT_MS)
+    return max(job.enqueued_at, job.not_before) + wait

@@ -1,0 +1,48 @@
+"""
+Run one verb: `python -m infra <verb> --help`.
+
+Every module of this package may add verbs: it defines `register(verbs)`, adds parsers to *verbs* and gives each a
+`run=` default, a function of the parsed arguments that returns the exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+
+import infra
+from chalicelib.contract.errors import Rejected, Unavailable
+from infra.package import PackagingFailed
+from infra.stack import StackFailed
+from infra.template import TemplateConflict
+
+# What a person can do something about: shown as one sentence, without a traceback.
+_SAID = (PackagingFailed, StackFailed, TemplateConflict, Rejected, Unavailable)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line with the verbs of every module in this package."""
+    top = argparse.ArgumentParser(prog="python -m infra", description="Build, deploy and operate ComfySheet.")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="<verb>")
+    for module in pkgutil.iter_modules(infra.__path__, "infra."):
+        if module.name != "infra.__main__":
+            register = getattr(importlib.import_module(module.name), "register", None)
+            if register:
+                register(verbs)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parsed = parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except _SAID as said:
+        print(said, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

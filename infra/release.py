@@ -1,0 +1,93 @@
+"""The verbs that build and deploy: package, deploy, outputs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from boto3.session import Session
+from botocore.exceptions import ClientError, NoCredentialsError
+
+from infra import package, stack
+
+if TYPE_CHECKING:
+    Verbs = argparse._SubParsersAction[Any]
+
+
+def register(verbs: Verbs) -> None:
+    """Add the verbs of this module."""
+    build = verbs.add_parser("package", help="build dist/: one CloudFormation template and the functions' zip")
+    build.add_argument("--out", type=Path, default=package.ROOT / "dist", help="folder to write (default: dist)")
+    build.add_argument(
+        "--host-deps",
+        action="store_true",
+        help="this machine's dependencies instead of Lambda's (local stage on macOS)",
+    )
+    build.set_defaults(run=_package)
+
+    deploy = verbs.add_parser("deploy", help="create or update a stage's stack from dist/")
+    add_stage_options(deploy)
+    deploy.add_argument("--dist", type=Path, default=package.ROOT / "dist", help="folder that `package` wrote")
+    deploy.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter of infra/resources.yaml; repeatable",
+    )
+    deploy.set_defaults(run=_deploy)
+
+    outputs = verbs.add_parser("outputs", help="print what a deployed stage is called: API, queues, tables, bucket")
+    add_stage_options(outputs)
+    outputs.add_argument("--env", action="store_true", help="as the variables that a worker's environment needs")
+    outputs.set_defaults(run=_outputs)
+
+
+def add_stage_options(verb: argparse.ArgumentParser) -> None:
+    """Add the options that say which deployment is meant; read them with `session`."""
+    verb.add_argument("--stage", default="prod", help="the deployment's name (default: prod)")
+    verb.add_argument("--region", help="AWS region (default: your AWS configuration's)")
+    verb.add_argument("--profile", help="AWS profile (default: your AWS configuration's)")
+
+
+def session(arguments: argparse.Namespace) -> Session:
+    """Return the boto3 session that the stage options ask for. Raises StackFailed when it cannot speak to AWS."""
+    made = Session(profile_name=arguments.profile, region_name=arguments.region or os.environ.get("AWS_REGION"))
+    if not made.region_name:
+        raise stack.StackFailed("Which AWS region? Give --region, or set AWS_REGION.")
+    try:
+        made.client("sts").get_caller_identity()
+    except (NoCredentialsError, ClientError) as error:
+        raise stack.StackFailed(f"AWS does not know who you are: {error}") from error
+    return made
+
+
+def _package(arguments: argparse.Namespace) -> int:
+    made = package.build(arguments.out, host_deps=arguments.host_deps, say=print)
+    news = f"built in {made.seconds:.1f} s" if made.rebuilt else "up to date"
+    print(f"{made.folder}: {news}, deployment.zip {made.zip_bytes / 1e6:.1f} MB, {made.digest[:12]}")
+    return 0
+
+
+def _deploy(arguments: argparse.Namespace) -> int:
+    parameters = dict(item.split("=", 1) if "=" in item else (item, "") for item in arguments.set)
+    if not (arguments.dist / "built.json").exists():
+        raise stack.StackFailed(f"{arguments.dist} holds no build; run `python -m infra package` first.")
+    if json.loads((arguments.dist / "built.json").read_text())["host_deps"]:
+        raise stack.StackFailed(f"{arguments.dist} was built for this machine (--host-deps), not for Lambda.")
+    outputs = stack.deploy(
+        arguments.dist, stage=arguments.stage, session=session(arguments), parameters=parameters, say=print
+    )
+    print(f"API: {outputs['ApiUrl']}")
+    return 0
+
+
+def _outputs(arguments: argparse.Namespace) -> int:
+    outputs = stack.read_outputs(session(arguments), arguments.stage)
+    shown = stack.environment(outputs) if arguments.env else outputs
+    for name in sorted(shown):
+        print(f"{name}={shown[name]}" if arguments.env else f"{name:26} {shown[name]}")
+    return 0

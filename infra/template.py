@@ -1,0 +1,115 @@
+"""
+Finish the CloudFormation template: what Chalice packaged + resources.yaml = the one stack.
+
+Pure functions on plain dicts. Chalice writes functions, roles, API and event sources; everything it cannot say is said
+here (measured with Chalice 1.34):
+- it names a queue by a literal, so the event source would not wait for the queue: GetAtt instead;
+- it writes a batching window on every SQS source; FIFO queues refuse one;
+- it knows no FunctionResponseTypes; without it a returned `batchItemFailures` counts as success and loses messages;
+- it writes environment values as literals; ours are references;
+- its API lists picture types as binary, and API Gateway then decodes a picture only for a request whose Accept header
+  matches one of them; with */* it decodes for every client (Google's image fetcher included).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any, Final
+
+API: Final = "APIHandler"
+COMPLETION: Final = "OnCompletion"
+SWEEP: Final = "OnSweep"
+
+
+class TemplateConflict(Exception):
+    """Say which part of the packaged template is not what the merge was written for."""
+
+
+def finish(packaged: Mapping[str, Any], resources: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return the deployable template: *packaged* (Chalice's sam.json) finished and merged with *resources*.
+
+    Neither argument is changed. Raises TemplateConflict when a name is defined twice or a function is missing.
+    """
+    template = deepcopy(dict(packaged))
+    for name in (API, COMPLETION, SWEEP, "RestAPI"):
+        if name not in template["Resources"]:
+            raise TemplateConflict(f"The packaged app has no {name}: app.py has routes, on_completion, on_sweep.")
+    template["Outputs"] = {}  # Chalice's say the same in other words, with the path of another stage
+    template = merge(template, resources)
+    for name, suffix in ((API, "Api"), (COMPLETION, "Completion"), (SWEEP, "Sweep")):
+        _finish_function(template["Resources"][name]["Properties"], suffix)
+    _finish_completion_source(template["Resources"][COMPLETION]["Properties"])
+    _finish_api(template["Resources"]["RestAPI"]["Properties"])
+    return template
+
+
+def merge(template: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *template* with the sections of *extra* added. Raises TemplateConflict when a name is in both."""
+    merged = deepcopy(dict(template))
+    for section, entries in extra.items():
+        present = merged.setdefault(section, {})
+        twice = sorted(set(present) & set(entries))
+        if twice:
+            raise TemplateConflict(f"{section} defined by the app and by resources.yaml: {', '.join(twice)}")
+        present.update(deepcopy(entries))
+    return merged
+
+
+def environment() -> dict[str, Any]:
+    """Return the variables that every function gets, by reference. PUBLIC_URL differs per function, see _public_url."""
+    return {
+        "JOBS_TABLE": {"Ref": "JobsTable"},
+        "KEYS_TABLE": {"Ref": "KeysTable"},
+        "NONCES_TABLE": {"Ref": "NoncesTable"},
+        "JOBS_QUEUE_URL": {"Ref": "JobsQueue"},
+        "COMPLETIONS_QUEUE_URL": {"Ref": "CompletionsQueue"},
+        "COMPLETIONS_QUEUE_NAME": {"Fn::GetAtt": ["CompletionsQueue", "QueueName"]},
+        "S3_BUCKET": {"Ref": "Bucket"},
+        "EVENTBRIDGE_BUS_NAME": {"Ref": "Bus"},
+        "SECRETS_PREFIX": {"Fn::Sub": "/comfysheet/${Stage}"},
+        "GOOGLE_SECRET_ID": {"Fn::Sub": "comfysheet/${Stage}/google"},
+        "SHEETS_API_ENDPOINT": {"Ref": "SheetsApiEndpoint"},
+        "LOG_LEVEL": {"Ref": "LogLevel"},
+    }
+
+
+def _public_url(suffix: str) -> dict[str, Any]:
+    """Return where people reach the API; empty for the API function, which cannot refer to its own API (a circle)."""
+    if suffix == "Api":
+        return {"Ref": "PublicUrl"}
+    own = {"Fn::Sub": "https://${RestAPI}.execute-api.${AWS::Region}.${AWS::URLSuffix}/${Stage}"}
+    return {"Fn::If": ["OwnUrl", own, {"Ref": "PublicUrl"}]}
+
+
+def _finish_function(properties: dict[str, Any], suffix: str) -> None:
+    """Name the function, point it at its package and log group, give it its environment and its reserve."""
+    properties["FunctionName"] = {"Fn::Sub": f"comfysheet-${{Stage}}-{suffix.lower()}"}
+    properties["CodeUri"] = {"Bucket": {"Ref": "CodeBucket"}, "Key": {"Ref": "CodeKey"}}
+    properties["LoggingConfig"] = {"LogGroup": {"Ref": f"{suffix}Logs"}}
+    properties["Environment"] = {"Variables": {**environment(), "PUBLIC_URL": _public_url(suffix)}}
+    properties["ReservedConcurrentExecutions"] = {
+        "Fn::If": [f"{suffix}Reserved", {"Ref": f"{suffix}ReservedConcurrency"}, {"Ref": "AWS::NoValue"}]
+    }
+    properties["Tags"] = {"app": "comfysheet", "stage": {"Ref": "Stage"}}
+
+
+def _finish_completion_source(properties: dict[str, Any]) -> None:
+    sources = [event["Properties"] for event in properties.get("Events", {}).values() if event["Type"] == "SQS"]
+    if len(sources) != 1:
+        raise TemplateConflict(f"on_completion must have one queue, not {len(sources)}")
+    (source,) = sources
+    source.pop("MaximumBatchingWindowInSeconds", None)
+    source["Queue"] = {"Fn::GetAtt": ["CompletionsQueue", "Arn"]}
+    source["FunctionResponseTypes"] = ["ReportBatchItemFailures"]
+    source["ScalingConfig"] = {"MaximumConcurrency": {"Ref": "CompletionConcurrency"}}
+
+
+def _finish_api(properties: dict[str, Any]) -> None:
+    properties["StageName"] = {"Ref": "Stage"}
+    properties["BinaryMediaTypes"] = ["*/*"]
+    properties["DefinitionBody"]["x-amazon-apigateway-binary-media-types"] = ["*/*"]
+    properties["MethodSettings"] = [
+        {"ResourcePath": "/*", "HttpMethod": "*", "ThrottlingRateLimit": 100, "ThrottlingBurstLimit": 200}
+    ]

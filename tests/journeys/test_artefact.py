@@ -1,0 +1,132 @@
+"""The package in dist/ itself, deployed as one stack into the local cloud and called over HTTP."""
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.package import ROOT, build, wheels_run_here
+from infra.stack import StackFailed, deploy, environment, read_outputs
+from sandbox.cloud import LocalCloud
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give dist/; where its Linux wheels do not load, the same app with this machine's dependencies."""
+    if wheels_run_here():
+        return build(ROOT / "dist").folder
+    return build(tmp_path_factory.mktemp("dist"), host_deps=True).folder
+
+
+@pytest.fixture(scope="module")
+def deployed(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    with LocalCloud() as cloud:
+        cloud.start(tmp_path_factory.mktemp("artefact"))
+        cloud.deploy(dist)
+        yield cloud
+
+
+def test_the_deployed_app_answers_over_http(deployed: LocalCloud) -> None:
+    """GET /health goes through the API to the function and comes back 200 as JSON."""
+    with urllib.request.urlopen(f"{deployed.api_url}/health", timeout=60) as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"].startswith("application/json")
+        assert isinstance(json.load(answer), dict)
+
+
+def test_the_completion_reads_its_fifo_queue_and_reports_single_failures(deployed: LocalCloud) -> None:
+    """The mapping exists as deployed: enabled, ten a batch, ReportBatchItemFailures on."""
+    (mapping,) = deployed.session().client("lambda").list_event_source_mappings()["EventSourceMappings"]
+    assert mapping["EventSourceArn"].endswith(":comfysheet-local-completions.fifo")
+    assert mapping["FunctionArn"].endswith(":comfysheet-local-completion")
+    assert (mapping["State"], mapping["BatchSize"]) == ("Enabled", 10)
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_the_sweeper_runs_each_minute(deployed: LocalCloud) -> None:
+    """A rule of one minute is on."""
+    (rule,) = deployed.session().client("events").list_rules()["Rules"]
+    assert (rule["ScheduleExpression"], rule["State"]) == ("rate(1 minute)", "ENABLED")
+
+
+def test_functions_find_the_stack_by_their_environment(deployed: LocalCloud) -> None:
+    """Every function's variables name the resources that the outputs name."""
+    functions = deployed.session().client("lambda")
+    for name in ("api", "completion", "sweep"):
+        found = functions.get_function_configuration(FunctionName=f"comfysheet-local-{name}")
+        variables = found["Environment"]["Variables"]
+        named = environment(deployed.outputs).items()
+        assert {key: value for key, value in named if key in variables} == {
+            key: value for key, value in variables.items() if key in environment(deployed.outputs)
+        }
+        assert variables["PUBLIC_URL"] == deployed.api_url
+    assert found["Timeout"] < 60, "a sweep ends before the next begins"
+
+
+def test_deploying_the_same_again_changes_nothing(deployed: LocalCloud, dist: Path) -> None:
+    """The second deployment says so and gives the same outputs."""
+    lines: list[str] = []
+    before = dict(deployed.outputs)
+    assert deployed.deploy(dist, say=lines.append) == before
+    assert lines == ["comfysheet-local is up to date"]
+
+
+def test_a_parameter_that_is_not_given_keeps_its_value(deployed: LocalCloud, dist: Path) -> None:
+    """An update with one parameter leaves the stage's others as they are."""
+    deploy(dist, stage="local", session=deployed.session(), parameters={"LogLevel": "DEBUG"})
+    functions = deployed.session().client("lambda")
+    variables = functions.get_function_configuration(FunctionName="comfysheet-local-api")["Environment"]["Variables"]
+    assert (variables["LOG_LEVEL"], variables["PUBLIC_URL"]) == ("DEBUG", deployed.api_url)
+
+
+def test_a_failed_deployment_says_which_resource_and_why(dist: Path, deployed: LocalCloud) -> None:
+    """A bucket name that is taken fails the stack, and the sentence names the bucket's resource."""
+    name = deployed.outputs["Bucket"].replace("-local-", "-other-")
+    deployed.session().client("s3").create_bucket(Bucket=name)
+    with pytest.raises(StackFailed, match=r"Bucket \(AWS::S3::Bucket\): "):
+        deploy(dist, stage="other", session=deployed.session())
+
+
+def test_a_wrong_parameter_is_refused_by_name(dist: Path, deployed: LocalCloud) -> None:
+    """A misspelt parameter deploys nothing and lists those that exist."""
+    with pytest.raises(StackFailed, match=r"no parameter Loglevel; it has .*LogLevel"):
+        deploy(dist, stage="local", session=deployed.session(), parameters={"Loglevel": "INFO"})
+
+
+def test_a_stage_that_does_not_exist_is_named(deployed: LocalCloud) -> None:
+    """Asking for the outputs of no stack tells how to make it."""
+    with pytest.raises(StackFailed, match="infra deploy --stage nowhere"):
+        read_outputs(deployed.session(), "nowhere")
+
+
+def test_a_worker_is_held_to_its_policy(deployed: LocalCloud) -> None:
+    """With the worker's own key the jobs queue can be read, and the jobs table not listed."""
+    from boto3.session import Session
+
+    variables = deployed.worker_env()
+    worker = Session(variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"], region_name="us-east-1")
+    endpoint = variables["AWS_ENDPOINT_URL"]
+    sqs = worker.client("sqs", endpoint_url=endpoint)
+    assert "Messages" not in sqs.receive_message(QueueUrl=variables["JOBS_QUEUE_URL"], WaitTimeSeconds=0)
+    dynamodb = worker.client("dynamodb", endpoint_url=endpoint)
+    with pytest.raises(dynamodb.exceptions.ClientError, match="AccessDenied"):
+        dynamodb.scan(TableName=variables["JOBS_TABLE"])
+
+
+def test_a_kept_cloud_answers_at_the_same_address_after_a_kill(dist: Path, tmp_path: Path) -> None:
+    """Links in cells outlive the sandbox: port, API, functions and tables come back, also after SIGKILL."""
+    with LocalCloud() as cloud:
+        cloud.start(tmp_path, keep=True)
+        outputs, address = cloud.deploy(dist), cloud.api_url
+        cloud.session().client("dynamodb").put_item(TableName=outputs["JobsTable"], Item={"job_id": {"S": "kept"}})
+        cloud.wait_until_saved()
+        cloud.kill()
+        cloud.start(tmp_path, keep=True)
+        assert cloud.deploy(dist) == outputs
+        assert cloud.api_url == address
+        with urllib.request.urlopen(f"{address}/health", timeout=60) as answer:
+            assert answer.status == 200
+        found = cloud.session().client("dynamodb").scan(TableName=outputs["JobsTable"])
+        assert found["Items"] == [{"job_id": {"S": "kept"}}]

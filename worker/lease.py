@@ -1,0 +1,133 @@
+"""
+Keep what this worker holds: each lease and its message, renewed together until the attempt is settled.
+
+- The lease first, then the message's visibility: visibility always ends later, so a re-delivered message finds a lease
+  that is dead.
+- A lease that cannot be renewed because the table says so is lost: the attempt is told to stop. One that cannot be
+  renewed because the table is out of reach is not: every later write is fenced by attempt and token anyway.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+import structlog
+
+from chalicelib.contract.errors import Unavailable
+from chalicelib.contract.job import Job, Progress
+from chalicelib.contract.ports import Lease, Ledger
+from worker.clock import Clock
+from worker.ports import Delivery, Inbox, Watch
+from worker.settings import Settings
+from worker.verdicts import Stop
+
+LET_GO_S: Final = 1.0
+
+log = structlog.get_logger()
+
+
+class Holding:
+    """Hold one running attempt: its job as claimed, its lease, its message, and how far it is."""
+
+    def __init__(self, job: Job, lease: Lease, delivery: Delivery, beat_at: float) -> None:
+        self.job = job
+        self.lease = lease
+        self.delivery = delivery
+        self.bell = threading.Event()
+        """Rings when the attempt should look around: news from ComfyUI, or a stop."""
+        self.phase = "preparing"
+        self.prompt_id: str | None = None
+        self.watch: Watch | None = None
+        self.stopped: Stop | None = None
+        self.beat_at = beat_at
+        self.is_released = False
+        self.beating = threading.Lock()
+
+    def stop(self, why: Stop) -> None:
+        """Tell the attempt to end; the first reason stays."""
+        self.stopped = self.stopped or why
+        self.bell.set()
+
+    def progress(self) -> Progress | None:
+        """Say how far the rendering is, as ComfyUI told last."""
+        watch = self.watch
+        return watch.course.progress() if watch is not None else None
+
+
+class Keeper:
+    """Renew all holdings from one thread."""
+
+    def __init__(self, ledger: Ledger, inbox: Inbox, clock: Clock, settings: Settings) -> None:
+        self._ledger = ledger
+        self._inbox = inbox
+        self._clock = clock
+        self._settings = settings
+        self._holdings: dict[int, Holding] = {}
+        self._lock = threading.Lock()
+        self._changed = threading.Event()
+        self._ended = False
+
+    def hold(self, job: Job, lease: Lease, delivery: Delivery) -> Holding:
+        """Begin to renew a lease that was just claimed."""
+        holding = Holding(job, lease, delivery, self._clock.monotonic() + self._settings.heartbeat_s)
+        with self._lock:
+            self._holdings[id(holding)] = holding
+        self._changed.set()
+        return holding
+
+    def let_go(self, holding: Holding) -> None:
+        """Renew no more. Waits for a renewal that is under way, lest it hide the message after we moved it."""
+        with self._lock:
+            self._holdings.pop(id(holding), None)
+        holding.is_released = True
+        if holding.beating.acquire(timeout=LET_GO_S):
+            holding.beating.release()
+
+    def holdings(self) -> list[Holding]:
+        """List what is held now."""
+        with self._lock:
+            return list(self._holdings.values())
+
+    def run(self) -> None:
+        """Renew whatever is due, until `close`."""
+        while not self._ended:
+            self.beat()
+            due = [holding.beat_at for holding in self.holdings()]
+            pause = min(due) - self._clock.monotonic() if due else self._settings.heartbeat_s
+            self._clock.wait(self._changed, pause)
+            self._changed.clear()
+
+    def close(self) -> None:
+        """End `run`."""
+        self._ended = True
+        self._changed.set()
+
+    def beat(self) -> None:
+        """Renew every holding that is due, once."""
+        for holding in self.holdings():
+            if holding.beat_at <= self._clock.monotonic():
+                with holding.beating:
+                    if not holding.is_released and holding.stopped is None:
+                        self._renew(holding)
+
+    def _renew(self, holding: Holding) -> None:
+        until = self._clock.now_ms() + int(self._settings.lease_s * 1000)
+        holding.beat_at = self._clock.monotonic() + self._settings.heartbeat_s
+        try:
+            kept = self._ledger.heartbeat(
+                holding.lease, until=until, phase=holding.phase, progress=holding.progress()
+            )
+            if kept:
+                self._inbox.hide(holding.delivery, self._settings.visibility_s)
+        except Unavailable as error:
+            holding.beat_at = self._clock.monotonic() + self._settings.heartbeat_s / 3
+            log.warning("a lease was not renewed", **_names(holding), action="heartbeat", reason=error.message)
+            return
+        if not kept:
+            log.warning("the lease is lost", **_names(holding), action="heartbeat")
+            holding.stop(Stop.LOST)
+
+
+def _names(holding: Holding) -> dict[str, object]:
+    return {"job_id": holding.lease.job_id, "attempt": holding.lease.attempt}

@@ -1,0 +1,205 @@
+"""
+Make one attempt at a job on ComfyUI, from the template to the list of files, and say how it came out.
+
+The verdict comes from /history alone. Before anything is rendered again, an earlier attempt of this job that still
+runs on this server, or has ended well there, is taken over: a worker that died may have left it behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Final
+
+import structlog
+from chalicelib.contract.graph import fill, isolate
+
+from chalicelib.contract.errors import Rejected, Unavailable
+from chalicelib.contract.job import JobError, prompt_id_of
+from worker.comfy.faults import OUT_OF_MEMORY, GraphRefused, failure, no_output, not_in_list
+from worker.comfy.history import Ending, Entry, Place
+from worker.comfy.outputs import files_of, strays_of
+from worker.lease import Holding
+from worker.patience import LOOK_AGAIN_S, Patience, Trouble
+from worker.ports import InDoubt, Watch
+from worker.tools import Tools
+from worker.verdicts import Again, Broken, Halted, Made, Stop, Verdict
+
+LOOKS_IN_DOUBT: Final = 2
+IN_DOUBT_S: Final = 0.3
+HISTORY_LATE_S: Final = 0.2
+OOM_RETRY_S: Final = 2.0
+COLD_STALL_FACTOR: Final = 3
+"""The first picture may load tens of gigabytes first."""
+ADOPTABLE: Final = 3
+"""How many earlier attempts are looked for."""
+
+log = structlog.get_logger()
+
+
+def perform(tools: Tools, holding: Holding) -> Verdict:
+    """Make the attempt that *holding* stands for. Bugs rise; everything foreseen becomes a verdict."""
+    try:
+        return _Attempt(tools, holding).run()
+    except GraphRefused as refused:
+        return Broken(refused.error)
+    except Rejected as refused:
+        return Broken(JobError(code=refused.code, text=refused.message))
+    except Unavailable as error:
+        return Again(JobError(code="unavailable", text=error.message), error.retry_in_s)
+
+
+class _Attempt:
+    """Hold what one attempt knows."""
+
+    def __init__(self, tools: Tools, holding: Holding) -> None:
+        self._tools = tools
+        self._holding = holding
+        self._job = holding.job
+        self._workflow = tools.templates.get(tools.blobs, self._job.workflow_hash)
+        self._log = log.bind(job_id=self._job.job_id, attempt=self._job.attempt)
+
+    def run(self) -> Verdict:
+        graph = fill(self._workflow, self._job.inputs)
+        graph = isolate(graph, f"cs/{self._job.job_id}/{self._job.attempt}")
+        adopted = self._adopt(graph)
+        return adopted if adopted is not None else self._render(graph)
+
+    def _render(self, graph: dict[str, Any]) -> Verdict:
+        if self._holding.stopped is not None:
+            return Halted(self._holding.stopped)
+        prompt_id = prompt_id_of(self._job.job_id, self._job.attempt)
+        with self._tools.doorbell.watch(prompt_id, graph, self._holding.bell) as watch:
+            accepted = self._submit(graph, prompt_id, watch.client_id)
+            if accepted == prompt_id:
+                return self._follow(accepted, graph, watch)
+        # ComfyUI before 0.3.45 (July 2025) makes its own ids; news that came meanwhile is found in the history.
+        with self._tools.doorbell.watch(accepted, graph, self._holding.bell) as watch:
+            return self._follow(accepted, graph, watch)
+
+    def _adopt(self, graph: dict[str, Any]) -> Verdict | None:
+        """Take over an earlier attempt's prompt; None when there is none, or it came to nothing."""
+        for attempt in range(self._job.attempt - 1, max(0, self._job.attempt - 1 - ADOPTABLE), -1):
+            prompt_id = prompt_id_of(self._job.job_id, attempt)
+            seen = self._tools.comfy.where(prompt_id)
+            if seen.place is Place.NOWHERE or (seen.entry and seen.entry.ending is not Ending.SUCCESS):
+                continue
+            self._log.info("an earlier attempt's prompt is taken over", action="adopt", prompt_id=prompt_id)
+            with self._tools.doorbell.watch(prompt_id, graph, self._holding.bell) as watch:
+                verdict = self._follow(prompt_id, graph, watch)
+            # Its former owner may cancel it under our eyes: then it is as if it had not been there.
+            if not (isinstance(verdict, Broken | Again) and verdict.error.code in ("interrupted", "prompt_lost")):
+                return verdict
+        return None
+
+    def _submit(self, graph: dict[str, Any], prompt_id: str, client_id: str | None) -> str:
+        """Queue the graph. After a lost answer look for the prompt first; send again only when it is nowhere."""
+        comfy = self._tools.comfy
+        self._holding.prompt_id = prompt_id
+        try:
+            return comfy.submit(graph, prompt_id, client_id)
+        except GraphRefused as refused:
+            raise self._refused(refused, prompt_id) from refused
+        except InDoubt as doubt:
+            if self._has_arrived(prompt_id):
+                return prompt_id
+            self._log.info("the workflow is sent again", action="submit", reason=doubt.message)
+        return comfy.submit(graph, prompt_id, client_id)
+
+    def _has_arrived(self, prompt_id: str) -> bool:
+        for _ in range(LOOKS_IN_DOUBT):
+            if self._tools.comfy.where(prompt_id).place is not Place.NOWHERE:
+                return True
+            self._tools.clock.wait(self._holding.bell, IN_DOUBT_S)
+        return False
+
+    def _refused(self, refused: GraphRefused, prompt_id: str) -> GraphRefused:
+        """Stop the branches that ComfyUI runs in spite of its node_errors, and find the nearest allowed values."""
+        with contextlib.suppress(Unavailable):
+            self._tools.comfy.cancel(prompt_id)
+            if refused.unlisted is not None:
+                node_class, name, value = refused.unlisted
+                allowed = self._tools.comfy.choices(node_class, name)
+                where = f"{name} of {node_class}"
+                return GraphRefused(not_in_list(refused.error.node, node_class, name, value, allowed, where))
+        return refused
+
+    def _follow(self, prompt_id: str, graph: dict[str, Any], watch: Watch) -> Verdict:
+        """Wait for the end: the WebSocket rings; /history is asked now and then as well, and gives the verdict."""
+        tools, holding = self._tools, self._holding
+        holding.prompt_id, holding.watch, holding.phase = prompt_id, watch, "rendering"
+        stall_s = tools.settings.stall_s * (1 if tools.health.is_warm else COLD_STALL_FACTOR)
+        patience = Patience(self._workflow.max_runtime_s, stall_s)
+        while holding.stopped is None:
+            tools.clock.wait(holding.bell, self._pause_s(watch, patience))
+            holding.bell.clear()
+            if holding.stopped is not None:
+                break
+            try:
+                entry = tools.comfy.ended(prompt_id) if watch.course.is_over else None
+                trouble = None
+                if entry is None:
+                    seen = tools.comfy.where(prompt_id)
+                    entry = seen.entry
+                    live_since = (watch.heard_at or 0.0) if watch.is_live else None
+                    trouble = patience.see(seen, tools.clock.monotonic(), live_since=live_since)
+            except Unavailable:
+                trouble = patience.miss(tools.clock.monotonic())
+                entry = None
+            if entry is not None:
+                return self._verdict(entry, prompt_id, graph)
+            if trouble is not None:
+                return self._despair(trouble, prompt_id)
+        return self._halt(prompt_id, holding.stopped)
+
+    def _pause_s(self, watch: Watch, patience: Patience) -> float:
+        if watch.course.is_over:
+            return HISTORY_LATE_S
+        if patience.is_worried:
+            return LOOK_AGAIN_S
+        return self._tools.settings.poll_up_s if watch.is_live else self._tools.settings.poll_down_s
+
+    def _verdict(self, entry: Entry, prompt_id: str, graph: dict[str, Any]) -> Verdict:
+        if entry.ending is Ending.INTERRUPTED:
+            text = "Somebody interrupted the run on the ComfyUI server."
+            return Broken(JobError(code="interrupted", text=text, hint="Generate the row again."))
+        if entry.ending is Ending.ERROR:
+            return self._failed(failure(entry, graph))
+        self._tools.health.is_warm = True
+        files = files_of(entry.outputs)
+        strays = strays_of(entry.outputs)
+        if strays:
+            self._log.warning("files outside the output folder are left out", action="outputs", files=strays)
+        if not files:
+            return Broken(no_output())
+        return Made(files, prompt_id, entry.execution_ms)
+
+    def _failed(self, error: JobError) -> Verdict:
+        """Judge a run-time error: out of memory may pass when the server has freed its models; the rest will not."""
+        if error.code != OUT_OF_MEMORY:
+            return Broken(error)
+        with contextlib.suppress(Unavailable):
+            self._tools.comfy.free()
+        before = self._job.last_error
+        return Broken(error) if before and before.code == OUT_OF_MEMORY else Again(error, OOM_RETRY_S)
+
+    def _despair(self, trouble: Trouble, prompt_id: str) -> Verdict:
+        """End a wait that leads nowhere, and stop the prompt if it is still there."""
+        if trouble is Trouble.LOST:
+            text = "ComfyUI lost the job: it was restarted, or its queue was cleared."
+            return Again(JobError(code="prompt_lost", text=text))
+        if trouble is Trouble.UNREACHABLE:
+            return Again(JobError(code="unavailable", text="ComfyUI went away while it was rendering."))
+        with contextlib.suppress(Unavailable):
+            self._tools.comfy.cancel(prompt_id)
+        if trouble is Trouble.STALLED:
+            self._tools.health.suspect(prompt_id)
+            return Again(JobError(code="stalled", text="ComfyUI stopped working on the job without saying why."))
+        minutes = max(1, round(self._workflow.max_runtime_s / 60))
+        text = f"The run took longer than the {minutes} minutes that this workflow may take."
+        return Broken(JobError(code="too_long", text=text, hint="Use fewer steps or a smaller size."))
+
+    def _halt(self, prompt_id: str, why: Stop) -> Halted:
+        if why is Stop.LOST:
+            with contextlib.suppress(Unavailable):
+                self._tools.comfy.cancel(prompt_id)
+        return Halted(why)

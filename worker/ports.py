@@ -1,0 +1,137 @@
+"""Say what the worker's day needs of its edges, for those who are handed them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from chalicelib.contract.errors import Unavailable
+from chalicelib.contract.events import Hint, JobMessage
+from worker.comfy.history import Entry, ServerFacts, Whereabouts
+from worker.comfy.outputs import OutputFile
+from worker.comfy.track import Course
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Hold one received message. *message* is None when the body is none of ours."""
+
+    receipt: str
+    receives: int
+    message: JobMessage | None
+    body: str = ""
+    fault: str = ""
+    """Why *message* is None."""
+
+
+class Inbox(Protocol):
+    """Take messages from the jobs queue. `Unavailable` when it cannot be reached."""
+
+    def take(self, wait_s: int) -> Delivery | None:
+        """Wait for the next message, *wait_s* seconds at most."""
+
+    def hide(self, delivery: Delivery, seconds: float) -> None:
+        """Keep the message from everyone for *seconds* from now (0: give it back at once)."""
+
+    def drop(self, delivery: Delivery) -> None:
+        """Delete the message: its job needs no attention any more."""
+
+    def bury(self, delivery: Delivery, reason: str) -> bool:
+        """Move what cannot be read to the dead-letter queue, saying why. False: there is no such queue."""
+
+
+class Hints(Protocol):
+    """Tell completion that a job has news. `Unavailable` when the queue cannot be reached."""
+
+    def send(self, hint: Hint, group: str) -> None:
+        """Send *hint*; *group* names the sheet, or the client of a job without one."""
+
+
+class Blobs(Protocol):
+    """Keep files in the bucket. `Unavailable` when it cannot be reached."""
+
+    def get(self, key: str) -> bytes | None:
+        """Read a file; None: it is not there."""
+
+    def put(self, key: str, content: bytes, content_type: str) -> None:
+        """Create a file; that it is there already (a repeated write of ours) is fine."""
+
+
+class InDoubt(Unavailable):
+    """Say that a prompt was sent and no answer came: it may run, or not."""
+
+
+class Comfy(Protocol):
+    """Speak with one ComfyUI server. `Unavailable` when it cannot be reached."""
+
+    def facts(self) -> ServerFacts:
+        """Ask who the server is. An answer does not mean that it renders."""
+
+    def submit(self, graph: Mapping[str, Any], prompt_id: str, client_id: str | None) -> str:
+        """Queue *graph*; its id. `GraphRefused`, or `InDoubt` when no answer came."""
+
+    def where(self, prompt_id: str) -> Whereabouts:
+        """Look for a prompt in the queue, then in the history."""
+
+    def ended(self, prompt_id: str) -> Entry | None:
+        """Read the prompt's history; None while it runs, waits, or is unknown."""
+
+    def fetch(self, file: OutputFile, limit_bytes: int) -> bytes:
+        """Read a file; `Unavailable` when it is not there, `Rejected` when it is too large or refused."""
+
+    def cancel(self, prompt_id: str) -> None:
+        """Stop a prompt, waiting or running, without touching any other."""
+
+    def forget(self, prompt_id: str) -> None:
+        """Drop the prompt's history entry."""
+
+    def free(self) -> None:
+        """Unload models and empty the cache."""
+
+    def choices(self, node_class: str, name: str) -> list[str]:
+        """List the values that an input allows on this server; empty when it is no list."""
+
+
+class Watch(Protocol):
+    """Follow one prompt by the server's news."""
+
+    @property
+    def client_id(self) -> str | None:
+        """What to submit under, so that the events come here; None: there is no connection."""
+
+    @property
+    def course(self) -> Course:
+        """How far it is."""
+
+    @property
+    def heard_at(self) -> float | None:
+        """Monotonic time of the newest event."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether this prompt's events can arrive."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Doorbell(Protocol):
+    """Hear a server's news."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the connection stands."""
+
+    def watch(self, prompt_id: str, graph: Mapping[str, Any], bell: threading.Event) -> Watch:
+        """Begin to follow a prompt; *bell* rings when it is worth looking at the history."""
+
+
+class SkewGauge(Protocol):
+    """Know how far this machine's clock is off."""
+
+    @property
+    def skew_s(self) -> float:
+        """Seconds ahead of AWS's clock; negative: behind."""

@@ -1,0 +1,247 @@
+"""
+Settle what an attempt or a message came to. The order is the protocol:
+
+upload, then commit, then the hint, then delete the message. The message is the outbox of the hint: whoever dies in
+between leaves it, and its next receiver finds an ended job and says it again. A message is deleted only when its job
+has ended or is called by a newer message.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import structlog
+
+from chalicelib.contract.errors import Rejected, Unavailable
+from chalicelib.contract.events import Hint
+from chalicelib.contract.job import BUDGET, Job, JobError, Output, Timings
+from chalicelib.contract.ports import Refusal, Refused
+from chalicelib.contract.states import TERMINAL
+from worker.comfy.faults import one_line
+from worker.deliver import deliver
+from worker.hints import group_of
+from worker.lease import Holding
+from worker.ports import Delivery
+from worker.tools import Tools
+from worker.verdicts import Again, Broken, Halted, Made, Stop, Verdict
+
+BACKOFF_S: Final = 30.0
+BACKOFF_MOST_S: Final = 600.0
+JITTER_S: Final = 5.0
+UNKNOWN_S: Final = 30.0
+"""How long a message waits whose job is not there: the put may be late."""
+PATIENT_RECEIVES: Final = 3
+UNSENT_S: Final = 30.0
+INSIST_PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0)
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+
+def settle(tools: Tools, holding: Holding, verdict: Verdict) -> None:
+    """Turn *verdict* into the ledger's write and the queue's move. When the cloud is away all is left to the lease."""
+    try:
+        _Settlement(tools, holding).settle(verdict)
+    except Unavailable as error:
+        names = {"job_id": holding.job.job_id, "attempt": holding.job.attempt}
+        log.warning("the job is left to its lease", action="settle", reason=error.message, **names)
+    finally:
+        tools.keeper.let_go(holding)
+
+
+class _Settlement:
+    """Hold one attempt's settlement."""
+
+    def __init__(self, tools: Tools, holding: Holding) -> None:
+        self._tools = tools
+        self._holding = holding
+        self._job = holding.job
+        self._lease = holding.lease
+        self._log = log.bind(job_id=self._job.job_id, attempt=self._job.attempt)
+
+    def settle(self, verdict: Verdict) -> None:
+        if isinstance(verdict, Made):
+            verdict = self._deliver(verdict)
+        if isinstance(verdict, Broken):
+            self._fail(verdict.error)
+        elif isinstance(verdict, Again):
+            self._retry(verdict)
+        elif isinstance(verdict, Halted) and verdict.why is Stop.LOST:
+            self._lost()
+
+    def _deliver(self, made: Made) -> Verdict:
+        """Upload and commit; what stands in the way becomes the verdict instead."""
+        tools, clock = self._tools, self._tools.clock
+        self._holding.phase = "uploading"
+        begun = clock.monotonic()
+        limit_bytes = tools.settings.max_output_bytes
+        try:
+            outputs = deliver(tools.comfy.fetch, tools.blobs, self._holding, made.files, limit_bytes)
+        except Rejected as refused:
+            return Broken(JobError(code=refused.code, text=refused.message))
+        except Unavailable as error:
+            return Again(JobError(code="unavailable", text=error.message), error.retry_in_s)
+        if self._holding.stopped is not None:
+            return Halted(self._holding.stopped)
+        timings = Timings(execution_ms=made.execution_ms, upload_ms=int((clock.monotonic() - begun) * 1000))
+        self._commit(outputs, timings)
+        return made
+
+    def _commit(self, outputs: tuple[Output, ...], timings: Timings) -> None:
+        ledger, clock = self._tools.ledger, self._tools.clock
+        if not self._insist(
+            lambda: ledger.commit(self._lease, now=clock.now_ms(), outputs=outputs, timings=timings)
+        ):
+            self._lost()
+            return
+        times = {"execution_ms": timings.execution_ms, "upload_ms": timings.upload_ms}
+        self._log.info("job is done", action="commit", files=len(outputs), **times)
+        self._finish()
+
+    def _fail(self, error: JobError) -> None:
+        ledger, clock = self._tools.ledger, self._tools.clock
+        if not self._insist(lambda: ledger.fail(self._lease, now=clock.now_ms(), error=error)):
+            self._lost()
+            return
+        about = {"code": error.code, "node": error.node, "node_class": error.node_class}
+        self._log.warning("job has failed", action="fail", **about)
+        self._finish()
+
+    def _retry(self, again: Again) -> None:
+        """Put the job back to wait, or end it when this was its last attempt."""
+        if self._job.budget_left <= 0:
+            self._fail(given_up(self._job, again.error))
+            return
+        tools = self._tools
+        delay_s = again.delay_s if again.delay_s is not None else backoff_s(self._job, tools.draw())
+        now = tools.clock.now_ms()
+        not_before = now + int(delay_s * 1000)
+        if not self._insist(
+            lambda: tools.ledger.retry(self._lease, now=now, not_before=not_before, error=again.error)
+        ):
+            self._lost()
+            return
+        tools.keeper.let_go(self._holding)
+        self._log.warning("job will be tried again", action="retry", code=again.error.code, delay_s=round(delay_s, 1))
+        tools.inbox.hide(self._holding.delivery, delay_s)
+        tools.postman.tell(self._job, self._job.version + 1)
+        self._forget()
+
+    def _finish(self) -> None:
+        """Tell completion, delete the message, and clean up on ComfyUI's side."""
+        self._tools.keeper.let_go(self._holding)
+        finish(self._tools, self._holding.delivery, self._job, self._job.version + 1)
+        self._forget()
+
+    def _lost(self) -> None:
+        """Give way: an ended job's message goes, any other is left to whoever holds the job now."""
+        tools = self._tools
+        tools.keeper.let_go(self._holding)
+        job = tools.ledger.get(self._job.job_id)
+        self._log.warning("the job is not ours any more", action="lost", reason=str(job.state) if job else "gone")
+        if job is not None and job.state in TERMINAL:
+            finish(tools, self._holding.delivery, job, job.version)
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._holding.prompt_id is not None:
+            with contextlib.suppress(Unavailable):
+                self._tools.comfy.forget(self._holding.prompt_id)
+
+    def _insist(self, write: Callable[[], T]) -> T:
+        """Repeat a write that the table could not take: a picture that is made is worth some seconds."""
+        for pause_s in INSIST_PAUSES_S:
+            try:
+                return write()
+            except Unavailable as error:
+                self._log.warning("the job table is away", action="settle", reason=error.message)
+                self._tools.clock.wait(self._holding.bell, pause_s)
+        return write()
+
+
+def finish(tools: Tools, delivery: Delivery, job: Job, version: int) -> None:
+    """Say that *job* has ended, then delete its message; a hint that fails leaves the message to say it again."""
+    try:
+        tools.hints.send(Hint(job_id=job.job_id, version=version), group_of(job))
+    except Unavailable as error:
+        log.warning("a hint was not sent", action="hint", job_id=job.job_id, reason=error.message)
+        tools.inbox.hide(delivery, UNSENT_S)
+        return
+    tools.inbox.drop(delivery)
+
+
+def settle_refusal(tools: Tools, delivery: Delivery, refused: Refused) -> None:
+    """Answer a message whose job cannot be claimed."""
+    inbox, job, now = tools.inbox, refused.job, tools.clock.now_ms()
+    names = {"job_id": delivery.message.job_id if delivery.message else "", "receives": delivery.receives}
+    log.info("job is not to be had", action="refused", reason=refused.why.value, **names)
+    if job is None:
+        _settle_unknown(tools, delivery, "no such job")
+    elif refused.why is Refusal.ENDED:
+        finish(tools, delivery, job, job.version)
+    elif refused.why is Refusal.STALE:
+        inbox.drop(delivery)
+    elif refused.why is Refusal.SPENT:
+        ended = tools.ledger.give_up(job, now=now, error=given_up(job, job.last_error))
+        there = tools.ledger.get(job.job_id)
+        if there is not None and there.state in TERMINAL:
+            finish(tools, delivery, there, there.version)
+        log.warning("job is given up", action="give up", reason="" if ended else "it moved meanwhile", **names)
+    else:
+        jitter_s = tools.draw() * JITTER_S if refused.why is Refusal.HELD else 0.0
+        inbox.hide(delivery, max(0.0, (refused.look_again_at - now) / 1000) + jitter_s)
+
+
+def settle_unreadable(tools: Tools, delivery: Delivery) -> None:
+    """Leave a message that is none of ours for others to read; the third receiver buries it."""
+    log.warning("a message cannot be read", action="unreadable", reason=delivery.fault, receives=delivery.receives)
+    _settle_unknown(tools, delivery, delivery.fault)
+
+
+def _settle_unknown(tools: Tools, delivery: Delivery, reason: str) -> None:
+    if delivery.receives >= PATIENT_RECEIVES and tools.inbox.bury(delivery, reason):
+        log.warning("a message went to the dead-letter queue", action="bury", reason=reason)
+        return
+    tools.inbox.hide(delivery, UNKNOWN_S)
+
+
+def hand_back(tools: Tools, holding: Holding) -> None:
+    """
+    Release a running job within a stopping machine's two seconds: table, then queue, then news.
+
+    Not table and queue at once: whoever received the message first would find the lease and hide it for its length.
+    A table that does not answer costs a second (*tools* has hasty clients), then the message is freed all the same.
+    """
+    names = {"job_id": holding.job.job_id, "attempt": holding.job.attempt}
+    holding.stop(Stop.HANDED_BACK)
+    tools.keeper.let_go(holding)
+    try:
+        if not tools.ledger.release(holding.lease, now=tools.clock.now_ms()):
+            return
+        log.info("job is handed back", action="release", **names)
+    except Unavailable as error:
+        log.warning("a job was not released", action="release", reason=error.message, **names)
+    with contextlib.suppress(Unavailable):
+        tools.inbox.hide(holding.delivery, 0)
+    with contextlib.suppress(Unavailable):
+        tools.hints.send(Hint(job_id=holding.job.job_id, version=holding.job.version + 1), group_of(holding.job))
+
+
+def backoff_s(job: Job, drawn: float) -> float:
+    """Draw a pause by full jitter: anything up to 30 s, doubled with each attempt spent, at most 600 s."""
+    spent = max(0, BUDGET - job.budget_left - 1)
+    return drawn * min(BACKOFF_MOST_S, BACKOFF_S * 2.0**spent)
+
+
+def given_up(job: Job, last: JobError | None) -> JobError:
+    """Say why a job gets no further attempt."""
+    if last is None:
+        text = f"Given up after {job.attempt} attempts: the worker stopped each time before the picture was made."
+        if job.attempt == 0:
+            text = "No worker took the job before its time ran out."
+        return JobError(code="gave_up", text=text, hint="Generate the row again.")
+    text = one_line(f"Given up after {job.attempt} attempts: {last.text}")
+    return JobError(code=last.code, text=text, hint=last.hint, node=last.node, node_class=last.node_class)

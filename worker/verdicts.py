@@ -1,0 +1,52 @@
+"""Name how an attempt can come out; `settle` turns each into a write of the ledger and a move on the queue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chalicelib.contract.job import JobError
+from worker.comfy.outputs import OutputFile
+
+
+class Stop(StrEnum):
+    """Say why an attempt must end without a verdict."""
+
+    LOST = "lost"
+    """The lease is somebody else's, or the job was cancelled or ended."""
+    HANDED_BACK = "handed back"
+    """This worker stops; who stops it has released the job already."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """ComfyUI made these files; they are still on its side."""
+
+    files: tuple[OutputFile, ...]
+    prompt_id: str
+    execution_ms: int | None
+
+
+@dataclass(frozen=True)
+class Broken:
+    """It failed, and would fail the same way again."""
+
+    error: JobError
+
+
+@dataclass(frozen=True)
+class Again:
+    """It failed, and may work in *delay_s* seconds (None: by the usual backoff)."""
+
+    error: JobError
+    delay_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Halted:
+    """It was stopped from outside."""
+
+    why: Stop
+
+
+Verdict = Made | Broken | Again | Halted
