@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from chalicelib.contract.job import Job, prompt_fingerprint
 from chalicelib.contract.states import CELL_WORD, State
+from chalicelib.contract.words import fold
 from chalicelib.links import output_link, thumbnail_link
 
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
@@ -43,14 +44,8 @@ ROW_CHANGED: Final = (
     "Generate the row again for the new prompt."
 )
 
-_FOLD: Final = re.compile(r"[\s_\-]+")
 _UNSEEN: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\ud800-\udfff]")
 _EPOCH: Final = datetime(1899, 12, 30)
-
-
-def fold(header: str) -> str:
-    """Reduce a header to what counts: case, and runs of spaces, underscores and hyphens, do not."""
-    return _FOLD.sub(" ", header.strip()).strip().lower()
 
 
 _NAME_OF: Final = {fold(word): name for name, words in COLUMNS.items() for word in words}

@@ -124,7 +124,8 @@ def read_grid_range(book: Workbook, grid: Mapping[str, Any]) -> tuple[Sheet, Are
     ends: list[int] = []
     for name, last, absent in parts:
         given = grid.get(name)
-        if given is not None and not 0 <= given <= last:
+        inside = given is None or 0 <= given < last + (absent == OPEN)  # an end may be the count itself
+        if not inside:
             axis = "row" if "Row" in name else "column"
             raise GoogleError(400, f"range.{name}[{given}] is after last {axis} in grid[{last}]")
         ends.append(absent if given is None else given)

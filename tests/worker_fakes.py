@@ -5,6 +5,7 @@ in the clock's time.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from io import BytesIO
@@ -15,6 +16,7 @@ from PIL import Image
 
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.events import Hint, JobMessage
+from chalicelib.contract.manifest import Workflow, to_document
 from worker.comfy.faults import GraphRefused
 from worker.comfy.history import Ending, Entry, Place, ServerFacts, Whereabouts
 from worker.comfy.outputs import OutputFile
@@ -323,3 +325,22 @@ class FakeSkew:
 
     def __init__(self, skew_s: float = 0.0) -> None:
         self.skew_s = skew_s
+
+
+EMPTY_PICTURE: dict[str, Any] = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255}},
+    "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+}
+
+
+def empty_picture() -> Workflow:
+    """Make the smallest workflow: one colour, saved."""
+    return Workflow(id="empty-color", name="Empty color", graph=EMPTY_PICTURE)
+
+
+def store_workflow(blobs: FakeBlobs, workflow: Workflow | None = None) -> str:
+    """Put a workflow where the worker looks for it; its hash."""
+    workflow = workflow or empty_picture()
+    document = json.dumps(to_document(workflow)).encode()
+    blobs.files[f"workflows/by-hash/{workflow.hash}.json"] = (document, "application/json")
+    return workflow.hash

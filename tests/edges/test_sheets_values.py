@@ -177,3 +177,11 @@ def test_a_picture_has_no_text(world: World) -> None:
     world.fill((Formula('=IMAGE("https://x.test/a.png", 2)'), "after"))
     assert world.sheet.cell(0, 0).effective == Picture("https://x.test/a.png", 2)
     assert world.api.values().get(spreadsheetId=BOOK, range="A1:B1").execute()["values"] == [["", "after"]]
+
+
+@pytest.mark.parametrize("grid", [{"startRowIndex": 50}, {"endRowIndex": 51}, {"startColumnIndex": 10}, {"sheetId": 7}])
+def test_a_grid_range_beyond_the_grid_is_refused(world: World, grid: dict[str, int]) -> None:
+    """A column that was deleted, or a tab that is gone, makes the whole read invalid."""
+    body = {"dataFilters": [{"gridRange": {"sheetId": 0}}, {"gridRange": grid}]}
+    status, _ = world.refused(world.api.values().batchGetByDataFilter(spreadsheetId=BOOK, body=body))
+    assert status == 400

@@ -1,0 +1,212 @@
+"""
+Describe a workflow: what a row may set, and where in the graph each value goes.
+
+A manifest is written by people (workflows/<id>.yaml), so every fault is named, all at once, with file, field and
+reason. Parameters that many workflows share stand in base.yaml; a workflow names them and overrides any field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal
+
+from pydantic import Field, ValidationError
+
+from chalicelib.contract.graph import Graph, faults_of_graph, save_nodes
+from chalicelib.contract.job import Frozen
+from chalicelib.contract.words import fold
+
+Type = Literal[
+    "string", "integer", "float", "boolean", "choice", "seed", "color", "model", "lora", "vae", "clip", "unet"
+]
+NAMES: Final = frozenset({"model", "lora", "vae", "clip", "unet"})
+"""Types whose value is the name of a file that lies on the worker."""
+
+MAX_PROMPT: Final = 8_000
+NO_LORA: Final = "none"
+
+
+class ManifestError(Exception):
+    """Name every fault of a manifest: *faults* are sentences of the form "file: field: reason"."""
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(self.faults))
+
+
+class Place(Frozen):
+    """Name an input of a node that a parameter sets."""
+
+    node: str
+    input: str
+
+
+class Parameter(Frozen):
+    """Describe one thing that a row may set; a column's header is its name, its label or an alias."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    type: Type
+    label: str = ""
+    aliases: tuple[str, ...] = ()
+    description: str = ""
+    default: str | int | float | bool | None = None
+    required: bool = False
+    min: int | float | None = None
+    max: int | float | None = None
+    choices: tuple[str, ...] = ()
+    max_length: int = Field(default=MAX_PROMPT, ge=1, le=50_000)
+    sets: tuple[Place, ...] = Field(min_length=1)
+
+    @property
+    def title(self) -> str:
+        """Name the parameter as a person reads it in a header."""
+        return self.label or self.name.replace("_", " ").capitalize()
+
+    def words(self) -> set[str]:
+        """Give every folded word that a header may use for this parameter."""
+        return {fold(word) for word in (self.name, self.title, *self.aliases)}
+
+
+class Workflow(Frozen):
+    """Hold a workflow: its parameters, its graph in ComfyUI's API format, and the hash that names this very version."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    name: str = Field(min_length=1, max_length=100)
+    description: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    max_runtime_s: int = Field(default=900, ge=1, le=39_600)
+    """How long one attempt may take; under 11 hours, where a message can no longer be kept."""
+    graph: dict[str, Any]
+
+    @property
+    def hash(self) -> str:
+        """Hash manifest and graph: 64 hex digits."""
+        text = json.dumps(to_document(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def to_document(workflow: Workflow) -> dict[str, Any]:
+    """Give the workflow as JSON for the bucket; `from_document` reads it back exactly."""
+    return workflow.model_dump(mode="json", exclude_defaults=True)
+
+
+def from_document(document: Mapping[str, Any]) -> Workflow:
+    """Read what `to_document` gave; raise ValueError when it is damaged."""
+    return Workflow.model_validate(document)
+
+
+def parse_workflow(
+    workflow_id: str,
+    manifest: Mapping[str, Any],
+    base: Mapping[str, Any],
+    graph: Graph,
+    *,
+    file: str,
+) -> Workflow:
+    """
+    Make a workflow of what a person wrote: *manifest* (the yaml), *base* (base.yaml's parameters by name), *graph*.
+
+    Raise `ManifestError` with every fault.
+    """
+    faults = [f"{file}: graph: {fault}" for fault in faults_of_graph(graph)]
+    parameters, more = _parameters(manifest, base)
+    faults += [f"{file}: {fault}" for fault in more]
+    fields = {key: value for key, value in manifest.items() if key not in ("parameters", "overrides")}
+    known = set(Workflow.model_fields) - {"id", "graph", "parameters"}
+    faults += [
+        f"{file}: {key}: there is no such field; there are {', '.join(sorted(known))}, parameters, overrides"
+        for key in fields
+        if key not in known
+    ]
+    if faults:
+        raise ManifestError(faults)
+    try:
+        workflow = Workflow.model_validate(
+            {**fields, "id": workflow_id, "parameters": parameters, "graph": dict(graph)}
+        )
+    except ValidationError as error:
+        raise ManifestError(f"{file}: {_where(fault['loc'])}: {fault['msg']}" for fault in error.errors()) from None
+    faults = [f"{file}: {fault}" for fault in _meaning(workflow)]
+    if faults:
+        raise ManifestError(faults)
+    return workflow
+
+
+def _parameters(manifest: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[list[Parameter], list[str]]:
+    """Merge each parameter with its shared definition: base.yaml, then the workflow's own fields, then `overrides`."""
+    listed = manifest.get("parameters", {})
+    overrides = manifest.get("overrides", {})
+    if not isinstance(listed, Mapping) or not isinstance(overrides, Mapping):
+        return [], ["parameters: must be a mapping of names to fields"]
+    faults = [f"overrides.{name}: there is no parameter {name} here" for name in overrides if name not in listed]
+    made = []
+    for name, own in listed.items():
+        parts = [base.get(name, {}), own or {}, overrides.get(name) or {}]
+        if not all(isinstance(part, Mapping) for part in parts):
+            faults.append(f"parameters.{name}: must be a mapping of fields")
+            continue
+        merged: dict[str, Any] = {key: value for part in parts for key, value in part.items()}
+        if isinstance(merged.get("sets"), Mapping):
+            merged["sets"] = [merged["sets"]]
+        if "choices" in merged and isinstance(merged["choices"], list):
+            merged["choices"] = [str(choice) for choice in merged["choices"]]
+        for place in merged.get("sets", []):
+            if isinstance(place, dict) and "node" in place:
+                place["node"] = str(place["node"])
+        try:
+            made.append(Parameter.model_validate({**merged, "name": name}))
+        except ValidationError as error:
+            for fault in error.errors():
+                reason = "there is no such field" if fault["type"] == "extra_forbidden" else fault["msg"]
+                faults.append(f"parameters.{name}.{_where(fault['loc'])}: {reason}")
+    return made, faults
+
+
+def _meaning(workflow: Workflow) -> Iterable[str]:
+    """Find what is well formed and still wrong."""
+    taken: dict[str, str] = {}
+    for parameter in workflow.parameters:
+        where = f"parameters.{parameter.name}"
+        for word in sorted(parameter.words()):
+            if taken.setdefault(word, parameter.name) != parameter.name:
+                yield f'{where}.aliases: the header "{word}" means {taken[word]} already'
+        for place in parameter.sets:
+            node = workflow.graph.get(place.node)
+            if node is None:
+                yield f"{where}.sets: the graph has no node {place.node}"
+            elif place.input not in node.get("inputs", {}):
+                yield f"{where}.sets: node {place.node} ({node['class_type']}) has no input {place.input}"
+            elif isinstance(node["inputs"][place.input], list):
+                yield f"{where}.sets: {place.input} of node {place.node} is a link to another node, not a value"
+        yield from (f"{where}.{fault}" for fault in _bounds(parameter))
+    if not save_nodes(workflow.graph):
+        yield "graph: no node saves anything (no input filename_prefix), so a run would have no result"
+
+
+def _bounds(parameter: Parameter) -> Iterable[str]:
+    # Read here, not at the top: inputs builds on this module.
+    from chalicelib.contract.inputs import value_of
+
+    numeric = parameter.type in ("integer", "float", "seed")
+    if not numeric and (parameter.min is not None or parameter.max is not None):
+        yield f"min: a {parameter.type} has no bounds"
+    if parameter.min is not None and parameter.max is not None and parameter.min > parameter.max:
+        yield f"min: {parameter.min} is above max {parameter.max}"
+    if parameter.type == "choice" and not parameter.choices:
+        yield "choices: a choice needs at least one"
+    if parameter.default is None:
+        if not parameter.required and parameter.type != "seed":
+            yield "default: give a default, or say required: true"
+        return
+    if parameter.type == "seed" and parameter.default == "random":
+        return
+    try:
+        value_of(parameter, parameter.default)
+    except ValueError as error:
+        yield f"default: {error}"
+
+
+def _where(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) or "the whole"

@@ -1,0 +1,718 @@
+"""Judge the worker's day on fakes: what becomes of a job, its message, its row's news and its prompt."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from chalicelib.contract.errors import Unavailable
+from chalicelib.contract.job import Job, JobError, prompt_id_of
+from chalicelib.contract.states import State
+from tests.fakes import MemoryLedger
+from tests.jobs import NOW, new_job
+from tests.worker_fakes import (
+    ONE_FILE,
+    PNG,
+    FakeBlobs,
+    FakeClock,
+    FakeComfy,
+    FakeHints,
+    FakeInbox,
+    FakeSkew,
+    settings,
+    store_workflow,
+)
+from worker.comfy.faults import GraphRefused
+from worker.comfy.history import Ending, Entry
+from worker.health import Health
+from worker.hints import Postman
+from worker.lease import Keeper
+from worker.loop import House, Slot, Worker
+from worker.settle import backoff_s
+from worker.templates import Templates
+from worker.tools import Tools
+
+
+class Shop:
+    """Hold one worker made of fakes, with one job in its queue."""
+
+    def __init__(self, **changes: str) -> None:
+        self.calls: list[str] = []
+        self.clock = FakeClock(NOW)
+        self.ledger = Watched(self.calls)
+        self.inbox = FakeInbox(self.clock)
+        self.inbox.calls = self.calls
+        self.hints = FakeHints(self.calls)
+        self.blobs = FakeBlobs(self.calls)
+        self.comfy = FakeComfy(self.clock)
+        self.settings = settings(**changes)
+        self.keeper = Keeper(self.ledger, self.inbox, self.clock, self.settings)
+        self.house = House(once=True)
+        self.lesser = FakeHints()
+        self.tools = Tools(
+            ledger=self.ledger,
+            inbox=self.inbox,
+            hints=self.hints,
+            blobs=self.blobs,
+            comfy=self.comfy,
+            doorbell=self.comfy.doorbell,
+            health=Health(self.comfy, self.comfy.doorbell, FakeSkew(), self.ledger, self.settings),
+            keeper=self.keeper,
+            postman=SameThreadPostman(self.lesser),
+            templates=Templates(),
+            settings=self.settings,
+            clock=self.clock,
+            draw=lambda: 0.5,
+        )
+        self.hash = store_workflow(self.blobs)
+        self.job_id = self.submit()
+
+    def submit(self, **fields: Any) -> str:
+        job = self.ledger.submit(new_job(workflow_hash=self.hash, inputs={}, **fields)).job
+        self.inbox.send(job.job_id)
+        return job.job_id
+
+    def work(self) -> Shop:
+        """Let one slot empty the queue."""
+        Slot(0, self.tools, self.house).run()
+        return self
+
+    def during(self, seconds: float, action: Callable[[], object]) -> None:
+        """Do *action*, and renew what is due, so many seconds into the run."""
+
+        def then() -> None:
+            action()
+            self.keeper.beat()
+
+        self.clock.after(seconds, then)
+
+    @property
+    def job(self) -> Job:
+        job = self.ledger.get(self.job_id)
+        assert job is not None
+        return job
+
+    def prompt_id(self, attempt: int = 1) -> str:
+        return prompt_id_of(self.job_id, attempt)
+
+
+class Watched(MemoryLedger):
+    """Note the order of the writes that matter, and fail the next ones if told."""
+
+    def __init__(self, calls: list[str]) -> None:
+        super().__init__()
+        self._calls = calls
+        self.failing: list[str] = []
+
+    def commit(self, *args: Any, **kwargs: Any) -> bool:
+        self._calls.append("commit")
+        if "commit" in self.failing:
+            self.failing.remove("commit")
+            raise Unavailable("The job table is busy.")
+        return super().commit(*args, **kwargs)
+
+
+class SameThreadPostman(Postman):
+    """Send at once, on the caller's thread."""
+
+    def tell(self, job: Job, version: int) -> None:
+        from chalicelib.contract.events import Hint
+
+        self._hints.send(Hint(job_id=job.job_id, version=version), "group")
+
+
+def test_a_job_is_rendered_uploaded_committed_told_and_only_then_deleted() -> None:
+    """The order is the protocol: files, then the ledger, then the hint, then the message."""
+    shop = Shop().work()
+    assert shop.job.state is State.SUCCEEDED
+    tail = [call for call in shop.calls if call in ("put", "commit", "hint", "drop")]
+    assert tail == ["put", "put", "commit", "hint", "drop"]
+    assert shop.inbox.messages == {}
+    (output,) = shop.job.outputs
+    assert shop.blobs.files[output.key] == (PNG, "image/png")
+    assert output.key.startswith(f"outputs/client-1/{shop.job_id}/1/0-")
+    assert shop.job.committed_attempt == 1
+    assert shop.job.timings is not None and shop.job.timings.execution_ms == 1500
+    assert shop.comfy.forgotten == [shop.prompt_id()]
+
+
+def test_the_row_hears_of_the_claim_and_of_the_end() -> None:
+    """Lesser news when the job is claimed, then the end's own; groups are sheets."""
+    shop = Shop().work()
+    assert [(hint.job_id, hint.version) for hint, _ in shop.lesser.sent] == [(shop.job_id, 2)]
+    assert [(hint.version, group) for hint, group in shop.hints.sent] == [(shop.job.version, "sheet-1")]
+
+
+def test_a_job_without_a_row_is_grouped_by_its_client() -> None:
+    """Its webhook, not a sheet, waits for the news."""
+    shop = Shop()
+    shop.submit(target=None)
+    shop.work()
+    assert {group for _, group in shop.hints.sent} == {"sheet-1", "client-1"}
+
+
+def test_trap_4_every_attempt_saves_under_a_prefix_of_its_own() -> None:
+    """The graph that is sent differs from the template in its save node's prefix, which names job and attempt."""
+    shop = Shop().work()
+    ((prompt_id, graph),) = shop.comfy.submitted
+    assert prompt_id == shop.prompt_id()
+    assert graph["9"]["inputs"]["filename_prefix"].startswith(f"cs/{shop.job_id}/1")
+
+
+def test_trap_4_a_file_that_is_gone_is_rendered_anew() -> None:
+    """A cached prompt can name a file that was deleted: the attempt is repeated, and its history dropped first."""
+    shop = Shop()
+    shop.comfy.files = {}
+    shop.work()
+    assert shop.job.state is State.QUEUED
+    assert shop.job.last_error is not None and shop.job.last_error.code == "unavailable"
+    assert shop.comfy.forgotten == [shop.prompt_id()]
+    shop.comfy.files = {"x_00001_.png": PNG}
+    shop.clock.pass_time(2)
+    shop.work()
+    assert shop.job.state is State.SUCCEEDED
+    assert [prompt for prompt, _ in shop.comfy.submitted] == [shop.prompt_id(1), shop.prompt_id(2)]
+
+
+def test_trap_1_a_partly_accepted_prompt_is_cancelled_and_fails_for_good() -> None:
+    """HTTP 200 with node_errors: ComfyUI would run the rest; the job fails with the sentence about the bad part."""
+    shop = Shop()
+    shop.comfy.refuses = GraphRefused(JobError(code="invalid_graph", text="image of LoadImage is wrong.", node="3"))
+    shop.work()
+    assert shop.comfy.cancelled == [shop.prompt_id()]
+    assert shop.job.state is State.FAILED
+    assert shop.job.error is not None and shop.job.error.text == "image of LoadImage is wrong."
+    assert shop.inbox.messages == {}
+
+
+def test_a_missing_model_is_looked_up_when_comfyui_does_not_list_what_it_has() -> None:
+    """Lists of more than 20 names are left out of the refusal; the nearest come from /object_info."""
+    shop = Shop()
+    error = JobError(code="missing_model", text="no")
+    shop.comfy.refuses = GraphRefused(error, ("CheckpointLoaderSimple", "ckpt_name", "sdxl.safetensors"))
+    shop.comfy.listed = {("CheckpointLoaderSimple", "ckpt_name"): ["sd_xl_base.safetensors", "flux.safetensors"]}
+    shop.work()
+    assert shop.job.error is not None
+    assert (shop.job.error.code, shop.job.error.hint) == ("missing_model", "Nearest: sd_xl_base.safetensors.")
+
+
+def test_trap_2_and_3_the_verdict_is_the_history_s() -> None:
+    """A run-time error comes from the history's entry, and is not repeated."""
+    shop = Shop()
+    fault = {"node_id": "9", "node_type": "SaveImage", "exception_type": "ValueError", "exception_message": "bad"}
+    shop.comfy.entry = Entry(Ending.ERROR, ONE_FILE, fault, 5)
+    shop.work()
+    assert shop.job.error is not None
+    assert (shop.job.error.code, shop.job.error.text) == ("execution_failed", "SaveImage failed: bad")
+    assert len(shop.comfy.submitted) == 1
+
+
+def test_trap_5_a_prompt_whose_answer_was_lost_is_looked_for_not_sent_twice() -> None:
+    """The same id sent twice runs twice: after a lost answer the queue and the history are read first."""
+    shop = Shop()
+    shop.comfy.answers_lost = 1
+    shop.work()
+    assert shop.job.state is State.SUCCEEDED
+    assert len(shop.comfy.submitted) == 1
+
+
+def test_a_prompt_that_did_not_arrive_is_sent_again() -> None:
+    """Nowhere after two looks: the connection had died before; one more time, no more."""
+    shop = Shop()
+    shop.comfy.answers_lost, shop.comfy.arrives = 1, False
+    shop.work()
+    assert (shop.job.state, len(shop.comfy.submitted)) == (State.SUCCEEDED, 2)
+    shop = Shop()
+    shop.comfy.answers_lost, shop.comfy.arrives = 2, False
+    shop.work()
+    assert (shop.job.state, len(shop.comfy.submitted)) == (State.QUEUED, 2)
+
+
+def test_trap_6_a_dead_executor_costs_an_attempt_and_closes_the_door() -> None:
+    """The prompt is cancelled, the job goes back with a reason, and no further job is taken there."""
+    shop = Shop()
+    shop.comfy.executor_is_dead = True
+    shop.house.once = False
+    shop.during(30, shop.house.closing.set)
+    shop.comfy.cancel = lambda _prompt_id: None  # type: ignore[method-assign]  # a dead executor hears nothing
+    shop.work()
+    assert shop.job.last_error is not None and shop.job.last_error.code == "stalled"
+    assert shop.tools.health.closed_because() == "ComfyUI's executor hangs: restart ComfyUI."
+
+
+def test_trap_7_and_8_a_deaf_socket_costs_only_the_safety_poll() -> None:
+    """No event ever comes: the history is asked every 10 s anyway."""
+    shop = Shop()
+    shop.comfy.is_deaf = True
+    shop.work()
+    assert shop.job.state is State.SUCCEEDED
+    assert shop.clock.now_ms() - NOW <= 12_000
+
+
+def test_a_server_that_makes_its_own_ids_is_followed_by_them() -> None:
+    """ComfyUI before 0.3.45 ignores our id and answers with its own."""
+    shop = Shop()
+    shop.comfy.own_ids = True
+    shop.work()
+    assert shop.job.state is State.SUCCEEDED
+
+
+def test_trap_10_a_lost_prompt_goes_back_to_the_queue() -> None:
+    """Restarted server, cleared queue: retryable, with full jitter from 30 s, and the row says queued again."""
+    shop = Shop()
+    shop.comfy.run_s = None
+    shop.during(5, shop.comfy.running.clear)
+    shop.work()
+    assert shop.job.state is State.QUEUED
+    assert shop.job.last_error is not None and shop.job.last_error.code == "prompt_lost"
+    assert shop.job.not_before > shop.clock.now_ms()
+    assert shop.inbox.hidden == [15.0]
+    assert [hint.version for hint, _ in shop.lesser.sent] == [2, 3]
+
+
+def test_backoff_doubles_with_each_attempt_up_to_ten_minutes() -> None:
+    """Full jitter: anything from 0 to the bound."""
+    bounds = [backoff_s(new_job(budget_left=left), 1.0) for left in (2, 1, 0)]
+    assert bounds == [30, 60, 120]
+    assert backoff_s(new_job(budget_left=-9), 1.0) == 600
+    assert backoff_s(new_job(budget_left=2), 0.0) == 0
+
+
+def test_the_last_attempt_fails_with_its_reason() -> None:
+    """Three attempts, then the row says why; the message is gone."""
+    shop = Shop()
+    shop.comfy.files = {}
+    for _ in range(3):
+        shop.work()
+        shop.clock.pass_time(200)
+    assert shop.job.state is State.FAILED
+    assert shop.job.error is not None
+    assert shop.job.error.text == "Given up after 3 attempts: ComfyUI named an output file that is not there."
+    assert shop.inbox.messages == {}
+    assert len(shop.comfy.submitted) == 3
+
+
+def test_out_of_memory_frees_the_models_and_gets_one_more_try() -> None:
+    """Then it fails with a hint about size, whatever the budget."""
+    shop = Shop()
+    fault = {"node_type": "KSampler", "exception_type": "torch.OutOfMemoryError", "exception_message": "x"}
+    shop.comfy.entry = Entry(Ending.ERROR, {}, fault, 5)
+    shop.work()
+    assert (shop.job.state, shop.comfy.freed) == (State.QUEUED, 1)
+    shop.clock.pass_time(3)
+    shop.work()
+    assert shop.job.error is not None
+    assert (shop.job.state, shop.job.error.code) == (State.FAILED, "out_of_memory")
+    assert "smaller" in shop.job.error.hint
+
+
+@pytest.mark.parametrize(
+    ("entry", "code"),
+    [(Entry(Ending.INTERRUPTED, {}, {}, 5), "interrupted"), (Entry(Ending.SUCCESS, {}, {}, 5), "no_output")],
+)
+def test_endings_without_a_picture_fail_with_their_own_word(entry: Entry, code: str) -> None:
+    """An interruption by a person and a workflow that saves nothing are for the person to mend."""
+    shop = Shop()
+    shop.comfy.entry = entry
+    shop.work()
+    assert shop.job.error is not None and shop.job.error.code == code
+
+
+def test_an_output_above_the_limit_fails_with_the_limit_s_name() -> None:
+    """MAX_OUTPUT_MB is what the operator would raise."""
+    shop = Shop(MAX_OUTPUT_MB="0.001")
+    shop.comfy.files = {"x_00001_.png": b"x" * 1001}
+    shop.work()
+    assert shop.job.error is not None
+    assert shop.job.error.code == "too_large"
+    assert "MAX_OUTPUT_MB" in shop.job.error.text
+
+
+def test_a_run_beyond_the_workflow_s_limit_is_cancelled_for_good() -> None:
+    """900 s by default; the sentence says so."""
+    shop = Shop()
+    shop.comfy.run_s = None
+    shop.settings = settings(STALL_S="36000")
+    shop.tools = replace(shop.tools, settings=shop.settings)
+    shop.work()
+    assert shop.job.error is not None
+    assert shop.job.error.text == "The run took longer than the 15 minutes that this workflow may take."
+    assert shop.comfy.cancelled == [shop.prompt_id()]
+
+
+def test_a_cancelled_job_is_stopped_on_comfyui_and_its_message_deleted() -> None:
+    """The heartbeat sees it; nothing is committed, nothing uploaded."""
+    shop = Shop()
+    shop.comfy.run_s = 100
+    shop.during(16, lambda: shop.ledger.cancel(shop.job_id, now=shop.clock.now_ms()))
+    shop.work()
+    assert shop.job.state is State.CANCELED
+    assert shop.comfy.cancelled == [shop.prompt_id()]
+    assert shop.inbox.messages == {}
+    assert "put" not in shop.calls
+    assert shop.hints.sent[-1][0].version == shop.job.version
+
+
+def test_a_stolen_lease_ends_the_attempt_and_leaves_the_message() -> None:
+    """Somebody else claimed meanwhile: our commit is refused, and what we hold is not deleted."""
+    shop = Shop()
+    shop.comfy.run_s = 80
+
+    def steal() -> None:
+        shop.ledger.claim(shop.job_id, 1, owner="w2", token="t2", now=shop.clock.now_ms(), lease_ms=60_000)
+
+    shop.clock.after(70, steal)
+    shop.work()
+    assert shop.job.attempt == 2
+    assert shop.job.state is State.RUNNING
+    assert len(shop.inbox.messages) == 1
+    assert shop.hints.sent == []
+
+
+def test_a_lost_hint_keeps_the_message_as_its_outbox() -> None:
+    """The row's news failed: the message stays, and its next receiver says it again."""
+    shop = Shop()
+    shop.hints.is_away = True
+    shop.work()
+    assert shop.job.state is State.SUCCEEDED
+    assert len(shop.inbox.messages) == 1
+    shop.hints.is_away = False
+    shop.clock.pass_time(31)
+    shop.work()
+    assert shop.inbox.messages == {}
+    assert len(shop.comfy.submitted) == 1
+    assert shop.hints.sent[-1][0].version == shop.job.version
+
+
+def test_a_busy_table_at_the_commit_is_waited_out() -> None:
+    """A picture that is made is worth some seconds."""
+    shop = Shop()
+    shop.ledger.failing = ["commit"] * 3
+    shop.work()
+    assert shop.job.state is State.SUCCEEDED
+
+
+def test_a_restarted_worker_takes_over_what_still_runs() -> None:
+    """The attempt of a dead worker is adopted: nothing is rendered twice, the files belong to the new attempt."""
+    shop = Shop()
+    shop.ledger.claim(shop.job_id, 1, owner="dead", token="x", now=NOW - 100_000, lease_ms=1000)
+    shop.comfy.begin(shop.prompt_id(1))
+    shop.work()
+    assert shop.job.state is State.SUCCEEDED
+    assert shop.comfy.submitted == []
+    assert shop.job.committed_attempt == 2
+    assert shop.job.outputs[0].key.startswith(f"outputs/client-1/{shop.job_id}/2/")
+
+
+@pytest.mark.parametrize("ending", [Ending.ERROR, Ending.INTERRUPTED])
+def test_an_earlier_attempt_that_failed_is_not_taken_over(ending: Ending) -> None:
+    """Only success is worth adopting; the rest is rendered anew."""
+    shop = Shop()
+    shop.ledger.claim(shop.job_id, 1, owner="dead", token="x", now=NOW - 100_000, lease_ms=1000)
+    shop.comfy.history[shop.prompt_id(1)] = Entry(ending, {}, {}, 1)
+    shop.work()
+    assert [prompt for prompt, _ in shop.comfy.submitted] == [shop.prompt_id(2)]
+    assert shop.job.state is State.SUCCEEDED
+
+
+def test_an_adopted_prompt_that_its_former_owner_cancels_is_rendered_anew() -> None:
+    """A worker that lost its lease stops its prompt, even under the eyes of the one who took it over."""
+    shop = Shop()
+    shop.ledger.claim(shop.job_id, 1, owner="slow", token="x", now=NOW - 100_000, lease_ms=1000)
+    shop.comfy.entry = Entry(Ending.INTERRUPTED, {}, {}, 1)
+    shop.comfy.begin(shop.prompt_id(1))
+
+    def begin_well() -> None:
+        from tests.worker_fakes import GOOD
+
+        shop.comfy.entry = GOOD
+
+    shop.clock.after(2.1, begin_well)
+    shop.work()
+    assert shop.job.state is State.SUCCEEDED
+    assert [prompt for prompt, _ in shop.comfy.submitted] == [shop.prompt_id(2)]
+
+
+# -- messages whose job is not to be had ----------------------------------------------------------------------------
+
+
+def test_a_message_of_an_ended_job_says_its_news_again_and_goes() -> None:
+    """The worker that ended it died before the delete."""
+    shop = Shop()
+    shop.ledger.cancel(shop.job_id, now=NOW)
+    shop.work()
+    assert [hint.version for hint, _ in shop.hints.sent] == [shop.job.version]
+    assert shop.inbox.messages == {}
+    assert shop.comfy.submitted == []
+
+
+def test_a_stale_message_goes_without_a_word() -> None:
+    """A newer message is under way."""
+    shop = Shop()
+    assert shop.ledger.resend(shop.job, now=NOW) == 2
+    shop.work()
+    assert (shop.inbox.messages, shop.hints.sent) == ({}, [])
+
+
+def test_a_held_job_s_message_waits_for_the_lease() -> None:
+    """It comes back when the holder should have ended, spread by jitter."""
+    shop = Shop()
+    shop.ledger.claim(shop.job_id, 1, owner="w2", token="t2", now=NOW, lease_ms=40_000)
+    shop.work()
+    assert shop.inbox.hidden == [42.5]
+
+
+def test_a_job_that_waits_keeps_its_message_until_then() -> None:
+    """not_before is when the message becomes visible."""
+    shop = Shop()
+    shop.inbox.messages.clear()
+    shop.job_id = shop.submit(not_before=NOW + 7000)
+    shop.work()
+    assert shop.inbox.hidden == [7.0]
+
+
+@pytest.mark.parametrize("receives", [1, 2, 3])
+def test_an_unknown_job_gets_three_chances(receives: int) -> None:
+    """The put may be late; after the third receive the message is buried with a reason."""
+    shop = Shop()
+    shop.inbox.messages.clear()
+    shop.inbox.send("12345678-1234-1234-1234-123456789012")
+    for _ in range(receives):
+        shop.work()
+        shop.clock.pass_time(31)
+    if receives < 3:
+        assert shop.inbox.hidden == [30.0] * receives
+        assert len(shop.inbox.messages) == 1
+    else:
+        assert [reason for _, reason in shop.inbox.buried] == ["no such job"]
+
+
+@pytest.mark.parametrize("body", ["", "{}", '{"job_id": "x", "seq": 1}', "\ud800", "x" * 9000, "[" * 3000])
+def test_a_poison_message_is_buried_by_its_third_receiver(body: str) -> None:
+    """It stops nobody: other jobs run meanwhile; without a dead-letter queue it just stays."""
+    shop = Shop()
+    shop.inbox.send_body(body)
+    for _ in range(3):
+        shop.work()
+        shop.clock.pass_time(31)
+    assert shop.job.state is State.SUCCEEDED
+    assert [buried for buried, _ in shop.inbox.buried] == [body]
+    shop = Shop()
+    shop.inbox.has_dlq = False
+    shop.inbox.send_body(body)
+    for _ in range(4):
+        shop.work()
+        shop.clock.pass_time(31)
+    assert len(shop.inbox.messages) == 1
+
+
+def test_a_job_without_attempts_left_is_given_up_with_a_sentence() -> None:
+    """Each worker died with it: the row says so instead of waiting for ever."""
+    shop = Shop()
+    for attempt in range(3):
+        then = NOW - 300_000 + attempt * 10_000
+        shop.ledger.claim(shop.job_id, 1, owner="w", token=f"t{attempt}", now=then, lease_ms=1000)
+    shop.work()
+    assert shop.job.error is not None
+    assert shop.job.error.code == "gave_up"
+    assert "Given up after 3 attempts" in shop.job.error.text
+    assert shop.inbox.messages == {}
+    assert shop.hints.sent[-1][0].version == shop.job.version
+
+
+def test_a_job_past_its_deadline_is_given_up() -> None:
+    """Nobody wants a picture of yesterday's row."""
+    shop = Shop()
+    shop.inbox.messages.clear()
+    shop.job_id = shop.submit(deadline=NOW - 1)
+    shop.work()
+    assert shop.job.error is not None
+    assert shop.job.error.text == "No worker took the job before its time ran out."
+
+
+# -- the workflow ---------------------------------------------------------------------------------------------------
+
+
+def test_a_workflow_that_is_gone_fails_the_job_with_what_to_do() -> None:
+    """Content-addressed documents are never overwritten; a missing one will not come back by itself."""
+    shop = Shop()
+    shop.inbox.messages.clear()
+    job = shop.ledger.submit(new_job(workflow_hash="f" * 64)).job
+    shop.inbox.send(job.job_id)
+    shop.work()
+    failed = shop.ledger.get(job.job_id)
+    assert failed is not None and failed.error is not None and failed.error.code == "workflow_gone"
+
+
+def test_a_workflow_is_fetched_once() -> None:
+    """What a hash names never changes: the second job does not read the bucket."""
+    shop = Shop()
+    shop.work()
+    shop.blobs.files = {key: value for key, value in shop.blobs.files.items() if not key.startswith("workflows/")}
+    second = shop.submit()
+    shop.work()
+    job = shop.ledger.get(second)
+    assert job is not None and job.state is State.SUCCEEDED
+
+
+@pytest.mark.parametrize("document", [b"", b"[]", b"{}", b"\xff"])
+def test_a_damaged_workflow_fails_the_job_not_the_worker(document: bytes) -> None:
+    """Whatever lies at the key."""
+    shop = Shop()
+    shop.blobs.files[f"workflows/by-hash/{shop.hash}.json"] = (document, "application/json")
+    shop.work()
+    assert shop.job.error is not None and shop.job.error.code == "workflow_damaged"
+
+
+# -- taking, stopping, dying ----------------------------------------------------------------------------------------
+
+
+def test_nothing_is_claimed_while_comfyui_is_away() -> None:
+    """The message is not even received; when ComfyUI is back the job runs with its budget whole."""
+    shop = Shop()
+    shop.comfy.is_up = False
+    shop.clock.after(40, lambda: setattr(shop.comfy, "is_up", True))
+    shop.work()
+    assert shop.job.state is State.SUCCEEDED
+    assert (shop.job.attempt, shop.job.budget_left) == (1, 2)
+
+
+def test_comfyui_leaving_during_a_run_costs_an_attempt() -> None:
+    """Ten seconds without an answer: the job goes back."""
+    shop = Shop()
+    shop.comfy.run_s = None
+    shop.clock.after(5, lambda: setattr(shop.comfy, "is_up", False))
+    shop.clock.after(60, shop.house.closing.set)
+    shop.work()
+    assert shop.job.state is State.QUEUED
+    assert shop.job.last_error is not None and shop.job.last_error.text == "ComfyUI went away while it was rendering."
+
+
+def test_a_queue_out_of_reach_is_waited_for() -> None:
+    """The slot pauses and asks again."""
+    shop = Shop()
+    shop.inbox.is_away = True
+    shop.clock.after(20, lambda: setattr(shop.inbox, "is_away", False))
+    assert shop.work().job.state is State.SUCCEEDED
+
+
+class Broken(Exception):
+    """Be a bug."""
+
+
+def supervised(shop: Shop, vital: dict[str, Callable[[], None]] | None = None) -> Worker:
+    return Worker(shop.house, [shop.tools], shop.tools, vital or {}, [])
+
+
+def test_a_bug_ends_the_process_and_spends_the_attempt() -> None:
+    """Exit code 1; the job waits with the reason, so that it cannot crash workers for ever."""
+    shop = Shop()
+
+    def broken(*_: object) -> None:
+        raise Broken("a prompt's text must not get out")
+
+    shop.comfy.submit = broken  # type: ignore[method-assign, assignment]
+    assert supervised(shop).run() == 1
+    assert shop.job.state is State.QUEUED
+    assert shop.job.budget_left == 2
+    assert shop.job.last_error is not None
+    assert shop.job.last_error.text == "The worker has a fault of its own (Broken)."
+
+
+@pytest.mark.parametrize("ends", ["by a bug", "by itself"])
+def test_a_vital_thread_that_ends_takes_the_worker_with_it(ends: str) -> None:
+    """Without heartbeat or WebSocket thread no worker goes on: it hands back and exits non-zero."""
+    shop = Shop()
+    shop.house.once = False
+    shop.comfy.run_s = None
+    submitted = threading.Event()
+    begin = shop.comfy.begin
+
+    def begun(prompt_id: str) -> None:
+        begin(prompt_id)
+        submitted.set()
+
+    shop.comfy.begin = begun  # type: ignore[method-assign]
+
+    def heartbeat() -> None:
+        assert submitted.wait(10)
+        if ends == "by a bug":
+            raise Broken
+
+    assert supervised(shop, {"heartbeat": heartbeat}).run() == 1
+
+
+def test_once_ends_well_when_the_queue_is_empty() -> None:
+    """Exit code 0, all jobs done."""
+    shop = Shop()
+    others = [shop.submit() for _ in range(3)]
+    assert supervised(shop).run() == 0
+    states = {job.state for job in shop.ledger.get_many([shop.job_id, *others])}
+    assert states == {State.SUCCEEDED}
+
+
+class RealWaits(FakeClock):
+    """Wait for bells in real time; other waits pass at once."""
+
+    def wait(self, bell: threading.Event, seconds: float) -> bool:
+        return bell.wait(min(seconds, 5.0))
+
+
+def test_a_stop_hands_the_running_job_back() -> None:
+    """Released with its budget whole, visible at once, stopped on ComfyUI, and the row told."""
+    shop = Shop()
+    shop.clock = RealWaits(NOW)
+    shop.tools = replace(shop.tools, clock=shop.clock)
+    shop.comfy.run_s = None
+    worker = supervised(shop)
+    begin = shop.comfy.begin
+
+    def begun(prompt_id: str) -> None:
+        begin(prompt_id)
+        worker.stop()
+
+    shop.comfy.begin = begun  # type: ignore[method-assign]
+    assert worker.run() == 0
+    assert shop.job.state is State.QUEUED
+    assert (shop.job.attempt, shop.job.budget_left, shop.job.last_error) == (1, 3, None)
+    assert shop.comfy.cancelled == [shop.prompt_id()]
+    assert shop.inbox.hidden == [0]
+    assert [hint.version for hint, _ in shop.hints.sent] == [shop.job.version]
+
+
+def test_a_message_received_while_stopping_is_given_back() -> None:
+    """The receive was under way when the stop came."""
+    shop = Shop()
+    take = shop.inbox.take
+
+    def late(wait_s: int) -> object:
+        shop.house.closing.set()
+        return take(wait_s)
+
+    shop.inbox.take = late  # type: ignore[method-assign, assignment]
+    shop.work()
+    assert shop.inbox.hidden == [0]
+    assert shop.job.attempt == 0
+
+
+def test_the_postman_never_makes_a_job_wait() -> None:
+    """Its queue is bounded: what does not fit is left out; a queue that is away only warns."""
+    hints = FakeHints()
+    postman = Postman(hints)
+    for _ in range(1500):
+        postman.tell(new_job(), 2)
+    hints.is_away = True
+    thread = threading.Thread(target=postman.run, daemon=True)
+    thread.start()
+    with pytest.raises(queue.Empty):
+        while True:
+            postman._waiting.get_nowait()
+    postman.close()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert hints.sent == []
