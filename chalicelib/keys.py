@@ -14,7 +14,7 @@ import hmac
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
@@ -118,12 +118,11 @@ class Keys:
             return cached[1]
         name = f"{self._prefix}/sheet-keys/{key_id}"
         try:
-            answer: Any = self._ssm.get_parameters(Names=[name], WithDecryption=True)
-        except ClientError as error:
-            raise UNKNOWN_KEY from error
+            value = self._ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+        except self._ssm.exceptions.ParameterNotFound:
+            raise UNKNOWN_KEY from None
         # Two secrets, parted by a space, while a key is rotated.
-        texts = [word for parameter in answer["Parameters"] for word in parameter["Value"].split()]
-        secrets = tuple(secret_bytes(text) for text in texts)
+        secrets = tuple(secret_bytes(text) for text in value.split())
         self._secrets[key_id] = (now + CACHE_S, secrets)
         return secrets
 

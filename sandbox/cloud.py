@@ -14,6 +14,7 @@ AWS_ENDPOINT_URL; it inherits the rest of the engine's environment, which is the
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -169,7 +170,22 @@ class LocalCloud:
             self.session().client("lambda").put_function_concurrency(
                 FunctionName=f"comfysheet-{stage}-{function}", ReservedConcurrentExecutions=size
             )
+        self._allow_batches(stage)
         return self.outputs
+
+    def _allow_batches(self, stage: str) -> None:
+        """
+        Let the senders send batches: AWS takes SendMessageBatch for sqs:SendMessage, MiniStack 1.5.33 does not.
+        """
+        functions, iam = self.session().client("lambda"), self.session().client("iam")
+        allowed = {"Effect": "Allow", "Action": "sqs:SendMessageBatch", "Resource": "*"}
+        for function in ("api", "sweep"):
+            role = functions.get_function_configuration(FunctionName=f"comfysheet-{stage}-{function}")["Role"]
+            iam.put_role_policy(
+                RoleName=role.rsplit("/", 1)[1],
+                PolicyName="MiniStackBatches",
+                PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}),
+            )
 
     def wait_until_saved(self) -> None:
         """Return when all that was done so far is on disk (a kept cloud saves within 2 s). Raises CloudFailed."""

@@ -226,9 +226,14 @@ class Worker:
             close()
         for hand in hands:
             hand.join(max(0.0, deadline - clock.monotonic()))
-        # A slot past its commit only has to send the hint and delete the message.
-        while self._house.is_anyone_busy() and clock.monotonic() < deadline:
+        # A slot past its commit only has to send the hint and delete the message. And a slot in a long poll may be
+        # given the very message that was just freed: it gives it back again, if only it lives to do so.
+        while self._is_needed(bool(hands)) and clock.monotonic() < deadline:
             clock.wait(threading.Event(), 0.02)
+
+    def _is_needed(self, handed_back: bool) -> bool:
+        polling = any(self._threads[f"slot-{slot.number}"].is_alive() for slot in self._slots)
+        return self._house.is_anyone_busy() or (handed_back and polling)
 
     def _cancel(self, prompt_id: str) -> None:
         try:

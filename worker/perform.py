@@ -11,9 +11,9 @@ import contextlib
 from typing import Any, Final
 
 import structlog
-from chalicelib.contract.graph import fill, isolate
 
 from chalicelib.contract.errors import Rejected, Unavailable
+from chalicelib.contract.graph import fill, isolate
 from chalicelib.contract.job import JobError, prompt_id_of
 from worker.comfy.faults import OUT_OF_MEMORY, GraphRefused, failure, no_output, not_in_list
 from worker.comfy.history import Ending, Entry, Place
@@ -120,7 +120,7 @@ class _Attempt:
                 node_class, name, value = refused.unlisted
                 allowed = self._tools.comfy.choices(node_class, name)
                 where = f"{name} of {node_class}"
-                return GraphRefused(not_in_list(refused.error.node, node_class, name, value, allowed, where))
+                return GraphRefused(not_in_list(refused.error.node, node_class, where, value, allowed))
         return refused
 
     def _follow(self, prompt_id: str, graph: dict[str, Any], watch: Watch) -> Verdict:

@@ -21,9 +21,9 @@ from chalicelib.contract.ports import Refusal, Refused
 from chalicelib.contract.states import TERMINAL
 from worker.comfy.faults import one_line
 from worker.deliver import deliver
-from worker.hints import group_of
 from worker.lease import Holding
 from worker.ports import Delivery
+from worker.postman import group_of
 from worker.tools import Tools
 from worker.verdicts import Again, Broken, Halted, Made, Stop, Verdict
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from chalicelib.contract.ports import Ledger
 from worker.clock import Clock
 from worker.health import Health
-from worker.hints import Postman
 from worker.lease import Keeper
 from worker.ports import Blobs, Comfy, Doorbell, Hints, Inbox
+from worker.postman import Postman
 from worker.settings import Settings
 from worker.templates import Templates
 

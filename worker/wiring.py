@@ -12,10 +12,11 @@ from worker.clock import Clock
 from worker.comfy.client import ComfyClient
 from worker.comfy.doorbell import SocketDoorbell
 from worker.health import Health
-from worker.hints import Postman, SqsHints
+from worker.hints import SqsHints
 from worker.inbox import SqsInbox
 from worker.lease import Keeper
 from worker.loop import House, Worker
+from worker.postman import Postman
 from worker.settings import Settings
 from worker.templates import Templates
 from worker.tools import Tools

@@ -84,9 +84,10 @@ def until(holds: Callable[[], object], seconds: float = 10.0) -> None:
 
 def drawing(prefix: str | None = None, **more: Any) -> Graph:
     """Make a graph that any ComfyUI runs without a model; new each time."""
+    prefix = prefix or f"cs/{uuid4()}/1/9"
     graph: Graph = {
         "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 48, "batch_size": 1, "color": 255}},
-        "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": prefix or f"cs/{uuid4()}/1/9"}},
+        "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": prefix}},
     }
     graph |= more
     return graph

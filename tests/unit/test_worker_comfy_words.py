@@ -111,7 +111,7 @@ def test_outputs_come_under_any_key_among_anything() -> None:
     [
         ("../x", ""), ("/etc/passwd", ""), ("x", "/etc"), ("x", "a/../.."),
         ("C:\\x", ""), ("..\\x", ""), ("", "a"), ("\0", ""),
-    ],  # fmt: skip
+    ],
 )
 def test_paths_that_lead_out_are_left_out(filename: str, subfolder: str) -> None:
     """A custom node may report any path; none outside ComfyUI's folders is asked for."""

@@ -30,9 +30,9 @@ from tests.worker_fakes import (
 from worker.comfy.faults import GraphRefused
 from worker.comfy.history import Ending, Entry
 from worker.health import Health
-from worker.hints import Postman
 from worker.lease import Keeper
 from worker.loop import House, Slot, Worker
+from worker.postman import Postman
 from worker.settle import backoff_s
 from worker.templates import Templates
 from worker.tools import Tools

@@ -82,7 +82,7 @@ def _node_refusal(node: str, told: Mapping[str, Any], graph: Mapping[str, Any]) 
     kind = fault.get("type")
     if kind == "value_not_in_list":
         allowed = choices_of(extra.get("input_config"))
-        error = not_in_list(node, node_class, name, value, allowed, where)
+        error = not_in_list(node, node_class, where, value, allowed)
         return GraphRefused(error, None if allowed else (node_class, name, str(value)))
     config = extra.get("input_config")
     limits = config[1] if isinstance(config, list) and len(config) > 1 and isinstance(config[1], dict) else {}
@@ -102,9 +102,7 @@ def _node_refusal(node: str, told: Mapping[str, Any], graph: Mapping[str, Any]) 
     return GraphRefused(JobError(code="invalid_graph", text=one_line(text), node=node, node_class=node_class or None))
 
 
-def not_in_list(
-    node: str | None, node_class: str, name: str, value: object, allowed: Sequence[str], where: str
-) -> JobError:
+def not_in_list(node: str | None, node_class: str, where: str, value: object, allowed: Sequence[str]) -> JobError:
     """Say that a value is none of the *allowed*, naming the nearest; a model file gets a code of its own."""
     is_model = bool(_MODEL_FILE.search(str(value)))
     text = f"This ComfyUI has no file {_shown(value)} ({where})." if is_model else f"{where} cannot be {_shown(value)}."
@@ -115,9 +113,7 @@ def not_in_list(
     elif not near:
         hint = f"It has: {', '.join(allowed[:5])}{' …' if len(allowed) > 5 else ''}."
     code = MISSING_MODEL if is_model else "invalid_graph"
-    return JobError(
-        code=code, text=one_line(text), hint=one_line(hint), node=node, node_class=node_class or None
-    )
+    return JobError(code=code, text=one_line(text), hint=one_line(hint), node=node, node_class=node_class or None)
 
 
 def nearest(value: str, allowed: Sequence[str]) -> list[str]:
