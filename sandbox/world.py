@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 import requests
 
@@ -160,13 +160,15 @@ class World:
         self.project = ScriptProject(ROOT / "apps_script", self.book, properties=self.properties, ui=self.ui)
         self.google = GoogleAuth()
         self.server = SandboxServer(
-            Books(self.book), self.project, self.ui, auth=self.google, renders_on=self.renders_on, port=self._port(kept)
+            Books(self.book),
+            self.project,
+            self.ui,
+            auth=self.google,
+            renders_on=self.renders_on,
+            port=self.wishes.port or kept.get("port", 0),
         )
         self._stack.callback(self.server.stop)
         self.server.start()
-
-    def _port(self, kept: Mapping[str, int]) -> int:
-        return self.wishes.port or kept.get("port", 0)
 
     def _deploy(self, built: Path) -> None:
         """Create the stack and give it what an operator would: Google's key, the workflows, the sheet's key."""
@@ -191,8 +193,6 @@ class World:
     def _start_comfy(self) -> None:
         if self.comfy_url:
             return
-        port_file = self._home / "comfy.url"
-        port_file.unlink(missing_ok=True)
         command = ["sandbox.comfy", "--port", "0", "--dir", str(self._home / "comfy")]
         command += ["--instant"] if self.wishes.step_ms == 0 else ["--step-ms", str(self.wishes.step_ms)]
         command += ["--test-nodes"] if self.wishes.test_nodes else []
@@ -249,10 +249,10 @@ class World:
 
     # -- keeping ------------------------------------------------------------------------------------------------
 
-    def _kept(self) -> dict[str, object] | dict[str, dict[str, object]]:  # type: ignore[return]
+    def _kept(self) -> dict[str, Any]:
         path = self._home / "sheet.json"
         if self.wishes.keep and path.exists():
-            kept: dict[str, object] = json.loads(path.read_text())
+            kept: dict[str, Any] = json.loads(path.read_text())
             return kept
         path.unlink(missing_ok=True)
         return {}

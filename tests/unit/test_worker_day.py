@@ -1,129 +1,24 @@
-"""Judge the worker's day on fakes: what becomes of a job, its message, its row's news and its prompt."""
+"""Judge what becomes of a job in one worker's hands: its row, its message, its prompt on ComfyUI."""
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from chalicelib.contract.errors import Unavailable
-from chalicelib.contract.job import Job, JobError, prompt_id_of
+from chalicelib.contract.job import JobError
 from chalicelib.contract.states import State
-from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job
 from tests.worker_fakes import (
+    GOOD,
     ONE_FILE,
     PNG,
-    FakeBlobs,
-    FakeClock,
-    FakeComfy,
-    FakeHints,
-    FakeInbox,
-    FakeSkew,
     settings,
-    store_workflow,
 )
+from tests.worker_shop import Shop
 from worker.comfy.faults import GraphRefused
 from worker.comfy.history import Ending, Entry
-from worker.health import Health
-from worker.lease import Keeper
-from worker.loop import House, Slot, Worker
-from worker.postman import Postman
 from worker.settle import backoff_s
-from worker.templates import Templates
-from worker.tools import Tools
-
-
-class Shop:
-    """Hold one worker made of fakes, with one job in its queue."""
-
-    def __init__(self, **changes: str) -> None:
-        self.calls: list[str] = []
-        self.clock = FakeClock(NOW)
-        self.ledger = Watched(self.calls)
-        self.inbox = FakeInbox(self.clock)
-        self.inbox.calls = self.calls
-        self.hints = FakeHints(self.calls)
-        self.blobs = FakeBlobs(self.calls)
-        self.comfy = FakeComfy(self.clock)
-        self.settings = settings(**changes)
-        self.keeper = Keeper(self.ledger, self.inbox, self.clock, self.settings)
-        self.house = House(once=True)
-        self.lesser = FakeHints()
-        self.tools = Tools(
-            ledger=self.ledger,
-            inbox=self.inbox,
-            hints=self.hints,
-            blobs=self.blobs,
-            comfy=self.comfy,
-            doorbell=self.comfy.doorbell,
-            health=Health(self.comfy, self.comfy.doorbell, FakeSkew(), self.ledger, self.settings),
-            keeper=self.keeper,
-            postman=SameThreadPostman(self.lesser),
-            templates=Templates(),
-            settings=self.settings,
-            clock=self.clock,
-            draw=lambda: 0.5,
-        )
-        self.hash = store_workflow(self.blobs)
-        self.job_id = self.submit()
-
-    def submit(self, **fields: Any) -> str:
-        job = self.ledger.submit(new_job(workflow_hash=self.hash, inputs={}, **fields)).job
-        self.inbox.send(job.job_id)
-        return job.job_id
-
-    def work(self) -> Shop:
-        """Let one slot empty the queue."""
-        Slot(0, self.tools, self.house).run()
-        return self
-
-    def during(self, seconds: float, action: Callable[[], object]) -> None:
-        """Do *action*, and renew what is due, so many seconds into the run."""
-
-        def then() -> None:
-            action()
-            self.keeper.beat()
-
-        self.clock.after(seconds, then)
-
-    @property
-    def job(self) -> Job:
-        job = self.ledger.get(self.job_id)
-        assert job is not None
-        return job
-
-    def prompt_id(self, attempt: int = 1) -> str:
-        return prompt_id_of(self.job_id, attempt)
-
-
-class Watched(MemoryLedger):
-    """Note the order of the writes that matter, and fail the next ones if told."""
-
-    def __init__(self, calls: list[str]) -> None:
-        super().__init__()
-        self._calls = calls
-        self.failing: list[str] = []
-
-    def commit(self, *args: Any, **kwargs: Any) -> bool:
-        self._calls.append("commit")
-        if "commit" in self.failing:
-            self.failing.remove("commit")
-            raise Unavailable("The job table is busy.")
-        return super().commit(*args, **kwargs)
-
-
-class SameThreadPostman(Postman):
-    """Send at once, on the caller's thread."""
-
-    def tell(self, job: Job, version: int) -> None:
-        from chalicelib.contract.events import Hint
-
-        self._hints.send(Hint(job_id=job.job_id, version=version), "group")
 
 
 def test_a_job_is_rendered_uploaded_committed_told_and_only_then_deleted() -> None:
@@ -428,8 +323,6 @@ def test_an_adopted_prompt_that_its_former_owner_cancels_is_rendered_anew() -> N
     shop.comfy.begin(shop.prompt_id(1))
 
     def begin_well() -> None:
-        from tests.worker_fakes import GOOD
-
         shop.comfy.entry = GOOD
 
     shop.clock.after(2.1, begin_well)
@@ -438,104 +331,6 @@ def test_an_adopted_prompt_that_its_former_owner_cancels_is_rendered_anew() -> N
     assert [prompt for prompt, _ in shop.comfy.submitted] == [shop.prompt_id(2)]
 
 
-# -- messages whose job is not to be had ----------------------------------------------------------------------------
-
-
-def test_a_message_of_an_ended_job_says_its_news_again_and_goes() -> None:
-    """The worker that ended it died before the delete."""
-    shop = Shop()
-    shop.ledger.cancel(shop.job_id, now=NOW)
-    shop.work()
-    assert [hint.version for hint, _ in shop.hints.sent] == [shop.job.version]
-    assert shop.inbox.messages == {}
-    assert shop.comfy.submitted == []
-
-
-def test_a_stale_message_goes_without_a_word() -> None:
-    """A newer message is under way."""
-    shop = Shop()
-    assert shop.ledger.resend(shop.job, now=NOW) == 2
-    shop.work()
-    assert (shop.inbox.messages, shop.hints.sent) == ({}, [])
-
-
-def test_a_held_job_s_message_waits_for_the_lease() -> None:
-    """It comes back when the holder should have ended, spread by jitter."""
-    shop = Shop()
-    shop.ledger.claim(shop.job_id, 1, owner="w2", token="t2", now=NOW, lease_ms=40_000)
-    shop.work()
-    assert shop.inbox.hidden == [42.5]
-
-
-def test_a_job_that_waits_keeps_its_message_until_then() -> None:
-    """not_before is when the message becomes visible."""
-    shop = Shop()
-    shop.inbox.messages.clear()
-    shop.job_id = shop.submit(not_before=NOW + 7000)
-    shop.work()
-    assert shop.inbox.hidden == [7.0]
-
-
-@pytest.mark.parametrize("receives", [1, 2, 3])
-def test_an_unknown_job_gets_three_chances(receives: int) -> None:
-    """The put may be late; after the third receive the message is buried with a reason."""
-    shop = Shop()
-    shop.inbox.messages.clear()
-    shop.inbox.send("12345678-1234-1234-1234-123456789012")
-    for _ in range(receives):
-        shop.work()
-        shop.clock.pass_time(31)
-    if receives < 3:
-        assert shop.inbox.hidden == [30.0] * receives
-        assert len(shop.inbox.messages) == 1
-    else:
-        assert [reason for _, reason in shop.inbox.buried] == ["no such job"]
-
-
-@pytest.mark.parametrize("body", ["", "{}", '{"job_id": "x", "seq": 1}', "\ud800", "x" * 9000, "[" * 3000])
-def test_a_poison_message_is_buried_by_its_third_receiver(body: str) -> None:
-    """It stops nobody: other jobs run meanwhile; without a dead-letter queue it just stays."""
-    shop = Shop()
-    shop.inbox.send_body(body)
-    for _ in range(3):
-        shop.work()
-        shop.clock.pass_time(31)
-    assert shop.job.state is State.SUCCEEDED
-    assert [buried for buried, _ in shop.inbox.buried] == [body]
-    shop = Shop()
-    shop.inbox.has_dlq = False
-    shop.inbox.send_body(body)
-    for _ in range(4):
-        shop.work()
-        shop.clock.pass_time(31)
-    assert len(shop.inbox.messages) == 1
-
-
-def test_a_job_without_attempts_left_is_given_up_with_a_sentence() -> None:
-    """Each worker died with it: the row says so instead of waiting for ever."""
-    shop = Shop()
-    for attempt in range(3):
-        then = NOW - 300_000 + attempt * 10_000
-        shop.ledger.claim(shop.job_id, 1, owner="w", token=f"t{attempt}", now=then, lease_ms=1000)
-    shop.work()
-    assert shop.job.error is not None
-    assert shop.job.error.code == "gave_up"
-    assert "Given up after 3 attempts" in shop.job.error.text
-    assert shop.inbox.messages == {}
-    assert shop.hints.sent[-1][0].version == shop.job.version
-
-
-def test_a_job_past_its_deadline_is_given_up() -> None:
-    """Nobody wants a picture of yesterday's row."""
-    shop = Shop()
-    shop.inbox.messages.clear()
-    shop.job_id = shop.submit(deadline=NOW - 1)
-    shop.work()
-    assert shop.job.error is not None
-    assert shop.job.error.text == "No worker took the job before its time ran out."
-
-
-# -- the workflow ---------------------------------------------------------------------------------------------------
 
 
 def test_a_workflow_that_is_gone_fails_the_job_with_what_to_do() -> None:
@@ -567,152 +362,3 @@ def test_a_damaged_workflow_fails_the_job_not_the_worker(document: bytes) -> Non
     shop.blobs.files[f"workflows/by-hash/{shop.hash}.json"] = (document, "application/json")
     shop.work()
     assert shop.job.error is not None and shop.job.error.code == "workflow_damaged"
-
-
-# -- taking, stopping, dying ----------------------------------------------------------------------------------------
-
-
-def test_nothing_is_claimed_while_comfyui_is_away() -> None:
-    """The message is not even received; when ComfyUI is back the job runs with its budget whole."""
-    shop = Shop()
-    shop.comfy.is_up = False
-    shop.clock.after(40, lambda: setattr(shop.comfy, "is_up", True))
-    shop.work()
-    assert shop.job.state is State.SUCCEEDED
-    assert (shop.job.attempt, shop.job.budget_left) == (1, 2)
-
-
-def test_comfyui_leaving_during_a_run_costs_an_attempt() -> None:
-    """Ten seconds without an answer: the job goes back."""
-    shop = Shop()
-    shop.comfy.run_s = None
-    shop.clock.after(5, lambda: setattr(shop.comfy, "is_up", False))
-    shop.clock.after(60, shop.house.closing.set)
-    shop.work()
-    assert shop.job.state is State.QUEUED
-    assert shop.job.last_error is not None and shop.job.last_error.text == "ComfyUI went away while it was rendering."
-
-
-def test_a_queue_out_of_reach_is_waited_for() -> None:
-    """The slot pauses and asks again."""
-    shop = Shop()
-    shop.inbox.is_away = True
-    shop.clock.after(20, lambda: setattr(shop.inbox, "is_away", False))
-    assert shop.work().job.state is State.SUCCEEDED
-
-
-class Broken(Exception):
-    """Be a bug."""
-
-
-def supervised(shop: Shop, vital: dict[str, Callable[[], None]] | None = None) -> Worker:
-    return Worker(shop.house, [shop.tools], shop.tools, vital or {}, [])
-
-
-def test_a_bug_ends_the_process_and_spends_the_attempt() -> None:
-    """Exit code 1; the job waits with the reason, so that it cannot crash workers for ever."""
-    shop = Shop()
-
-    def broken(*_: object) -> None:
-        raise Broken("a prompt's text must not get out")
-
-    shop.comfy.submit = broken  # type: ignore[method-assign, assignment]
-    assert supervised(shop).run() == 1
-    assert shop.job.state is State.QUEUED
-    assert shop.job.budget_left == 2
-    assert shop.job.last_error is not None
-    assert shop.job.last_error.text == "The worker has a fault of its own (Broken)."
-
-
-@pytest.mark.parametrize("ends", ["by a bug", "by itself"])
-def test_a_vital_thread_that_ends_takes_the_worker_with_it(ends: str) -> None:
-    """Without heartbeat or WebSocket thread no worker goes on: it hands back and exits non-zero."""
-    shop = Shop()
-    shop.house.once = False
-    shop.comfy.run_s = None
-    submitted = threading.Event()
-    begin = shop.comfy.begin
-
-    def begun(prompt_id: str) -> None:
-        begin(prompt_id)
-        submitted.set()
-
-    shop.comfy.begin = begun  # type: ignore[method-assign]
-
-    def heartbeat() -> None:
-        assert submitted.wait(10)
-        if ends == "by a bug":
-            raise Broken
-
-    assert supervised(shop, {"heartbeat": heartbeat}).run() == 1
-
-
-def test_once_ends_well_when_the_queue_is_empty() -> None:
-    """Exit code 0, all jobs done."""
-    shop = Shop()
-    others = [shop.submit() for _ in range(3)]
-    assert supervised(shop).run() == 0
-    states = {job.state for job in shop.ledger.get_many([shop.job_id, *others])}
-    assert states == {State.SUCCEEDED}
-
-
-class RealWaits(FakeClock):
-    """Wait for bells in real time; other waits pass at once."""
-
-    def wait(self, bell: threading.Event, seconds: float) -> bool:
-        return bell.wait(min(seconds, 5.0))
-
-
-def test_a_stop_hands_the_running_job_back() -> None:
-    """Released with its budget whole, visible at once, stopped on ComfyUI, and the row told."""
-    shop = Shop()
-    shop.clock = RealWaits(NOW)
-    shop.tools = replace(shop.tools, clock=shop.clock)
-    shop.comfy.run_s = None
-    worker = supervised(shop)
-    begin = shop.comfy.begin
-
-    def begun(prompt_id: str) -> None:
-        begin(prompt_id)
-        worker.stop()
-
-    shop.comfy.begin = begun  # type: ignore[method-assign]
-    assert worker.run() == 0
-    assert shop.job.state is State.QUEUED
-    assert (shop.job.attempt, shop.job.budget_left, shop.job.last_error) == (1, 3, None)
-    assert shop.comfy.cancelled == [shop.prompt_id()]
-    assert shop.inbox.hidden == [0]
-    assert [hint.version for hint, _ in shop.hints.sent] == [shop.job.version]
-
-
-def test_a_message_received_while_stopping_is_given_back() -> None:
-    """The receive was under way when the stop came."""
-    shop = Shop()
-    take = shop.inbox.take
-
-    def late(wait_s: int) -> object:
-        shop.house.closing.set()
-        return take(wait_s)
-
-    shop.inbox.take = late  # type: ignore[method-assign, assignment]
-    shop.work()
-    assert shop.inbox.hidden == [0]
-    assert shop.job.attempt == 0
-
-
-def test_the_postman_never_makes_a_job_wait() -> None:
-    """Its queue is bounded: what does not fit is left out; a queue that is away only warns."""
-    hints = FakeHints()
-    postman = Postman(hints)
-    for _ in range(1500):
-        postman.tell(new_job(), 2)
-    hints.is_away = True
-    thread = threading.Thread(target=postman.run, daemon=True)
-    thread.start()
-    with pytest.raises(queue.Empty):
-        while True:
-            postman._waiting.get_nowait()
-    postman.close()
-    thread.join(5)
-    assert not thread.is_alive()
-    assert hints.sent == []

@@ -16,6 +16,7 @@ from worker.comfy.history import Place, Whereabouts
 from worker.health import Health
 from worker.lease import Holding, Keeper
 from worker.patience import Patience, Trouble
+from worker.ports import Delivery
 from worker.verdicts import Stop
 
 RUNNING = Whereabouts(Place.RUNNING)
@@ -157,6 +158,22 @@ def test_what_is_let_go_is_renewed_no_more() -> None:
     kept.keeper.beat()
     assert kept.inbox.hidden == []
     assert kept.job.lease_until == NOW + 60_000
+
+
+def test_what_is_let_go_while_others_are_renewed_is_left_alone() -> None:
+    """The keeper looks again right before it renews: a slot may have settled meanwhile."""
+    kept = Kept()
+    other = kept.keeper.hold(kept.holding.job, kept.holding.lease, kept.holding.delivery)
+    hide = kept.inbox.hide
+
+    def settled(delivery: Delivery, seconds: float) -> None:
+        kept.keeper.let_go(other)
+        hide(delivery, seconds)
+
+    kept.inbox.hide = settled  # type: ignore[method-assign]
+    kept.clock.pass_time(15)
+    kept.keeper.beat()
+    assert kept.inbox.hidden == [90]
 
 
 def test_letting_go_waits_for_a_renewal_under_way() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.worker_fakes import ENVIRONMENT, settings
@@ -68,3 +71,11 @@ def test_times_that_do_not_fit_are_refused() -> None:
     assert "a quarter of LEASE_S" in caught.value.faults[0]
     assert "less than VISIBILITY_S" in caught.value.faults[1]
     assert settings(HEARTBEAT_S="15", LEASE_S="60", VISIBILITY_S="71").visibility_s == 71
+
+
+def test_the_manual_names_every_setting() -> None:
+    """docs/worker.md and `--help` know what the reader knows, no more and no less."""
+    root = Path(__file__).resolve().parents[2]
+    read = set(re.findall(r'"([A-Z][A-Z0-9_]+)"', (root / "worker/settings.py").read_text()))
+    manual = (root / "docs/worker.md").read_text().partition("## One job")[0]
+    assert read == set(re.findall(r"`([A-Z][A-Z0-9_]+)`", manual))

@@ -1,0 +1,53 @@
+# Everything a newcomer or a developer does. `make` alone lists it.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+UV := uv==0.13.8
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench package lock clean
+
+help: ## list what can be done
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(READY) ## install everything into .venv and .venv-cloud (other targets do this by themselves)
+
+$(READY): requirements-dev.txt sandbox/requirements-cloud.txt Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "ComfySheet needs Python 3.11 or newer; $(PYTHON) is older. Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@echo "installing into .venv (once, about a minute) …"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip<26.3' $(UV)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt
+	@$(PYTHON) -m venv --without-pip .venv-cloud
+	@$(BIN)/uv pip install --quiet --python .venv-cloud/bin/python -r sandbox/requirements-cloud.txt
+	@touch $(READY)
+
+demo: $(READY) ## start the sandbox (ONCE=1: by itself and then end; KEEP=1: keep state; COMFY_URL=…: a real ComfyUI)
+	@exec $(BIN)/python -m sandbox $(if $(ONCE),--once) $(if $(KEEP),--keep) \
+	  $(if $(COMFY_URL),--comfy-url $(COMFY_URL)) $(if $(PORT),--port $(PORT))
+
+test: $(READY) ## run all tests
+	@$(BIN)/python -m tests.page.browser
+	@$(BIN)/pytest -n 2 --dist loadfile tests
+
+check: $(READY) ## lint, types, floors, workflows
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m infra workflows check
+
+bench: $(READY) ## measure; prints a table and writes bench/results/latest.json
+	@$(BIN)/python -m bench
+
+package: $(READY) ## build dist/: the CloudFormation template and the functions' zip
+	@$(BIN)/python -m infra package
+
+lock: ## renew the pinned requirements from the *.in files
+	$(BIN)/uv pip compile -q --python-version 3.11 --no-header --no-annotate requirements.in -o requirements.txt
+	$(BIN)/uv pip compile -q --python-version 3.11 --no-header --no-annotate -c requirements.txt worker/requirements.in -o worker/requirements.txt
+	$(BIN)/uv pip compile -q --python-version 3.11 --universal --no-header --no-annotate -c requirements.txt -c worker/requirements.txt requirements-dev.in -o requirements-dev.txt
+	$(BIN)/uv pip compile -q --python-version 3.11 --universal --no-header --no-annotate sandbox/requirements-cloud.in -o sandbox/requirements-cloud.txt
+
+clean: ## remove all that was installed or built
+	rm -rf .venv .venv-cloud .build dist .sandbox sandbox/page/node_modules

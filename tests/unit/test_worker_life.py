@@ -1,0 +1,183 @@
+"""Judge when a worker takes jobs, and how it ends."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from chalicelib.contract.states import State
+from tests.jobs import NOW, new_job
+from tests.worker_fakes import (
+    FakeClock,
+    FakeHints,
+)
+from tests.worker_shop import Shop
+from worker.loop import Worker
+from worker.ports import Delivery
+from worker.postman import Postman
+
+
+def test_nothing_is_claimed_while_comfyui_is_away() -> None:
+    """The message is not even received; when ComfyUI is back the job runs with its budget whole."""
+    shop = Shop()
+    shop.comfy.is_up = False
+    shop.clock.after(40, lambda: setattr(shop.comfy, "is_up", True))
+    shop.work()
+    assert shop.job.state is State.SUCCEEDED
+    assert (shop.job.attempt, shop.job.budget_left) == (1, 2)
+
+
+def test_comfyui_leaving_during_a_run_costs_an_attempt() -> None:
+    """Ten seconds without an answer: the job goes back."""
+    shop = Shop()
+    shop.comfy.run_s = None
+    shop.clock.after(5, lambda: setattr(shop.comfy, "is_up", False))
+    shop.clock.after(60, shop.house.closing.set)
+    shop.work()
+    assert shop.job.state is State.QUEUED
+    assert shop.job.last_error is not None and shop.job.last_error.text == "ComfyUI went away while it was rendering."
+
+
+def test_a_queue_out_of_reach_is_waited_for() -> None:
+    """The slot pauses and asks again."""
+    shop = Shop()
+    shop.inbox.is_away = True
+    shop.clock.after(20, lambda: setattr(shop.inbox, "is_away", False))
+    assert shop.work().job.state is State.SUCCEEDED
+
+
+class Broken(Exception):
+    """Be a bug."""
+
+
+def supervised(shop: Shop, vital: dict[str, Callable[[], None]] | None = None) -> Worker:
+    return Worker(shop.house, [shop.tools], shop.tools, vital or {}, [])
+
+
+def test_a_bug_ends_the_process_and_spends_the_attempt() -> None:
+    """Exit code 1; the job waits with the reason, so that it cannot crash workers for ever."""
+    shop = Shop()
+
+    def broken(*_: object) -> None:
+        raise Broken("a prompt's text must not get out")
+
+    shop.comfy.submit = broken  # type: ignore[method-assign, assignment]
+    assert supervised(shop).run() == 1
+    assert shop.job.state is State.QUEUED
+    assert shop.job.budget_left == 2
+    assert shop.job.last_error is not None
+    assert shop.job.last_error.text == "The worker has a fault of its own (Broken)."
+
+
+@pytest.mark.parametrize("ends", ["by a bug", "by itself"])
+def test_a_vital_thread_that_ends_takes_the_worker_with_it(ends: str) -> None:
+    """Without heartbeat or WebSocket thread no worker goes on: it hands back and exits non-zero."""
+    shop = Shop()
+    shop.house.once = False
+    shop.comfy.run_s = None
+    submitted = threading.Event()
+    begin = shop.comfy.begin
+
+    def begun(prompt_id: str) -> None:
+        begin(prompt_id)
+        submitted.set()
+
+    shop.comfy.begin = begun  # type: ignore[method-assign]
+
+    def heartbeat() -> None:
+        assert submitted.wait(10)
+        if ends == "by a bug":
+            raise Broken
+
+    assert supervised(shop, {"heartbeat": heartbeat}).run() == 1
+
+
+def test_once_ends_well_when_the_queue_is_empty() -> None:
+    """Exit code 0, all jobs done."""
+    shop = Shop()
+    others = [shop.submit() for _ in range(3)]
+    assert supervised(shop).run() == 0
+    states = {job.state for job in shop.ledger.get_many([shop.job_id, *others])}
+    assert states == {State.SUCCEEDED}
+
+
+class RealWaits(FakeClock):
+    """Wait for bells in real time; other waits pass at once."""
+
+    def wait(self, bell: threading.Event, seconds: float) -> bool:
+        return bell.wait(min(seconds, 5.0))
+
+
+def test_a_stop_hands_the_running_job_back() -> None:
+    """Released with its budget whole, visible at once, stopped on ComfyUI, and the row told."""
+    shop = Shop()
+    shop.clock = RealWaits(NOW)
+    shop.tools = replace(shop.tools, clock=shop.clock)
+    shop.comfy.run_s = None
+    worker = supervised(shop)
+    begin = shop.comfy.begin
+
+    def begun(prompt_id: str) -> None:
+        begin(prompt_id)
+        worker.stop()
+
+    shop.comfy.begin = begun  # type: ignore[method-assign]
+    assert worker.run() == 0
+    assert shop.job.state is State.QUEUED
+    assert (shop.job.attempt, shop.job.budget_left, shop.job.last_error) == (1, 3, None)
+    assert shop.comfy.cancelled == [shop.prompt_id()]
+    assert shop.inbox.hidden == [0]
+    assert [hint.version for hint, _ in shop.hints.sent] == [shop.job.version]
+
+
+def test_a_message_received_while_stopping_is_given_back() -> None:
+    """The receive was under way when the stop came."""
+    shop = Shop()
+    take = shop.inbox.take
+
+    def late(wait_s: int) -> object:
+        shop.house.closing.set()
+        return take(wait_s)
+
+    shop.inbox.take = late  # type: ignore[method-assign, assignment]
+    shop.work()
+    assert shop.inbox.hidden == [0]
+    assert shop.job.attempt == 0
+
+
+def test_the_postman_never_makes_a_job_wait() -> None:
+    """Its queue is bounded: what does not fit is left out; a queue that is away only warns."""
+    hints = FakeHints()
+    postman = Postman(hints)
+    for _ in range(1500):
+        postman.tell(new_job(), 2)
+    hints.is_away = True
+    thread = threading.Thread(target=postman.run, daemon=True)
+    thread.start()
+    with pytest.raises(queue.Empty):
+        while True:
+            postman._waiting.get_nowait()
+    postman.close()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert hints.sent == []
+
+
+def test_a_comfyui_that_left_during_the_receive_costs_no_attempt() -> None:
+    """A receive may take 20 s: ComfyUI is looked at again before the claim, and the message comes back soon."""
+    shop = Shop()
+    take = shop.inbox.take
+
+    def late(wait_s: int) -> Delivery | None:
+        shop.comfy.is_up = False
+        return take(wait_s)
+
+    shop.inbox.take = late  # type: ignore[method-assign]
+    shop.clock.after(3, shop.house.closing.set)
+    shop.work()
+    assert shop.inbox.hidden == [5.0]
+    assert shop.job.attempt == 0

@@ -1,0 +1,103 @@
+"""Judge what becomes of messages whose job cannot be had."""
+
+from __future__ import annotations
+
+import pytest
+
+from chalicelib.contract.states import State
+from tests.jobs import NOW
+from tests.worker_shop import Shop
+
+
+def test_a_message_of_an_ended_job_says_its_news_again_and_goes() -> None:
+    """The worker that ended it died before the delete."""
+    shop = Shop()
+    shop.ledger.cancel(shop.job_id, now=NOW)
+    shop.work()
+    assert [hint.version for hint, _ in shop.hints.sent] == [shop.job.version]
+    assert shop.inbox.messages == {}
+    assert shop.comfy.submitted == []
+
+
+def test_a_stale_message_goes_without_a_word() -> None:
+    """A newer message is under way."""
+    shop = Shop()
+    assert shop.ledger.resend(shop.job, now=NOW) == 2
+    shop.work()
+    assert (shop.inbox.messages, shop.hints.sent) == ({}, [])
+
+
+def test_a_held_job_s_message_waits_for_the_lease() -> None:
+    """It comes back when the holder should have ended, spread by jitter."""
+    shop = Shop()
+    shop.ledger.claim(shop.job_id, 1, owner="w2", token="t2", now=NOW, lease_ms=40_000)
+    shop.work()
+    assert shop.inbox.hidden == [42.5]
+
+
+def test_a_job_that_waits_keeps_its_message_until_then() -> None:
+    """not_before is when the message becomes visible."""
+    shop = Shop()
+    shop.inbox.messages.clear()
+    shop.job_id = shop.submit(not_before=NOW + 7000)
+    shop.work()
+    assert shop.inbox.hidden == [7.0]
+
+
+@pytest.mark.parametrize("receives", [1, 2, 3])
+def test_an_unknown_job_gets_three_chances(receives: int) -> None:
+    """The put may be late; after the third receive the message is buried with a reason."""
+    shop = Shop()
+    shop.inbox.messages.clear()
+    shop.inbox.send("12345678-1234-1234-1234-123456789012")
+    for _ in range(receives):
+        shop.work()
+        shop.clock.pass_time(31)
+    if receives < 3:
+        assert shop.inbox.hidden == [30.0] * receives
+        assert len(shop.inbox.messages) == 1
+    else:
+        assert [reason for _, reason in shop.inbox.buried] == ["no such job"]
+
+
+@pytest.mark.parametrize("body", ["", "{}", '{"job_id": "x", "seq": 1}', "\ud800", "x" * 9000, "[" * 3000])
+def test_a_poison_message_is_buried_by_its_third_receiver(body: str) -> None:
+    """It stops nobody: other jobs run meanwhile; without a dead-letter queue it just stays."""
+    shop = Shop()
+    shop.inbox.send_body(body)
+    for _ in range(3):
+        shop.work()
+        shop.clock.pass_time(31)
+    assert shop.job.state is State.SUCCEEDED
+    assert [buried for buried, _ in shop.inbox.buried] == [body]
+    shop = Shop()
+    shop.inbox.has_dlq = False
+    shop.inbox.send_body(body)
+    for _ in range(4):
+        shop.work()
+        shop.clock.pass_time(31)
+    assert len(shop.inbox.messages) == 1
+
+
+def test_a_job_without_attempts_left_is_given_up_with_a_sentence() -> None:
+    """Each worker died with it: the row says so instead of waiting for ever."""
+    shop = Shop()
+    for attempt in range(3):
+        then = NOW - 300_000 + attempt * 10_000
+        shop.ledger.claim(shop.job_id, 1, owner="w", token=f"t{attempt}", now=then, lease_ms=1000)
+    shop.work()
+    assert shop.job.error is not None
+    assert shop.job.error.code == "gave_up"
+    assert "Given up after 3 attempts" in shop.job.error.text
+    assert shop.inbox.messages == {}
+    assert shop.hints.sent[-1][0].version == shop.job.version
+
+
+def test_a_job_past_its_deadline_is_given_up() -> None:
+    """Nobody wants a picture of yesterday's row."""
+    shop = Shop()
+    shop.inbox.messages.clear()
+    shop.job_id = shop.submit(deadline=NOW - 1)
+    shop.work()
+    assert shop.job.error is not None
+    assert shop.job.error.text == "No worker took the job before its time ran out."
