@@ -33,7 +33,8 @@ from sandbox.apps_script_run import PropertyStore
 from sandbox.cloud import LocalCloud
 from sandbox.example import SPREADSHEET_ID, fill_example
 from sandbox.google_auth import GoogleAuth, make_service_account
-from sandbox.server import PageUi, SandboxServer
+from sandbox.live import PageUi
+from sandbox.server import SandboxServer
 from sandbox.workbook import Books, Workbook
 
 ROOT: Final = Path(__file__).resolve().parent.parent

@@ -17,6 +17,7 @@ from PIL import Image
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.events import Hint, JobMessage
 from chalicelib.contract.manifest import Workflow, to_document
+from worker.clock import Clock
 from worker.comfy.faults import GraphRefused
 from worker.comfy.history import Ending, Entry, Place, ServerFacts, Whereabouts
 from worker.comfy.outputs import OutputFile
@@ -46,7 +47,7 @@ def picture(width: int = 8, height: int = 8, *, mode: str = "RGB", form: str = "
     return made.getvalue()
 
 
-class FakeClock:
+class FakeClock(Clock):
     """Let time pass only when somebody waits; what was planned for the meantime happens then."""
 
     def __init__(self, now_ms: int) -> None:

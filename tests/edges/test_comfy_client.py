@@ -6,11 +6,16 @@ Tests of faults that only test nodes can make run on the stand-in alone.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import os
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -372,3 +377,73 @@ def test_trap_6_a_dead_executor_shows_as_waiting_while_nothing_runs(tmp_path: Pa
         assert client.facts().version == "0.28.0"
         assert client.where(after).place is Place.PENDING
         assert client.ended(killer) is None
+
+
+class OldComfy(BaseHTTPRequestHandler):
+    """Answer as a server before 0.26 does to what cancel asks: no jobs route, one prompt running."""
+
+    running = "theirs"
+    asked: list[tuple[str, Any]]
+
+    def do_GET(self) -> None:
+        queue = {"queue_running": [[0, self.running, {}, {}, []]], "queue_pending": []}
+        self._answer(200, queue if self.path == "/queue" else {})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.asked.append((self.path, json.loads(body) if body else None))
+        self._answer(405 if self.path.startswith("/api/jobs") else 200, {})
+
+    def _answer(self, status: int, body: object) -> None:
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *_: Any) -> None:
+        return None
+
+
+@pytest.mark.parametrize("running", ["ours", "theirs"])
+def test_trap_9_an_old_server_is_interrupted_only_while_our_prompt_runs(running: str) -> None:
+    """Before 0.3.57 /interrupt ignores the id and stops whatever runs: it is sent only when that is ours."""
+    handler = type("Handler", (OldComfy,), {"running": running, "asked": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        ComfyClient(f"http://127.0.0.1:{server.server_address[1]}").cancel("ours")
+        server.shutdown()
+    expected: list[tuple[str, Any]] = [("/api/jobs/ours/cancel", None), ("/queue", {"delete": ["ours"]})]
+    if running == "ours":
+        expected.append(("/interrupt", {"prompt_id": "ours"}))
+    assert handler.asked == expected  # type: ignore[attr-defined]
+
+
+def test_a_half_open_socket_is_noticed_and_left() -> None:
+    """A server that is gone without a word answers no ping: the doorbell connects anew, under a new id."""
+    ids: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def shake_hands_and_fall_silent() -> None:
+            while len(ids) < 2:
+                connection, _ = server.accept()
+                kept.append(connection)
+                request = connection.recv(65_536).decode()
+                ids.append(re.findall(r"clientId=(\w+)", request)[0])
+                key = re.findall(r"Sec-WebSocket-Key: (\S+)", request)[0]
+                proof = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
+                answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                accept = f"Sec-WebSocket-Accept: {base64.b64encode(proof).decode()}\r\n\r\n"
+                connection.sendall((answer + accept).encode())
+
+        kept: list[socket.socket] = []
+        threading.Thread(target=shake_hands_and_fall_silent, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        doorbell = SocketDoorbell(url, Clock(), ping_after_s=0.1, pong_within_s=0.1)
+        thread = threading.Thread(target=doorbell.run, daemon=True)
+        thread.start()
+        until(lambda: len(ids) == 2)
+        doorbell.close()
+        thread.join(10)
+        for connection in kept:
+            connection.close()
+    assert ids[0] != ids[1]
+    assert not thread.is_alive()

@@ -62,7 +62,11 @@ class SocketWatch:
 class SocketDoorbell:
     """Keep one WebSocket to one server open and dispatch its news."""
 
-    def __init__(self, url: str, clock: Clock) -> None:
+    def __init__(
+        self, url: str, clock: Clock, *, ping_after_s: float = PING_AFTER_S, pong_within_s: float = PONG_WITHIN_S
+    ) -> None:
+        self._ping_after_s = ping_after_s
+        self._pong_within_s = pong_within_s
         self._url = url.replace("http", "ws", 1) + "/ws?clientId="
         self._clock = clock
         self._client_id: str | None = None
@@ -156,7 +160,7 @@ class SocketDoorbell:
             return
         asked = False
         while not self._ended.is_set():
-            conversation.settimeout(PONG_WITHIN_S if asked else PING_AFTER_S)
+            conversation.settimeout(self._pong_within_s if asked else self._ping_after_s)
             try:
                 kind, data = conversation.recv_data(control_frame=True)
             except websocket.WebSocketTimeoutException:
