@@ -28,7 +28,7 @@ class Live:
     def __init__(self, book: Workbook) -> None:
         self._book = book
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pages: set[asyncio.Queue[Event]] = set()
+        self._pages: set[asyncio.Queue[Event | None]] = set()
         self._cells: dict[int, set[tuple[int, int]]] = {}
         self._redraw = False
         self._timer: asyncio.TimerHandle | None = None
@@ -43,15 +43,20 @@ class Live:
         """Say whether any page listens."""
         return bool(self._pages)
 
-    def open(self) -> asyncio.Queue[Event]:
+    def open(self) -> asyncio.Queue[Event | None]:
         """Add a page; call on the loop."""
-        queue: asyncio.Queue[Event] = asyncio.Queue()
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._pages.add(queue)
         return queue
 
-    def close(self, queue: asyncio.Queue[Event]) -> None:
+    def close(self, queue: asyncio.Queue[Event | None]) -> None:
         """Remove a page; call on the loop."""
         self._pages.discard(queue)
+
+    def shut(self) -> None:
+        """Send every page away; call on the loop."""
+        for queue in self._pages:
+            queue.put_nowait(None)
 
     def publish(self, name: str, news: Any) -> None:
         """Tell every page; from any thread."""

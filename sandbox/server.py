@@ -85,6 +85,7 @@ class SandboxServer:
         app.router.add_static("/assets/tabulator", TABULATOR)
         app.router.add_static("/assets", PAGE)
         app.on_startup.append(self._started)
+        app.on_shutdown.append(self._shut)
         self._served = Served(app, self._port)
 
     def stop(self) -> None:
@@ -96,6 +97,9 @@ class SandboxServer:
 
     async def _started(self, _app: web.Application) -> None:
         self._live.run_on(asyncio.get_running_loop())
+
+    async def _shut(self, _app: web.Application) -> None:
+        self._live.shut()
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -143,6 +147,8 @@ class SandboxServer:
                 except TimeoutError:
                     await response.write(b": still here\n\n")
                     continue
+                if event is None:
+                    return response
                 await response.write(event_text(event))
         except (ConnectionResetError, asyncio.CancelledError):
             return response

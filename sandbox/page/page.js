@@ -45,7 +45,7 @@ function draw(cell) {
     link.href = value.t;
     link.target = '_blank';
     link.rel = 'noopener';
-    link.textContent = value.t.replace(/^https?:\/\/[^/]+/, '…').replace(/\?.*$/, '');
+    link.textContent = value.t.replace(/^https?:\/\//, '');
     link.title = value.t;
     shown.append(link);
   } else if (STATUS_WORDS.has(value.t)) {
