@@ -1,4 +1,4 @@
-"""Be UrlFetchApp, with its limits: https only (but for this machine itself), 50 MB, 8 KB of headers, 2 KB of address."""
+"""Be UrlFetchApp, with its limits: https only (but for this machine), 50 MB, 8 KB of headers, 2 KB of address."""
 
 import re
 from typing import Any, Final

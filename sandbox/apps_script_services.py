@@ -81,7 +81,9 @@ class Properties(Face):
         if len(value.encode()) > MAX_VALUE_BYTES:
             raise ScriptFault("Argument too large: value")
         if size + len(key.encode()) + len(value.encode()) > MAX_STORE_BYTES:
-            raise ScriptFault("You have exceeded the property storage quota. Please remove some properties and try again.")
+            raise ScriptFault(
+                "You have exceeded the property storage quota. Please remove some properties and try again."
+            )
         self._store[key] = value
         return self
 

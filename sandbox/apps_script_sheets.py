@@ -268,7 +268,8 @@ class SpreadsheetApp(Face):
     def getActiveRangeList(self) -> RangeList | None:
         """Give the selected ranges as far as they lie on the grid; null when there is none."""
         tab = self.getActiveSheet()._tab
-        areas = [Area(r0, c0, r1 + 1, c1 + 1).within(tab.rows, tab.cols) for r0, c0, r1, c1 in self._run.selection.ranges]
+        chosen = self._run.selection.ranges
+        areas = [Area(r0, c0, r1 + 1, c1 + 1).within(tab.rows, tab.cols) for r0, c0, r1, c1 in chosen]
         ranges = [Range(self._run, tab, area) for area in areas if area.top < area.bottom and area.left < area.right]
         return RangeList(ranges) if ranges else None
 

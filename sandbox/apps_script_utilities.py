@@ -121,7 +121,9 @@ class Utilities(Face):
     def computeHmacSha256Signature(self, value: Bytes | str, key: Bytes | str) -> Bytes:
         """Sign; value and key are of the same kind, both bytes or both text."""
         if isinstance(value, str) != isinstance(key, str):
-            raise ScriptFault("The parameters don't match the method signature for Utilities.computeHmacSha256Signature.")
+            raise ScriptFault(
+                "The parameters don't match the method signature for Utilities.computeHmacSha256Signature."
+            )
         return signed(hmac.digest(raw_of(key), raw_of(value), "sha256"))
 
     def computeDigest(self, algorithm: Choice, value: Bytes | str, charset: Choice | None = None) -> Bytes:

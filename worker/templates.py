@@ -7,9 +7,8 @@ import threading
 from collections import OrderedDict
 from typing import Final
 
-from chalicelib.contract.manifest import Workflow, from_document
-
 from chalicelib.contract.errors import Rejected
+from chalicelib.contract.manifest import Workflow, from_document
 from worker.ports import Blobs
 
 KEPT: Final = 64

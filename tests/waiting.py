@@ -1,0 +1,26 @@
+"""Wait for a workbook to come to a state, woken by its changes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from sandbox.workbook import Workbook
+
+
+def until(book: Workbook, holds: Callable[[], bool], patience_s: float = 60.0) -> bool:
+    """Answer as soon as *holds*; False when *patience_s* is over and it still does not."""
+    changed = threading.Event()
+    stop = book.listen(lambda _change: changed.set())
+    deadline = time.monotonic() + patience_s
+    try:
+        while not holds():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            changed.wait(min(left, 1.0))
+            changed.clear()
+        return True
+    finally:
+        stop()
