@@ -1,0 +1,1 @@
+"""Measure the line: `make bench`."""

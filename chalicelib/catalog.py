@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from chalicelib.contract.errors import Unavailable
+from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.inputs import unknown_workflow
 from chalicelib.contract.manifest import Workflow, from_document, to_document
 from chalicelib.contract.words import fold
@@ -63,13 +63,17 @@ class Catalog:
         return [self.by_hash(workflow_hash) for _, workflow_hash in sorted(self._read_index().items())]
 
     def by_hash(self, workflow_hash: str) -> Workflow:
-        """Answer one version; raise `Unavailable` when the index names a document that is not there (yet)."""
+        """
+        Answer one version.
+
+        Raise `Unavailable` when the index names a document that is not there (yet), `Rejected` when it is damaged.
+        """
         known = self._known.get(workflow_hash)
         if known is None:
             document = self._store.get(document_key(workflow_hash))
             if document is None:
                 raise Unavailable("The workflow catalog is being changed. Try again in a moment.")
-            known = from_document(json.loads(document))
+            known = _read(document, workflow_hash)
             if len(self._known) >= _KEPT:
                 self._known.clear()
             self._known[workflow_hash] = known
@@ -85,8 +89,30 @@ class Catalog:
 
 def read_index(store: Store) -> dict[str, str]:
     """Read which version (hash) each workflow id means now; empty when nothing was ever pushed."""
+    return {workflow_id: entry["hash"] for workflow_id, entry in _entries(store).items()}
+
+
+def _entries(store: Store) -> dict[str, dict[str, Any]]:
     content = store.get(INDEX_KEY)
-    return {} if content is None else {key: entry["hash"] for key, entry in json.loads(content).items()}
+    try:
+        entries = {} if content is None else json.loads(content)
+        if all(isinstance(entry["hash"], str) for entry in entries.values()):
+            return dict(entries)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise Rejected(
+        "catalog_damaged", f"The workflow catalog is damaged. Delete {INDEX_KEY} and push the workflows again."
+    )
+
+
+def _read(document: bytes, workflow_hash: str) -> Workflow:
+    try:
+        workflow = from_document(json.loads(document))
+    except ValueError:
+        workflow = None
+    if workflow is None or workflow.hash != workflow_hash:
+        raise Rejected("workflow_damaged", "The stored workflow is damaged. Push the workflows again.")
+    return workflow
 
 
 def push(store: Store, workflows: Iterable[Workflow]) -> list[str]:
@@ -95,13 +121,15 @@ def push(store: Store, workflows: Iterable[Workflow]) -> list[str]:
 
     Documents first, then the index: whoever reads the index finds what it names.
     """
-    content = store.get(INDEX_KEY)
-    index = {} if content is None else json.loads(content)
+    index = _entries(store)
     changed = []
     for workflow in workflows:
-        if index.get(workflow.id, {}).get("hash") == workflow.hash:
+        key, content = document_key(workflow.hash), json.dumps(to_document(workflow), ensure_ascii=False).encode()
+        is_stored = store.get(key) == content
+        if is_stored and index.get(workflow.id, {}).get("hash") == workflow.hash:
             continue
-        store.put(document_key(workflow.hash), json.dumps(to_document(workflow), ensure_ascii=False).encode())
+        if not is_stored:
+            store.put(key, content)
         index[workflow.id] = {"hash": workflow.hash, "name": workflow.name, "description": workflow.description}
         changed.append(workflow.id)
     if changed:

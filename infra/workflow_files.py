@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from chalicelib.contract.manifest import ManifestError, Workflow, parse_workflow
+from chalicelib.contract.words import fold
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "workflows"
 
@@ -31,6 +32,7 @@ def read_folder(folder: Path = FOLDER) -> list[Workflow]:
             workflows.append(parse_workflow(path.stem, manifest, base, graph, file=path.name))
         except ManifestError as error:
             faults += error.faults
+    faults += _shared_names(workflows)
     for path in sorted(folder.glob("*.json")):
         if not path.with_suffix(".yaml").exists():
             faults.append(f"{path.name}: manifest: there is no {path.stem}.yaml that describes it")
@@ -60,4 +62,16 @@ def _graph(path: Path, faults: list[str]) -> dict[str, Any]:
     except ValueError as error:
         faults.append(f"{path.name}: graph: is not JSON: {error}")
         return {}
-    return loaded if isinstance(loaded, dict) else {}
+    if not isinstance(loaded, dict):
+        faults.append(f"{path.name}: graph: must be a JSON object of nodes")
+        return {}
+    return loaded
+
+
+def _shared_names(workflows: list[Workflow]) -> Iterator[str]:
+    """Find names that two workflows answer to: a Workflow cell may hold an id or a name, in any case."""
+    taken: dict[str, str] = {}
+    for workflow in workflows:
+        for word in {fold(workflow.id), fold(workflow.name)}:
+            if taken.setdefault(word, workflow.id) != workflow.id:
+                yield f'{workflow.id}.yaml: name: "{word}" means {taken[word]} already'

@@ -13,7 +13,10 @@ HEADERS: Final = (
     "Started at", "Finished at", "Error", "Job ID",
 )  # fmt: skip
 
-_WIDTHS: Final = {"Prompt": 280, "Workflow": 120, "Status": 90, "Preview": 130, "Output URL": 180, "Error": 200}
+_WIDTHS: Final = {
+    "Prompt": 280, "Workflow": 110, "Steps": 56, "CFG": 56, "Width": 60, "Height": 60, "Seed": 96, "Color": 76,
+    "Status": 90, "Preview": 130, "Output URL": 150, "Started at": 136, "Finished at": 136, "Error": 220, "Job ID": 120,
+}  # fmt: skip
 
 ROWS: Final[tuple[dict[str, str | int | float], ...]] = (
     {"Prompt": "a red fox in fresh snow, morning light", "Workflow": "txt2img-sdxl", "Steps": 20, "Seed": 7},

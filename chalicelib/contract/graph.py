@@ -10,6 +10,7 @@ A filled graph differs from its template only at the declared places. ComfyUI an
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,8 @@ UI_FORMAT: Final = (
     "and use that file"
 )
 MAX_NODES: Final = 1000
+
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 _LORA_PASSES: Final[dict[str, dict[int, str]]] = {
     "LoraLoader": {0: "model", 1: "clip"},
@@ -70,8 +73,25 @@ def is_link(value: object) -> bool:
 
 
 def save_nodes(graph: Graph) -> list[str]:
-    """Name the nodes that write files: those with an input `filename_prefix` that is a value."""
-    return [node_id for node_id, node in graph.items() if isinstance(node["inputs"].get("filename_prefix"), str)]
+    """Name the nodes that write files: those with an input `filename_prefix`, be it a value or a link."""
+    return [node_id for node_id, node in graph.items() if "filename_prefix" in node["inputs"]]
+
+
+def lora_faults(graph: Graph, node_id: str) -> Iterator[str]:
+    """Say what keeps the LoRA node *node_id* from being left out."""
+    node = graph[node_id]
+    passes = _LORA_PASSES.get(node["class_type"])
+    if passes is None:
+        known = " and ".join(_LORA_PASSES)
+        yield f"node {node_id} ({node['class_type']}) cannot be left out for a LoRA of None; {known} can"
+        return
+    for name in passes.values():
+        if not is_link(node["inputs"].get(name)):
+            yield f"{name} of node {node_id} ({node['class_type']}) must be a link, so that the node can be left out"
+    for other_id, other in graph.items():
+        for name, value in other["inputs"].items():
+            if is_link(value) and value[0] == node_id and value[1] not in passes:
+                yield f"{name} of node {other_id} takes output {value[1]} of node {node_id}, which has no such output"
 
 
 def fill(workflow: Workflow, inputs: Mapping[str, object]) -> dict[str, Any]:
@@ -113,5 +133,6 @@ def isolate(graph: Graph, prefix: str) -> dict[str, Any]:
     """
     own: dict[str, Any] = copy.deepcopy(dict(graph))
     for node_id in save_nodes(own):
-        own[node_id]["inputs"]["filename_prefix"] = f"{prefix}/{node_id}"
+        # An id may hold anything ("12:3" in a subgraph, "../x" in a hostile graph); a file name may not.
+        own[node_id]["inputs"]["filename_prefix"] = f"{prefix}/{_UNSAFE.sub('_', node_id)}"
     return own

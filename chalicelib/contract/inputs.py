@@ -18,12 +18,14 @@ from chalicelib.contract.manifest import NAMES, NO_LORA, Parameter, Workflow
 from chalicelib.contract.words import fold
 
 MAX_SEED: Final = 2**64 - 1
-MAX_COST: Final = 4096 * 4096 * 150
-"""Width × height × steps × batch: what one row may ask of a GPU."""
+MAX_COST: Final = 1024 * 1024 * 640
+"""Width × height × steps × batch: what one row may ask of a GPU, in pixel steps (4096 × 4096 at 40 steps)."""
 
 _YES: Final = frozenset({"true", "yes", "on", "1", "x"})
 _NO: Final = frozenset({"false", "no", "off", "0"})
 _WHOLE: Final = re.compile(r"[+-]?\d{1,25}(\.0*)?")
+_FRACTION: Final = re.compile(r"[+-]?(\d{1,25}([.,]\d{0,25})?|[.,]\d{1,25})(e[+-]?\d{1,3})?", re.IGNORECASE)
+_UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _COLORS: Final[dict[str, int]] = {
     "black": 0x000000,
@@ -58,21 +60,25 @@ def resolve_inputs(workflow: Workflow, given: Mapping[str, object], *, pick_seed
     Raise `Rejected` (invalid_input) with one sentence that names every fault.
     """
     parameter_of = {word: parameter for parameter in workflow.parameters for word in parameter.words()}
-    asked: dict[str, object] = {}
+    headers: dict[str, str] = {}
     ignored = []
     for header, value in given.items():
         parameter = parameter_of.get(fold(header))
-        if parameter is None:
+        if _is_blank(value):
+            continue
+        if parameter is None or parameter.name in headers:
+            # Of two columns that mean the same the first counts, as for our own columns; the answer says so.
             ignored.append(header)
-        elif not _is_blank(value):
-            asked.setdefault(parameter.name, value)
+        else:
+            headers[parameter.name] = header
     inputs: dict[str, Value] = {}
     faults = []
     for parameter in workflow.parameters:
+        asked = headers.get(parameter.name)
         try:
-            inputs[parameter.name] = _resolve(parameter, asked.get(parameter.name), pick_seed)
+            inputs[parameter.name] = _resolve(parameter, None if asked is None else given[asked], pick_seed)
         except ValueError as fault:
-            faults.append(f"{parameter.title} {fault}.")
+            faults.append(_sentence(f"{_column(parameter, asked)} {fault}"))
     if not faults:
         faults += _cost(inputs)
     if faults:
@@ -90,7 +96,7 @@ def unknown_workflow(name: str, known: Iterable[str]) -> Rejected:
 
 def value_of(parameter: Parameter, value: object) -> Value:
     """Judge one value; raise ValueError with the rest of a sentence that begins with the parameter's title."""
-    if isinstance(value, list | dict | tuple):
+    if not isinstance(value, str | int | float):
         raise ValueError("must be a plain value")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"must be {_wish(parameter)}, not {value}")
@@ -100,11 +106,11 @@ def value_of(parameter: Parameter, value: object) -> Value:
         return _fraction(parameter, value)
     if parameter.type == "boolean":
         return _boolean(value)
-    if parameter.type == "choice":
-        return _choice(parameter, value)
     if parameter.type == "color":
         return _color(value)
-    return _text(parameter, value)
+    if parameter.type == "lora" and fold(_plain(value)) == NO_LORA:
+        return None
+    return _choice(parameter, value) if parameter.choices else _text(parameter, value)
 
 
 def _resolve(parameter: Parameter, value: object, pick_seed: Callable[[], int]) -> Value:
@@ -113,7 +119,9 @@ def _resolve(parameter: Parameter, value: object, pick_seed: Callable[[], int]) 
             raise ValueError("is missing: fill in its cell")
         value = parameter.default
     if parameter.type == "seed" and (value is None or fold(str(value)) == "random"):
-        return pick_seed()
+        low = int(parameter.min or 0)
+        high = MAX_SEED if parameter.max is None else int(parameter.max)
+        return low + pick_seed() % (high - low + 1)
     return None if value is None else value_of(parameter, value)
 
 
@@ -124,9 +132,7 @@ def _is_blank(value: object) -> bool:
 def _wish(parameter: Parameter) -> str:
     """Say what the parameter wants."""
     noun = "a whole number" if parameter.type in ("integer", "seed") else "a number"
-    low, high = parameter.min, parameter.max
-    if parameter.type == "seed":
-        low, high = (0 if low is None else low), (MAX_SEED if high is None else high)
+    low, high = _bounds(parameter)
     if low is not None and high is not None:
         return f"{noun} from {low} to {high}"
     if low is not None:
@@ -134,18 +140,50 @@ def _wish(parameter: Parameter) -> str:
     return f"{noun} of at most {high}" if high is not None else noun
 
 
-def _short(value: object) -> str:
-    text = " ".join(str(value).split())
-    return f'"{text if len(text) <= 30 else text[:29] + "…"}"'
+def _column(parameter: Parameter, header: str | None) -> str:
+    """Name the column as the person who reads the sentence sees it: by its header, if that is not just the title."""
+    if header is None or fold(header) in (fold(parameter.title), fold(parameter.name)):
+        return parameter.title
+    return _line(header)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(("?", ".")) else f"{text}."
+
+
+def _line(text: str) -> str:
+    """Cut *text* to what a sentence can hold: one line, nothing invisible, 30 characters."""
+    line = " ".join(_UNSEEN.sub(" ", text).split())
+    return line if len(line) <= 30 else line[:29] + "…"
+
+
+def _plain(value: str | int | float) -> str:
+    """Write a cell's value as the sheet shows it: 20, not 20.0."""
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    # Python refuses to write out numbers of more than 4,300 digits.
+    return "a very large number" if isinstance(value, int) and abs(value) >= 10**400 else str(value)
+
+
+def _short(value: str | int | float) -> str:
+    return f'"{_line(_plain(value))}"'
+
+
+def _bounds(parameter: Parameter) -> tuple[int | float | None, int | float | None]:
+    """Give the least and the largest value; a seed has ComfyUI's own bounds when it names none."""
+    if parameter.type != "seed":
+        return parameter.min, parameter.max
+    return (0 if parameter.min is None else parameter.min), (MAX_SEED if parameter.max is None else parameter.max)
 
 
 def _in_bounds(parameter: Parameter, number: int | float) -> bool:
-    low = 0 if parameter.type == "seed" and parameter.min is None else parameter.min
-    high = MAX_SEED if parameter.type == "seed" and parameter.max is None else parameter.max
+    low, high = _bounds(parameter)
     return (low is None or number >= low) and (high is None or number <= high)
 
 
-def _whole(parameter: Parameter, value: object) -> int:
+def _whole(parameter: Parameter, value: str | int | float) -> int:
     number: int | None = None
     if isinstance(value, int) and not isinstance(value, bool):
         number = value
@@ -158,32 +196,31 @@ def _whole(parameter: Parameter, value: object) -> int:
     return number
 
 
-def _fraction(parameter: Parameter, value: object) -> float:
+def _fraction(parameter: Parameter, value: str | int | float) -> float:
     number: float | None = None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        number = float(value)
-    elif isinstance(value, str):
-        try:
-            number = float(value.strip().replace(",", "."))
-        except ValueError:
-            number = None
+    if isinstance(value, str):
+        text = value.strip()
+        number = float(text.replace(",", ".")) if _FRACTION.fullmatch(text) else None
+    elif not isinstance(value, bool):
+        # A whole number may be larger than any float.
+        number = float(value) if abs(value) < 1e300 else None
     if number is None or not math.isfinite(number) or not _in_bounds(parameter, number):
         raise ValueError(f"must be {_wish(parameter)}, not {_short(value)}")
     return number
 
 
-def _boolean(value: object) -> bool:
-    word = fold(str(value))
-    if word in _YES or value is True:
+def _boolean(value: str | int | float) -> bool:
+    word = fold(_plain(value))
+    if word in _YES:
         return True
-    if word in _NO or value is False:
+    if word in _NO:
         return False
     raise ValueError(f"must be yes or no, not {_short(value)}")
 
 
-def _choice(parameter: Parameter, value: object) -> str:
+def _choice(parameter: Parameter, value: str | int | float) -> str:
     by_word = {fold(choice): choice for choice in parameter.choices}
-    word = fold(str(value))
+    word = fold(_plain(value))
     if word in by_word:
         return by_word[word]
     near = difflib.get_close_matches(word, by_word, n=1, cutoff=0.5)
@@ -191,24 +228,20 @@ def _choice(parameter: Parameter, value: object) -> str:
     raise ValueError(f"cannot be {_short(value)}: {advice}")
 
 
-def _color(value: object) -> int:
-    word = fold(str(value))
+def _color(value: str | int | float) -> int:
+    """Read "#33aaff", a name, or the number that ComfyUI itself uses (0xRRGGBB as a whole number)."""
+    word = fold(_plain(value))
     if word in _COLORS:
         return _COLORS[word]
     if re.fullmatch(r"#[0-9a-f]{6}", word):
         return int(word[1:], 16)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0xFFFFFF:
-        return value
+    if re.fullmatch(r"[0-9]{1,8}", word) and int(word) <= 0xFFFFFF:
+        return int(word)
     raise ValueError(f"must be a colour like #33aaff or {', '.join(sorted(_COLORS)[:6])}…, not {_short(value)}")
 
 
-def _text(parameter: Parameter, value: object) -> str | None:
-    if isinstance(value, bool):
-        text = "TRUE" if value else "FALSE"
-    elif isinstance(value, float) and value.is_integer():
-        text = str(int(value))
-    else:
-        text = str(value)
+def _text(parameter: Parameter, value: str | int | float) -> str:
+    text = _plain(value)
     if _FORBIDDEN.search(text):
         raise ValueError("holds a control character that cannot be sent: type it again without")
     if len(text) > parameter.max_length:
@@ -216,8 +249,6 @@ def _text(parameter: Parameter, value: object) -> str | None:
     if parameter.type not in NAMES:
         return text
     text = text.strip()
-    if parameter.type == "lora" and fold(text) == NO_LORA:
-        return None
     # A name of a file below ComfyUI's own folder; anything that climbs out of it is none.
     if text.startswith(("/", "\\")) or ".." in text or ":" in text:
         raise ValueError(f"must be the name of a {parameter.type}, not {_short(value)}")
@@ -225,9 +256,9 @@ def _text(parameter: Parameter, value: object) -> str | None:
 
 
 def _cost(inputs: Mapping[str, Value]) -> Iterable[str]:
-    cost = 1
-    for name in ("width", "height", "steps", "batch_size"):
-        value = inputs.get(name)
-        cost *= value if isinstance(value, int) and not isinstance(value, bool) else 1
-    if "width" in inputs and "height" in inputs and cost > MAX_COST:
-        yield "Width × Height × Steps is more than one row may ask for: choose a smaller size or fewer steps."
+    factors = {name: inputs.get(name) for name in ("width", "height", "steps", "batch_size")}
+    counted = {name: value for name, value in factors.items() if isinstance(value, int)}
+    cost = math.prod(counted.values())
+    if cost > MAX_COST:
+        product = " × ".join(name.replace("_", " ").capitalize() for name in counted)
+        yield f"{product} is {cost}; one row may ask for {MAX_COST}: choose a smaller size or fewer steps."

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
-from chalicelib.contract.graph import Graph, faults_of_graph, save_nodes
+from chalicelib.contract.graph import Graph, faults_of_graph, lora_faults, save_nodes
 from chalicelib.contract.job import Frozen
 from chalicelib.contract.words import fold
 
@@ -80,9 +81,14 @@ class Workflow(Frozen):
     """How long one attempt may take; under 11 hours, where a message can no longer be kept."""
     graph: dict[str, Any]
 
-    @property
+    @cached_property
     def hash(self) -> str:
-        """Hash manifest and graph: 64 hex digits."""
+        """
+        Hash manifest and graph: 64 hex digits.
+
+        Kept once made: change a workflow by parsing it anew, not by `model_copy`. A new field of ours that has a
+        default leaves the hash of every stored version as it is.
+        """
         text = json.dumps(to_document(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -110,27 +116,25 @@ def parse_workflow(
 
     Raise `ManifestError` with every fault.
     """
-    faults = [f"{file}: graph: {fault}" for fault in faults_of_graph(graph)]
-    parameters, more = _parameters(manifest, base)
-    faults += [f"{file}: {fault}" for fault in more]
-    fields = {key: value for key, value in manifest.items() if key not in ("parameters", "overrides")}
+    misshapen = [f"graph: {fault}" for fault in faults_of_graph(graph)]
+    parameters, faults = _parameters(manifest, base)
     known = set(Workflow.model_fields) - {"id", "graph", "parameters"}
+    fields = {key: value for key, value in manifest.items() if key in known}
     faults += [
-        f"{file}: {key}: there is no such field; there are {', '.join(sorted(known))}, parameters, overrides"
-        for key in fields
-        if key not in known
+        f"{key}: there is no such field; there are {', '.join(sorted(known))}, parameters, overrides"
+        for key in manifest
+        if key not in known and key not in ("parameters", "overrides")
     ]
-    if faults:
-        raise ManifestError(faults)
+    faults += misshapen or [*_meaning(parameters, graph)]
+    faults += [fault for parameter in parameters for fault in _bounds(parameter)]
     try:
-        workflow = Workflow.model_validate(
-            {**fields, "id": workflow_id, "parameters": parameters, "graph": dict(graph)}
-        )
+        shape = {} if misshapen else dict(graph)
+        workflow = Workflow.model_validate({**fields, "id": workflow_id, "parameters": parameters, "graph": shape})
     except ValidationError as error:
-        raise ManifestError(f"{file}: {_where(fault['loc'])}: {fault['msg']}" for fault in error.errors()) from None
-    faults = [f"{file}: {fault}" for fault in _meaning(workflow)]
+        faults += [f"{_where(fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+        raise ManifestError(f"{file}: {fault}" for fault in faults) from None
     if faults:
-        raise ManifestError(faults)
+        raise ManifestError(f"{file}: {fault}" for fault in faults)
     return workflow
 
 
@@ -138,8 +142,9 @@ def _parameters(manifest: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[l
     """Merge each parameter with its shared definition: base.yaml, then the workflow's own fields, then `overrides`."""
     listed = manifest.get("parameters", {})
     overrides = manifest.get("overrides", {})
-    if not isinstance(listed, Mapping) or not isinstance(overrides, Mapping):
-        return [], ["parameters: must be a mapping of names to fields"]
+    for field, names in (("parameters", listed), ("overrides", overrides), ("base.yaml's parameters", base)):
+        if not isinstance(names, Mapping):
+            return [], [f"{field}: must be a mapping of names to fields"]
     faults = [f"overrides.{name}: there is no parameter {name} here" for name in overrides if name not in listed]
     made = []
     for name, own in listed.items():
@@ -148,13 +153,16 @@ def _parameters(manifest: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[l
             faults.append(f"parameters.{name}: must be a mapping of fields")
             continue
         merged: dict[str, Any] = {key: value for part in parts for key, value in part.items()}
-        if isinstance(merged.get("sets"), Mapping):
-            merged["sets"] = [merged["sets"]]
-        if "choices" in merged and isinstance(merged["choices"], list):
+        places = merged.get("sets", [])
+        if isinstance(places, Mapping):
+            places = [places]
+        if isinstance(places, list):
+            merged["sets"] = [
+                {**place, "node": str(place["node"])} if isinstance(place, Mapping) and "node" in place else place
+                for place in places
+            ]
+        if isinstance(merged.get("choices"), list):
             merged["choices"] = [str(choice) for choice in merged["choices"]]
-        for place in merged.get("sets", []):
-            if isinstance(place, dict) and "node" in place:
-                place["node"] = str(place["node"])
         try:
             made.append(Parameter.model_validate({**merged, "name": name}))
         except ValidationError as error:
@@ -164,24 +172,28 @@ def _parameters(manifest: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[l
     return made, faults
 
 
-def _meaning(workflow: Workflow) -> Iterable[str]:
-    """Find what is well formed and still wrong."""
+def _meaning(parameters: Iterable[Parameter], graph: Graph) -> Iterable[str]:
+    """Find what is well formed and still wrong: parameters against each other and against the graph."""
     taken: dict[str, str] = {}
-    for parameter in workflow.parameters:
+    setters: dict[Place, str] = {}
+    for parameter in parameters:
         where = f"parameters.{parameter.name}"
         for word in sorted(parameter.words()):
             if taken.setdefault(word, parameter.name) != parameter.name:
                 yield f'{where}.aliases: the header "{word}" means {taken[word]} already'
         for place in parameter.sets:
-            node = workflow.graph.get(place.node)
+            node = graph.get(place.node)
+            if setters.setdefault(place, parameter.name) != parameter.name:
+                yield f"{where}.sets: {place.input} of node {place.node} is set by {setters[place]} already"
             if node is None:
                 yield f"{where}.sets: the graph has no node {place.node}"
             elif place.input not in node.get("inputs", {}):
                 yield f"{where}.sets: node {place.node} ({node['class_type']}) has no input {place.input}"
             elif isinstance(node["inputs"][place.input], list):
                 yield f"{where}.sets: {place.input} of node {place.node} is a link to another node, not a value"
-        yield from (f"{where}.{fault}" for fault in _bounds(parameter))
-    if not save_nodes(workflow.graph):
+            elif parameter.type == "lora":
+                yield from (f"{where}.sets: {fault}" for fault in lora_faults(graph, place.node))
+    if not save_nodes(graph):
         yield "graph: no node saves anything (no input filename_prefix), so a run would have no result"
 
 
@@ -189,23 +201,30 @@ def _bounds(parameter: Parameter) -> Iterable[str]:
     # Read here, not at the top: inputs builds on this module.
     from chalicelib.contract.inputs import value_of
 
+    where = f"parameters.{parameter.name}"
     numeric = parameter.type in ("integer", "float", "seed")
     if not numeric and (parameter.min is not None or parameter.max is not None):
-        yield f"min: a {parameter.type} has no bounds"
+        yield f"{where}.min: a {parameter.type} has no bounds"
+    if parameter.type in ("integer", "float"):
+        yield from (f"{where}.{end}: a number needs one" for end in ("min", "max") if getattr(parameter, end) is None)
     if parameter.min is not None and parameter.max is not None and parameter.min > parameter.max:
-        yield f"min: {parameter.min} is above max {parameter.max}"
+        yield f"{where}.min: {parameter.min} is above max {parameter.max}"
     if parameter.type == "choice" and not parameter.choices:
-        yield "choices: a choice needs at least one"
+        yield f"{where}.choices: a choice needs at least one"
+    if parameter.choices and parameter.type != "choice" and parameter.type not in NAMES:
+        yield f"{where}.choices: a {parameter.type} has no choices"
+    if len({fold(choice) for choice in parameter.choices}) < len(parameter.choices):
+        yield f"{where}.choices: two of them differ only in case, spaces, hyphens or underscores"
     if parameter.default is None:
         if not parameter.required and parameter.type != "seed":
-            yield "default: give a default, or say required: true"
+            yield f"{where}.default: give a default, or say required: true"
         return
-    if parameter.type == "seed" and parameter.default == "random":
+    if parameter.type == "seed" and fold(str(parameter.default)) == "random":
         return
     try:
         value_of(parameter, parameter.default)
     except ValueError as error:
-        yield f"default: {error}"
+        yield f"{where}.default: {error}"
 
 
 def _where(location: tuple[int | str, ...]) -> str:

@@ -1,0 +1,61 @@
+"""Hold measured figures and write them: a table for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Hold one metric: a spread of samples (p50, p95) or one value, how many samples, and the unit."""
+
+    unit: str
+    n: int
+    p50: float | None = None
+    p95: float | None = None
+    value: float | None = None
+
+    def to_json(self) -> dict[str, float | int | str]:
+        """Give the fields that apply."""
+        fields = {"p50": self.p50, "p95": self.p95, "value": self.value, "n": self.n, "unit": self.unit}
+        return {name: field for name, field in fields.items() if field is not None}
+
+
+def spread(samples: Sequence[float], unit: str) -> Figure:
+    """Make a figure of samples: median and 95th percentile by nearest rank."""
+    ordered = sorted(samples)
+    if not ordered:
+        raise ValueError("a figure needs at least one sample")
+    return Figure(unit, len(ordered), p50=_rank(ordered, 0.50), p95=_rank(ordered, 0.95))
+
+
+def single(value: float, unit: str, n: int) -> Figure:
+    """Make a figure of one value that *n* rows or calls went into."""
+    return Figure(unit, n, value=round(value, 2))
+
+
+def _rank(ordered: Sequence[float], share: float) -> float:
+    return round(ordered[max(0, math.ceil(share * len(ordered)) - 1)], 2)
+
+
+def write(figures: Mapping[str, Figure], path: Path) -> None:
+    """Write the JSON file; metrics of an earlier run that this one did not measure are dropped."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({name: figure.to_json() for name, figure in figures.items()}, indent=2) + "\n")
+
+
+def table(figures: Mapping[str, Figure]) -> Table:
+    """Lay the figures out for a terminal."""
+    shown = Table()
+    for title in ("metric", "p50", "p95", "value", "n", "unit"):
+        shown.add_column(title, justify="left" if title in ("metric", "unit") else "right")
+    for name, figure in figures.items():
+        cells = [figure.p50, figure.p95, figure.value, figure.n]
+        shown.add_row(name, *("" if cell is None else f"{cell:g}" for cell in cells), figure.unit)
+    return shown
