@@ -25,7 +25,7 @@ _YES: Final = frozenset({"true", "yes", "on", "1", "x"})
 _NO: Final = frozenset({"false", "no", "off", "0"})
 _WHOLE: Final = re.compile(r"[+-]?\d{1,25}(\.0*)?")
 _FRACTION: Final = re.compile(r"[+-]?(\d{1,25}([.,]\d{0,25})?|[.,]\d{1,25})(e[+-]?\d{1,3})?", re.IGNORECASE)
-_UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]+")
 _FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _COLORS: Final[dict[str, int]] = {
     "black": 0x000000,
@@ -230,7 +230,7 @@ def _choice(parameter: Parameter, value: str | int | float) -> str:
 
 def _color(value: str | int | float) -> int:
     """Read "#33aaff", a name, or the number that ComfyUI itself uses (0xRRGGBB as a whole number)."""
-    word = fold(_plain(value))
+    word = _plain(value).strip().lower()
     if word in _COLORS:
         return _COLORS[word]
     if re.fullmatch(r"#[0-9a-f]{6}", word):

@@ -167,9 +167,7 @@ def graph(seconds: float) -> dict[str, Any]:
 
 
 @pytest.fixture
-def shop(
-    cloud: LocalCloud, aws: boto3.Session, resources: dict[str, Any], tmp_path: Path
-) -> Iterator[Shop]:
+def shop(cloud: LocalCloud, aws: boto3.Session, resources: dict[str, Any], tmp_path: Path) -> Iterator[Shop]:
     with ComfyStandIn(tmp_path, test_nodes=True) as comfy:
         shop = Shop(cloud, aws, resources, comfy)
         yield shop
@@ -283,9 +281,9 @@ def test_a_poison_message_stops_nobody_and_ends_in_the_dead_letter_queue(shop: S
     shop.once()
     assert all(shop.job(job_id).state is State.SUCCEEDED for job_id in jobs)
     assert shop.waiting(shop.queue) == 0
-    (buried,) = shop.sqs.receive_message(
-        QueueUrl=shop.dlq, WaitTimeSeconds=5, MessageAttributeNames=["All"]
-    )["Messages"]
+    (buried,) = shop.sqs.receive_message(QueueUrl=shop.dlq, WaitTimeSeconds=5, MessageAttributeNames=["All"])[
+        "Messages"
+    ]
     assert buried["Body"] == "<poison/>"
     assert "no job message" in buried["MessageAttributes"]["reason"]["StringValue"]
 
