@@ -8,7 +8,7 @@ for. Text is always typed text; the only formula that is ever written is our own
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -185,33 +185,96 @@ class Unreachable(Exception):
         """True: a person can undo the cause (share the sheet again)."""
 
 
-@dataclass(frozen=True)
-class Identity:
-    """Tell one row from another, wherever it is: the texts of its Job ID and prompt cells."""
+class Moved(Exception):
+    """Say that a tab changed between our read and our write (renamed, or columns deleted): read it again."""
 
-    job_id: str
-    prompt: str
+
+Place = tuple[int, int]
+"""A cell: row and column, 0-based."""
 
 
 @dataclass(frozen=True)
 class Tab:
-    """Hold what was read of one tab: where our columns are and what stands in them (rows and columns 0-based)."""
+    """Hold what was read of one tab: its header row, what every cell shows, and what was entered there."""
 
     spreadsheet_id: str
     sheet_id: int
     title: str
     time_zone: str
-    columns: Mapping[str, int]
-    texts: Mapping[str, Mapping[int, str]]
-    """Displayed text by column name and row; empty cells and the header are left out."""
-    entered: Mapping[tuple[int, int], Mapping[str, object]]
-    """What was entered in a cell, as the Sheets API's ExtendedValue."""
+    header: tuple[str, ...]
+    texts: Mapping[Place, str]
+    """Displayed texts; empty cells are left out."""
+    entered: Mapping[Place, Mapping[str, object]]
+    """What was entered, as the Sheets API's ExtendedValue; empty cells are left out."""
 
-    def identity(self, row: int) -> Identity:
-        """Answer which row stands at *row*."""
-        return Identity(self.texts.get("job_id", {}).get(row, ""), self.texts.get("prompt", {}).get(row, ""))
+    @property
+    def columns(self) -> dict[str, int]:
+        """Say where our columns are, by name."""
+        return find_columns(self.header)
+
+    def column_texts(self, name: str) -> dict[int, str] | None:
+        """Give the texts of one of our columns by row, the header left out; None: there is no such column."""
+        column = self.columns.get(name)
+        if column is None:
+            return None
+        return {row: text for (row, at), text in self.texts.items() if at == column and row > 0}
+
+    def identity(self, row: int, untouched: Collection[int] | None = None) -> Identity:
+        """Say which row stands at *row*; with *untouched* only those columns may tell."""
+        columns = self.columns
+        told = {
+            name: self.texts.get((row, column), "")
+            for name in ("job_id", "prompt")
+            if (column := columns.get(name)) is not None and (untouched is None or column in untouched)
+        }
+        return Identity(told.get("job_id"), told.get("prompt"))
 
     def row_of(self, identity: Identity) -> int | None:
-        """Answer where the row of *identity* stood when this was read; None: nowhere (a new or blank row)."""
-        rows = set(self.texts.get("job_id", {})) | set(self.texts.get("prompt", {}))
-        return next((row for row in sorted(rows) if self.identity(row) == identity), None)
+        """Find the row that *identity* fits; None: no row of before (a new or blank one)."""
+        if not identity.job_id and not identity.prompt:
+            return None
+        return next((row for row in sorted({row for row, _ in self.texts}) if identity.fits(self.identity(row))), None)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Tell one row from another, wherever it is, by its Job ID and prompt; None: not known."""
+
+    job_id: str | None
+    prompt: str | None
+
+    def fits(self, other: Identity) -> bool:
+        """Say whether both may be the same row: what both know agrees."""
+        return all(
+            mine is None or theirs is None or mine == theirs
+            for mine, theirs in ((self.job_id, other.job_id), (self.prompt, other.prompt))
+        )
+
+
+def repairs(
+    tab: Tab, written: Mapping[int, Collection[int]], after: Tab
+) -> dict[int, dict[int, Mapping[str, object] | None]]:
+    """
+    Say what has to be put back where a write hit cells that it was not meant for.
+
+    *tab* is what was read before, *written* the columns that were written by row, *after* what the write's answer shows
+    of these rows and the header. Rows and columns may have moved in between. The answer gives, by row and column,
+    what the cell held that was hit (None: nothing); rows that were hit as meant are not in it.
+    """
+    found: dict[int, dict[int, Mapping[str, object] | None]] = {}
+    width = max(len(tab.header), len(after.header))
+    then, now = (tuple(each.header) + ("",) * (width - len(each.header)) for each in (tab, after))
+    watched = {column for name, column in tab.columns.items() if name in ("job_id", "prompt")}
+    for row, columns in written.items():
+        stayed = all(then[column] == now[column] for column in watched | set(columns))
+        if stayed and after.identity(row) == tab.identity(row):
+            continue
+        untouched = set(range(width)) - set(columns)
+        source = tab.row_of(after.identity(row, untouched))
+        found[row] = {
+            column: tab.entered.get((source, then.index(now[column])))
+            if source is not None and now[column] in then
+            else None
+            for column in columns
+        }
+    return found

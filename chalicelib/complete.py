@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from chalicelib.cells import Cell, Identity, RowMatch, Tab, Unreachable, cells_of, changed_cells, match_rows
+from chalicelib.cells import Cell, Moved, RowMatch, Tab, Unreachable, cells_of, changed_cells, match_rows, repairs
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import Job
 from chalicelib.contract.ports import Ledger
@@ -31,13 +31,13 @@ HEAL_MS: Final = 10 * 60 * 1000
 class SheetStore(Protocol):
     """Read and write tabs (`chalicelib.sheet.Sheets`)."""
 
-    def read(self, spreadsheet_id: str, sheet_id: int, hint: Mapping[str, int]) -> Tab:
-        """Read our columns of a tab."""
+    def read(self, spreadsheet_id: str, sheet_id: int) -> Tab:
+        """Read a tab."""
 
-    def write(self, tab: Tab, rows: Mapping[int, Mapping[str, Cell]]) -> dict[int, Identity]:
-        """Write cells by row and column name; answer which row was hit."""
+    def write(self, tab: Tab, rows: Mapping[int, Mapping[int, Cell]]) -> Tab:
+        """Write cells by row and column; answer what header and rows hold now."""
 
-    def restore(self, tab: Tab, rows: Mapping[int, int | None], columns: Iterable[str]) -> None:
+    def restore(self, tab: Tab, rows: Mapping[int, Mapping[int, Mapping[str, object] | None]]) -> None:
         """Put back what was there."""
 
 
@@ -89,35 +89,45 @@ class Complete:
 
     def _flush_tab(self, spreadsheet_id: str, sheet_id: int, jobs: Sequence[Job]) -> None:
         left = list(jobs)
+        refused = 0
         for _ in range(ROUNDS):
-            latest = max(left, key=lambda job: job.created_at)
-            tab = self._sheets.read(spreadsheet_id, sheet_id, latest.target.columns if latest.target else {})
-            prompts = tab.texts["prompt"] if "prompt" in tab.columns else None
-            matches = match_rows(tab.texts.get("job_id", {}), prompts, left)
-            missed = self._write(tab, matches)
+            tab = self._sheets.read(spreadsheet_id, sheet_id)
+            matches = match_rows(tab.column_texts("job_id") or {}, tab.column_texts("prompt"), left)
+            try:
+                missed = self._write(tab, matches)
+            except Moved:
+                refused += 1
+                continue
             for job in left:
                 if job.job_id not in missed:
                     self._shown(job, found=any(match.job.job_id == job.job_id for match in matches))
             left = [job for job in left if job.job_id in missed]
             if not left:
                 return
+        if refused == ROUNDS:
+            raise Unreachable("The tab refuses every write: is one of our columns protected?", may_heal=True)
         raise Unavailable("Rows keep moving while they are written.", retry_in_s=5)
 
     def _write(self, tab: Tab, matches: Sequence[RowMatch]) -> set[str]:
         """Write the matched rows; answer the jobs whose row had moved away, after putting back what was hit."""
-        plan: dict[int, dict[str, Cell]] = {}
+        plan: dict[int, dict[int, Cell]] = {}
         for match in matches:
             if match.same_prompt:
-                plan[match.row] = cells_of(match.job, tab.time_zone)
+                cells = cells_of(match.job, tab.time_zone)
             elif match.job.state in TERMINAL:
-                plan[match.row] = changed_cells()
-        hit = self._sheets.write(tab, plan) if plan else {}
-        wrong = [match for match in matches if match.row in plan and hit[match.row] != tab.identity(match.row)]
+                cells = changed_cells()
+            else:
+                continue
+            columns = tab.columns
+            plan[match.row] = {columns[name]: cell for name, cell in cells.items() if name in columns}
+        plan = {row: cells for row, cells in plan.items() if cells}
+        if not plan:
+            return set()
+        wrong = repairs(tab, plan, self._sheets.write(tab, plan))
         if wrong:
-            columns = {name for match in wrong for name in plan[match.row]}
-            self._sheets.restore(tab, {match.row: tab.row_of(hit[match.row]) for match in wrong}, columns)
+            self._sheets.restore(tab, wrong)
             log.info("rows moved", extra={"action": "restored", "rows": len(wrong)})
-        return {match.job.job_id for match in wrong}
+        return {match.job.job_id for match in matches if match.row in wrong}
 
     def _shown(self, job: Job, *, found: bool) -> None:
         self._ledger.mark_synced(job)

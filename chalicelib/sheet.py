@@ -1,18 +1,18 @@
 """
 Reach Google Sheets: one read and one write per tab, however many rows.
 
-Writes are `updateCells` with typed cells, addressed by the tab's id: nothing is parsed, a renamed tab breaks nothing.
-The same call answers which rows it hit. The client is built once and used by one thread: httplib2 mixes up answers
+Writes are `updateCells` with typed cells, addressed by the tab's id, so nothing is parsed. The same call answers what
+it hit. The client is built once and used by one thread: httplib2 mixes up answers
 between threads.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from chalicelib.cells import Cell, Identity, Image, Number, Tab, Text, Time, Unreachable, find_columns
+from chalicelib.cells import Cell, Image, Moved, Number, Tab, Text, Time, Unreachable
 from chalicelib.contract.errors import Unavailable
 
 SCOPES: Final = ("https://www.googleapis.com/auth/spreadsheets",)
@@ -24,7 +24,10 @@ _READ_FIELDS: Final = (
     "properties.timeZone,"
     "sheets(properties(sheetId,title),data(startRow,startColumn,rowData(values(formattedValue,userEnteredValue))))"
 )
-_WRITE_FIELDS: Final = "updatedSpreadsheet.sheets(data(startRow,startColumn,rowData(values(formattedValue))))"
+_WRITE_FIELDS: Final = (
+    "updatedSpreadsheet.sheets(properties.sheetId,data(startRow,startColumn,rowData(values(formattedValue))))"
+)
+_REFUSED: Final = "Google Sheets refused the call"
 _TIME_FORMAT: Final = {"numberFormat": {"type": "DATE_TIME", "pattern": "yyyy-mm-dd hh:mm:ss"}}
 
 Service = Any
@@ -51,91 +54,61 @@ class Sheets:
         self._service = service
         self._built: Service = None
 
-    def read(self, spreadsheet_id: str, sheet_id: int, hint: Mapping[str, int]) -> Tab:
+    def read(self, spreadsheet_id: str, sheet_id: int) -> Tab:
         """
-        Read our columns of a tab; *hint* says where they were last seen, and makes one call enough if they still are.
+        Read a tab whole: whatever a write may hit by mistake has to be known to be put back.
 
         Raise `Unreachable` (not shared, deleted) or `Unavailable`.
         """
-        places = dict(hint)
-        try:
-            answer = self._fetch(spreadsheet_id, sheet_id, places.values())
-        except Unreachable:
-            if not places:
-                raise
-            # A column that is no longer in the grid makes the whole read invalid.
-            answer, places = self._fetch(spreadsheet_id, sheet_id, ()), {}
-        found = find_columns(_header(answer, sheet_id))
-        if not set(found.values()) <= set(places.values()):
-            answer = self._fetch(spreadsheet_id, sheet_id, found.values())
-            found = find_columns(_header(answer, sheet_id))
-        return _tab(spreadsheet_id, sheet_id, answer, found)
-
-    def write(self, tab: Tab, rows: Mapping[int, Mapping[str, Cell]]) -> dict[int, Identity]:
-        """
-        Write cells by row and column name; names that the tab has no column for are left out.
-
-        Answer which row really stood where each of *rows* was written. Raise as `read`.
-        """
-        requests = [
-            request
-            for row, cells in rows.items()
-            for request in _updates(
-                tab.sheet_id,
-                row,
-                {tab.columns[name]: _cell_data(cell) for name, cell in cells.items() if name in tab.columns},
-            )
-        ]
-        return self._update(tab, requests, rows)
-
-    def restore(self, tab: Tab, rows: Mapping[int, int | None], columns: Iterable[str]) -> None:
-        """Put back into each row of *rows* what its source row held when *tab* was read (None: nothing)."""
-        places = sorted({tab.columns[name] for name in columns if name in tab.columns})
-        requests = [
-            request
-            for row, source in rows.items()
-            for request in _updates(
-                tab.sheet_id,
-                row,
-                {
-                    column: ({"userEnteredValue": value} if value else {}, "userEnteredValue")
-                    for column in places
-                    for value in [tab.entered.get((source, column)) if source is not None else None]
-                },
-            )
-        ]
-        self._update(tab, requests, rows)
-
-    def _fetch(self, spreadsheet_id: str, sheet_id: int, columns: Iterable[int]) -> dict[str, Any]:
-        header = {"sheetId": sheet_id, "startRowIndex": 0, "endRowIndex": 1}
-        ranges = [header] + [
-            {"sheetId": sheet_id, "startRowIndex": 1, "startColumnIndex": column, "endColumnIndex": column + 1}
-            for column in sorted(set(columns))
-        ]
-        body = {"dataFilters": [{"gridRange": part} for part in ranges], "includeGridData": True}
+        body = {"dataFilters": [{"gridRange": {"sheetId": sheet_id}}], "includeGridData": True}
         call = self._spreadsheets().getByDataFilter(spreadsheetId=spreadsheet_id, body=body, fields=_READ_FIELDS)
-        return self._execute(call)
+        answer = self._execute(call)
+        titles = [
+            sheet["properties"]["title"]
+            for sheet in answer.get("sheets", [])
+            if sheet["properties"].get("sheetId", 0) == sheet_id
+        ]
+        if not titles:
+            raise Unreachable("The tab was deleted.", may_heal=False)
+        time_zone = answer.get("properties", {}).get("timeZone", "UTC")
+        return _tab(spreadsheet_id, sheet_id, titles[0], time_zone, answer)
 
-    def _update(self, tab: Tab, requests: Sequence[Any], rows: Iterable[int]) -> dict[int, Identity]:
-        wanted = list(rows)
-        if not requests:
-            return {row: tab.identity(row) for row in wanted}
-        first, last = min(wanted) + 1, max(wanted) + 1
+    def write(self, tab: Tab, rows: Mapping[int, Mapping[int, Cell]]) -> Tab:
+        """
+        Write cells by row and column; answer what the header and these rows hold now.
+
+        Raise as `read`, and `Moved` when the tab is no longer what was read.
+        """
+        data = {row: {column: _cell_data(cell) for column, cell in cells.items()} for row, cells in rows.items()}
+        return self._update(tab, data)
+
+    def restore(self, tab: Tab, rows: Mapping[int, Mapping[int, Mapping[str, object] | None]]) -> None:
+        """Put entered values back (None: clear the cell). Raise as `write`."""
+        data = {
+            row: {
+                column: ({"userEnteredValue": dict(value)} if value else {}, "userEnteredValue")
+                for column, value in cells.items()
+            }
+            for row, cells in rows.items()
+        }
+        self._update(tab, data)
+
+    def _update(self, tab: Tab, rows: Mapping[int, Mapping[int, tuple[dict[str, Any], str]]]) -> Tab:
         quoted = tab.title.replace("'", "''")
-        watched = [name for name in ("job_id", "prompt") if name in tab.columns]
-        letters = [column_letters(tab.columns[name]) for name in watched]
         body = {
-            "requests": requests,
+            "requests": [request for row, cells in rows.items() for request in _updates(tab.sheet_id, row, cells)],
             "includeSpreadsheetInResponse": True,
             "responseIncludeGridData": True,
-            "responseRanges": [f"'{quoted}'!{letter}{first}:{letter}{last}" for letter in letters],
+            "responseRanges": [f"'{quoted}'!1:1", f"'{quoted}'!{min(rows) + 1}:{max(rows) + 1}"],
         }
         call = self._spreadsheets().batchUpdate(spreadsheetId=tab.spreadsheet_id, body=body, fields=_WRITE_FIELDS)
-        seen = {(row, column): text for row, column, text, _ in _cells(self._execute(call)["updatedSpreadsheet"], None)}
-        texts = {name: {row: seen.get((row, tab.columns[name]), "") for row in wanted} for name in watched}
-        return {
-            row: Identity(texts.get("job_id", {}).get(row, ""), texts.get("prompt", {}).get(row, "")) for row in wanted
-        }
+        try:
+            answer = self._execute(call)
+        except Unreachable as error:
+            if error.reason.startswith(_REFUSED):
+                raise Moved from error
+            raise
+        return _tab(tab.spreadsheet_id, tab.sheet_id, tab.title, tab.time_zone, answer["updatedSpreadsheet"])
 
     def _spreadsheets(self) -> Service:
         if self._built is None:
@@ -159,16 +132,6 @@ class Sheets:
         return answer
 
 
-def column_letters(column: int) -> str:
-    """Name a 0-based column as A1 notation does: 0 is A, 26 is AA."""
-    letters = ""
-    number = column + 1
-    while number:
-        number, rest = divmod(number - 1, 26)
-        letters = chr(ord("A") + rest) + letters
-    return letters
-
-
 def _renamed(status: int, details: object) -> Exception:
     if status == 429 or status >= 500 or (status == 403 and "RATE_LIMIT" in str(details).upper()):
         return Unavailable(f"Google Sheets is busy (status {status}).")
@@ -176,7 +139,7 @@ def _renamed(status: int, details: object) -> Exception:
         return Unreachable("The spreadsheet is not shared with the service account as an editor.", may_heal=True)
     if status == 404:
         return Unreachable("The spreadsheet was deleted.", may_heal=False)
-    return Unreachable(f"Google Sheets refused the call (status {status}): the tab may be gone.", may_heal=False)
+    return Unreachable(f"{_REFUSED} (status {status}): the tab may be gone.", may_heal=False)
 
 
 def _cell_data(cell: Cell) -> tuple[dict[str, Any], str]:
@@ -209,40 +172,20 @@ def _updates(sheet_id: int, row: int, cells: Mapping[int, tuple[dict[str, Any], 
         run.append(column)
 
 
-def _cells(answer: Mapping[str, Any], sheet_id: int | None) -> Iterator[tuple[int, int, str, Mapping[str, object]]]:
-    """Give (row, column, displayed text, entered value) of every cell in an answer with grid data."""
+def _tab(spreadsheet_id: str, sheet_id: int, title: str, time_zone: str, answer: Mapping[str, Any]) -> Tab:
+    """Collect the cells of an answer with grid data; other tabs in it are left out."""
+    texts: dict[tuple[int, int], str] = {}
+    entered: dict[tuple[int, int], Mapping[str, object]] = {}
     for sheet in answer.get("sheets", []):
-        if sheet_id is not None and sheet["properties"].get("sheetId", 0) != sheet_id:
+        if sheet["properties"].get("sheetId", 0) != sheet_id:
             continue
         for block in sheet.get("data", []):
-            for down, line in enumerate(block.get("rowData", [])):
-                for across, value in enumerate(line.get("values", [])):
-                    row, column = block.get("startRow", 0) + down, block.get("startColumn", 0) + across
-                    yield row, column, value.get("formattedValue", ""), value.get("userEnteredValue", {})
-
-
-def _header(answer: Mapping[str, Any], sheet_id: int) -> list[str]:
-    texts = {column: text for row, column, text, _ in _cells(answer, sheet_id) if row == 0}
-    return [texts.get(column, "") for column in range(max(texts, default=-1) + 1)]
-
-
-def _tab(spreadsheet_id: str, sheet_id: int, answer: Mapping[str, Any], columns: Mapping[str, int]) -> Tab:
-    titles = [
-        sheet["properties"]["title"]
-        for sheet in answer.get("sheets", [])
-        if sheet["properties"].get("sheetId", 0) == sheet_id
-    ]
-    if not titles:
-        raise Unreachable("The tab was deleted.", may_heal=False)
-    name_of = {column: name for name, column in columns.items()}
-    texts: dict[str, dict[int, str]] = {name: {} for name in columns}
-    entered: dict[tuple[int, int], Mapping[str, object]] = {}
-    for row, column, text, value in _cells(answer, sheet_id):
-        if row == 0 or column not in name_of:
-            continue
-        if text:
-            texts[name_of[column]][row] = text
-        if value:
-            entered[row, column] = value
-    time_zone = answer.get("properties", {}).get("timeZone", "UTC")
-    return Tab(spreadsheet_id, sheet_id, titles[0], time_zone, columns, texts, entered)
+            for row, line in enumerate(block.get("rowData", []), start=block.get("startRow", 0)):
+                for column, value in enumerate(line.get("values", []), start=block.get("startColumn", 0)):
+                    if text := value.get("formattedValue"):
+                        texts[row, column] = text
+                    if "userEnteredValue" in value:
+                        entered[row, column] = value["userEnteredValue"]
+    width = max((column for row, column in texts if row == 0), default=-1) + 1
+    header = tuple(texts.get((0, column), "") for column in range(width))
+    return Tab(spreadsheet_id, sheet_id, title, time_zone, header, texts, entered)

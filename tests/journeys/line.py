@@ -40,7 +40,7 @@ class Person:
         """Select *rows* and press the menu."""
         self.world.project.run("generateSelectedRows", Selection(self.sheet.gid, ((rows[0], 0, rows[-1], 0),)))
 
-    def all_ended(self, count: int, patience_s: float = 90) -> bool:
+    def all_ended(self, count: int, patience_s: float = 40) -> bool:
         """Wait until *count* rows, wherever they are, have ended and none is under way."""
 
         def over() -> bool:

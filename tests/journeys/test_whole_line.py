@@ -37,7 +37,7 @@ def person(world: World) -> Person:
     return person
 
 
-def rows(count: int, **fields: str) -> list[dict[str, str]]:
+def rows(count: int) -> list[dict[str, str]]:
     return [
         {
             "Prompt": f"picture {number}",
@@ -45,7 +45,6 @@ def rows(count: int, **fields: str) -> list[dict[str, str]]:
             "Width": "128",
             "Height": "96",
             "Steps": "6",
-            **fields,
         }
         for number in range(count)
     ]
@@ -160,7 +159,7 @@ def test_pressing_twice_submits_once(person: Person) -> None:
         press.join()
     assert person.all_ended(3)
     assert_own_results(person, 3)
-    made = [job for job in map(person.job, person.bound_rows())]
+    made = list(map(person.job, person.bound_rows()))
     assert [job.attempt for job in made] == [1, 1, 1]
     assert len(person.world.project.log) == before + 2
 
