@@ -1,0 +1,300 @@
+"""Who may ask, what is well formed, and one answer per row."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from chalicelib.api import Answer, Api, Call, guarded
+from chalicelib.contract.errors import Rejected
+from chalicelib.contract.job import Job, Timings
+from chalicelib.contract.manifest import Workflow
+from chalicelib.contract.ports import Claimed
+from chalicelib.keys import UNKNOWN_KEY, ApiKey, SheetKey, secret_bytes, split_key
+from chalicelib.submit import Submit
+from infra.workflow_files import read_folder
+from tests.fakes import MemoryLedger
+from tests.jobs import NOW, output
+
+SECRET = bytes(range(32))
+SHEET_KEY = "ck_0123456789ab_" + base64.urlsafe_b64encode(SECRET).decode().rstrip("=")
+SHIPPED = {workflow.id: workflow for workflow in read_folder()}
+
+
+class Ring:
+    """Know one sheet key and two API keys."""
+
+    def sheet_key(self, key_id: str) -> SheetKey:
+        if key_id != "0123456789ab":
+            raise UNKNOWN_KEY
+        return SheetKey(key_id, "studio", "sheet-1", (b"x" * 32, SECRET))
+
+    def api_key(self, authorization: str) -> ApiKey:
+        if authorization not in ("Bearer a", "Bearer b"):
+            raise UNKNOWN_KEY
+        return ApiKey("k", authorization[-1], frozenset())
+
+
+class Desk:
+    """Hold an API on fakes."""
+
+    def __init__(self) -> None:
+        self.ledger = MemoryLedger()
+        self.sent: list[str] = []
+        self.hinted: list[str] = []
+        self.seen: set[str] = set()
+        self.api = Api(
+            submit=Submit(self.ledger, self, self, lambda: NOW),
+            ledger=self.ledger,
+            keys=Ring(),
+            nonces=self,
+            shelf=self,
+            files=self,
+            hints=self,
+            now_ms=lambda: NOW,
+        )
+
+    def find(self, name: str) -> Workflow:
+        if name not in SHIPPED:
+            raise Rejected("unknown_workflow", f"There is no workflow called {name}.")
+        return SHIPPED[name]
+
+    def list(self) -> list[Workflow]:
+        return [*SHIPPED.values()]
+
+    def send(self, jobs: Sequence[Job]) -> int:
+        self.sent += [job.job_id for job in jobs]
+        return len(jobs)
+
+    def hint(self, job: Job, sweep_minute: int | None = None) -> None:
+        self.hinted.append(job.job_id)
+
+    def is_new(self, nonce: str, memory_s: int) -> bool:
+        known = nonce in self.seen
+        self.seen.add(nonce)
+        return not known
+
+    def get(self, key: str) -> bytes | None:
+        return b"picture" if key == "thumb" else None
+
+    def lend(self, key: str, *, lifetime_s: int, content_type: str, disposition: str) -> str:
+        return f"https://files/{key}?{content_type}&{disposition}"
+
+    def post(self, body: bytes, *, headers: dict[str, str] | None = None, at: int | None = None) -> Answer:
+        call = Call(headers or signed(body, at=at), body, "https://host/api")
+        return guarded(lambda: self.api.submit_rows(call))
+
+    def rows(self, *rows: dict[str, Any], **fields: Any) -> Answer:
+        return self.post(request(*rows, **fields))
+
+
+def signed(body: bytes, *, at: int | None = None, nonce: str | None = None) -> dict[str, str]:
+    """Sign as apps_script/Signature.js does, written out from the specification."""
+    nonce, stamp = nonce or str(uuid4()), str(at if at is not None else int(time.time()))
+    mac = hmac.new(SECRET, f"{nonce}.{stamp}.".encode() + body, hashlib.sha256).digest()
+    return {
+        "x-key-id": "0123456789ab",
+        "webhook-id": nonce,
+        "webhook-timestamp": stamp,
+        "webhook-signature": f"v1,{base64.b64encode(mac).decode()}",
+    }
+
+
+def request(*rows: dict[str, Any], **fields: Any) -> bytes:
+    body = {"spreadsheet_id": "sheet-1", "sheet_id": 0, "rows": list(rows), **fields}
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
+def row(workflow: str = "txt2img-sdxl", key: str | None = None, **inputs: Any) -> dict[str, Any]:
+    return {"job_key": key or str(uuid4()), "workflow": workflow, "inputs": {"Prompt": "ein Fuchs 🦊 雪", **inputs}}
+
+
+def test_each_row_is_answered_by_itself_in_order() -> None:
+    """Accepted, rejected with a sentence, unknown workflow, no workflow: the good rows run."""
+    desk = Desk()
+    answer = desk.rows(row(), row(Steps="abc"), row("nope"), row(" "), row("empty-color", Notes="mine"))
+    results = answer.body["results"]
+    assert answer.status == 200
+    assert [result["result"] for result in results] == ["accepted", "rejected", "rejected", "rejected", "accepted"]
+    assert results[1]["message"] == 'Steps must be a whole number from 1 to 150, not "abc".'
+    assert [result.get("code") for result in results] == [
+        None,
+        "invalid_input",
+        "unknown_workflow",
+        "no_workflow",
+        None,
+    ]
+    assert set(results[4]["ignored"]) == {"Prompt", "Notes"}
+    assert desk.sent == [results[0]["job_id"], results[4]["job_id"]]
+
+
+def test_a_repeated_row_is_a_duplicate_and_its_unstarted_message_is_sent_again() -> None:
+    """Whoever lost the answer may ask again; what may be the lost message is healed at once."""
+    desk, wanted = Desk(), row()
+    first, again = desk.rows(wanted), desk.rows(wanted)
+    assert [answer.body["results"][0]["result"] for answer in (first, again)] == ["accepted", "duplicate"]
+    assert len(set(desk.sent)) == 1 and len(desk.sent) == 2
+    job = desk.ledger.get(desk.sent[0])
+    assert job is not None
+    desk.ledger.claim(job.job_id, 1, owner="w", token="t", now=NOW, lease_ms=1000)
+    desk.rows(wanted)
+    assert len(desk.sent) == 2
+
+
+def test_a_key_that_stands_for_another_row_is_refused() -> None:
+    """Same key, other inputs: nothing is overwritten."""
+    desk, key = Desk(), str(uuid4())
+    desk.rows(row(key=key))
+    [result] = desk.rows(row(key=key, Steps=3)).body["results"]
+    assert (result["result"], result["code"]) == ("rejected", "idempotency_key_reuse")
+
+
+def test_every_changed_byte_breaks_the_signature() -> None:
+    """Flip any byte of the body or of a signed header: 401, and no job."""
+    body = request(row())
+    headers = signed(body)
+    desk = Desk()
+    for index in range(len(body)):
+        changed = body[:index] + bytes([body[index] ^ 1]) + body[index + 1 :]
+        assert desk.post(changed, headers=headers).status == 401
+    for name in ("webhook-id", "webhook-timestamp", "webhook-signature"):
+        for index in range(3, len(headers[name]) - 1):
+            text = headers[name]
+            other = {**headers, name: text[:index] + chr(ord(text[index]) ^ 1) + text[index + 1 :]}
+            assert desk.post(body, headers=other).status == 401, (name, index)
+    assert desk.sent == []
+    assert desk.post(body, headers=headers).status == 200
+
+
+@pytest.mark.parametrize(("age_s", "status"), [(0, 200), (290, 200), (310, 401), (-290, 200), (-310, 401)])
+def test_a_signature_lives_five_minutes_either_way(age_s: int, status: int) -> None:
+    """Old requests cannot be kept for later; a slow clock is forgiven."""
+    body = request(row())
+    assert Desk().post(body, at=int(time.time()) - age_s).status == status
+
+
+def test_the_very_same_request_is_taken_once() -> None:
+    """A captured request cannot be played again."""
+    desk, body = Desk(), request(row())
+    headers = signed(body)
+    assert [desk.post(body, headers=headers).status for _ in range(2)] == [200, 409]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"x-key-id": "ffffffffffff"},
+        {"x-key-id": "../../etc"},
+        {"x-key-id": "0123456789ab", "webhook-id": "a", "webhook-timestamp": "x", "webhook-signature": "v1,!"},
+        {"x-key-id": "0123456789ab", "webhook-id": "ü", "webhook-timestamp": "1", "webhook-signature": "ÿ"},
+    ],
+)
+def test_malformed_headers_are_a_401(headers: dict[str, str]) -> None:
+    """Never an exception, never a hint at what was wrong."""
+    assert Desk().post(request(row()), headers={"x-key-id": "", **headers}).status == 401
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b'{"spreadsheet_id": "sheet-1"}',
+        b"[" * 5_000,
+        request(),
+        request(*[row() for _ in range(101)]),
+        request(row(), extra=1),
+        request({"job_key": "a b", "workflow": "x"}),
+        request(row(Steps=[1])),
+        request(row(Steps={"a": 1})),
+        b'{"spreadsheet_id":"sheet-1","sheet_id":0,"rows":[{"job_key":"a","inputs":{"Steps":NaN}}]}',
+        b'{"spreadsheet_id":"sheet-1","sheet_id":0,"rows":[{"job_key":"a","inputs":{"Steps":1e999}}]}',
+        b'{"spreadsheet_id":"sheet-1","sheet_id":0,"rows":[{"job_key":"a","inputs":{"P":"\\ud800"}}]}',
+    ],
+)
+def test_malformed_bodies_are_told_and_lose_nothing(body: bytes) -> None:
+    """A 400 with a sentence; never a 500."""
+    answer = Desk().post(body)
+    assert answer.status == 400
+    assert answer.body["error"]["code"] == "bad_request" and answer.body["error"]["message"]
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_read() -> None:
+    """The limit stands before signature and parser."""
+    assert Desk().post(b"x" * (256 * 1024 + 1)).status == 413
+
+
+def test_a_key_writes_to_its_own_spreadsheet_only() -> None:
+    """A copied sheet is told to get a key of its own."""
+    answer = Desk().rows(row(), spreadsheet_id="another")
+    assert (answer.status, answer.body["error"]["code"]) == (403, "forbidden")
+
+
+def test_the_jobs_api_shows_only_ones_own() -> None:
+    """Create, replay, look, cancel; a stranger sees nothing."""
+    desk = Desk()
+
+    def call(key: str = "a", body: bytes = b"", **headers: str) -> Call:
+        return Call({"authorization": f"Bearer {key}", **headers}, body, "https://host/api")
+
+    body = json.dumps({"workflow_id": "empty-color", "inputs": {"color": "red"}}).encode()
+    made = guarded(lambda: desk.api.create_job(call(body=body, **{"idempotency-key": "k"})))
+    again = guarded(lambda: desk.api.create_job(call(body=body, **{"idempotency-key": "k"})))
+    assert (made.status, again.status, made.body["id"] == again.body["id"]) == (201, 200, True)
+    job_id = made.body["id"]
+    v2 = {"id", "status", "created_at", "started_at", "completed_at", "expires_at", "queue_position", "progress"}
+    v2 |= {"outputs", "error", "metrics", "urls"}
+    assert v2 <= set(made.body) and set(made.body["urls"]) == {"self", "events", "cancel"}
+    assert guarded(lambda: desk.api.get_job(call("b"), job_id)).status == 404
+    assert guarded(lambda: desk.api.cancel_job(call("b"), job_id)).status == 404
+    assert guarded(lambda: desk.api.get_job(call("z"), job_id)).status == 401
+    cancelled = [guarded(lambda: desk.api.cancel_job(call(), job_id)) for _ in range(2)]
+    assert [(answer.status, answer.body["status"]) for answer in cancelled] == [(200, "canceled")] * 2
+
+
+def test_links_need_their_token_and_hide_what_is_wrong() -> None:
+    """The right token leads to the file; any other answer is the same 404."""
+    desk = Desk()
+    job_id = desk.rows(row()).body["results"][0]["job_id"]
+    claimed = desk.ledger.claim(job_id, 1, owner="w", token="t", now=NOW, lease_ms=1000)
+    assert isinstance(claimed, Claimed)
+    made = [output("a.png").model_copy(update={"thumbnail_key": "thumb", "thumbnail_type": "image/png"}), output("b")]
+    evil = output("c").model_copy(update={"content_type": "text/html", "filename": 'x"\r\n.html'})
+    desk.ledger.commit(claimed.lease, now=NOW, outputs=[*made, evil], timings=Timings())
+    token = claimed.job.view_token
+    shown = guarded(lambda: desk.api.output(job_id, "0", token))
+    assert shown.status == 302 and "image/png&inline" in shown.headers["Location"]
+    risky = guarded(lambda: desk.api.output(job_id, "2", token)).headers["Location"]
+    assert "application/octet-stream&attachment" in risky and "\r" not in risky and '"' not in risky
+    picture = guarded(lambda: desk.api.thumbnail(job_id, "0", token))
+    assert (picture.body, picture.headers["Content-Type"]) == (b"picture", "image/png")
+    for job, index, given in (
+        (job_id, "0", "wrong"),
+        (job_id, "0", ""),
+        (job_id, "3", token),
+        (job_id, "-1", token),
+        (job_id, "x", token),
+        (str(uuid4()), "0", token),
+        (job_id, "1", "é"),
+    ):
+        assert guarded(lambda job=job, index=index, given=given: desk.api.output(job, index, given)).status == 404
+    assert guarded(lambda: desk.api.thumbnail(job_id, "1", token)).status == 404
+
+
+def test_a_keys_secret_may_hold_any_base64url_character() -> None:
+    """The secret's own underscores and hyphens do not split it."""
+    secret = bytes([251, 255, 190] * 10 + [1, 2])
+    text = base64.urlsafe_b64encode(secret).decode().rstrip("=")
+    assert "_" in text and "-" in text
+    key_id, found = split_key(f" ck_0123456789ab_{text}\n")
+    assert (key_id, secret_bytes(found)) == ("0123456789ab", secret)
