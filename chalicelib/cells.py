@@ -219,36 +219,19 @@ class Tab:
             return None
         return {row: text for (row, at), text in self.texts.items() if at == column and row > 0}
 
-    def identity(self, row: int, untouched: Collection[int] | None = None) -> Identity:
-        """Say which row stands at *row*; with *untouched* only those columns may tell."""
+    def identity(self, row: int) -> tuple[str, str]:
+        """Tell one row from another, wherever it is: by the texts of its Job ID and its prompt."""
         columns = self.columns
-        told = {
-            name: self.texts.get((row, column), "")
-            for name in ("job_id", "prompt")
-            if (column := columns.get(name)) is not None and (untouched is None or column in untouched)
+        job_id, prompt = (self.texts.get((row, columns.get(name, -1)), "") for name in ("job_id", "prompt"))
+        return job_id, prompt
+
+    def named_texts(self, row: int, leave: Collection[int] = ()) -> dict[str, str]:
+        """Give a row's texts by header, the columns of *leave* and those without a header left out."""
+        return {
+            header: self.texts.get((row, column), "")
+            for column, header in enumerate(self.header)
+            if header and column not in leave
         }
-        return Identity(told.get("job_id"), told.get("prompt"))
-
-    def row_of(self, identity: Identity) -> int | None:
-        """Find the row that *identity* fits; None: no row of before (a new or blank one)."""
-        if not identity.job_id and not identity.prompt:
-            return None
-        return next((row for row in sorted({row for row, _ in self.texts}) if identity.fits(self.identity(row))), None)
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Tell one row from another, wherever it is, by its Job ID and prompt; None: not known."""
-
-    job_id: str | None
-    prompt: str | None
-
-    def fits(self, other: Identity) -> bool:
-        """Say whether both may be the same row: what both know agrees."""
-        return all(
-            mine is None or theirs is None or mine == theirs
-            for mine, theirs in ((self.job_id, other.job_id), (self.prompt, other.prompt))
-        )
 
 
 def repairs(
@@ -263,14 +246,13 @@ def repairs(
     """
     found: dict[int, dict[int, Mapping[str, object] | None]] = {}
     width = max(len(tab.header), len(after.header))
-    then, now = (tuple(each.header) + ("",) * (width - len(each.header)) for each in (tab, after))
+    then, now = (each.header + ("",) * (width - len(each.header)) for each in (tab, after))
     watched = {column for name, column in tab.columns.items() if name in ("job_id", "prompt")}
     for row, columns in written.items():
         stayed = all(then[column] == now[column] for column in watched | set(columns))
         if stayed and after.identity(row) == tab.identity(row):
             continue
-        untouched = set(range(width)) - set(columns)
-        source = tab.row_of(after.identity(row, untouched))
+        source = _source(tab, row, after.named_texts(row, leave=columns))
         found[row] = {
             column: tab.entered.get((source, then.index(now[column])))
             if source is not None and now[column] in then
@@ -278,3 +260,16 @@ def repairs(
             for column in columns
         }
     return found
+
+
+def _source(tab: Tab, row: int, untouched: Mapping[str, str]) -> int | None:
+    """
+    Find which row of *tab* it is whose *untouched* texts (by header) now stand at *row*; None: a new or blank one.
+
+    Where several look alike the one that stood there is meant: columns move more often than both at once.
+    """
+    for candidate in [row, *sorted({each for each, _ in tab.texts if each > 0})]:
+        before = tab.named_texts(candidate)
+        if all(before.get(header, text) == text for header, text in untouched.items()):
+            return candidate
+    return None

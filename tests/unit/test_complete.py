@@ -190,6 +190,23 @@ def test_a_column_moved_between_read_and_write_loses_nothing() -> None:
     assert (row["Notes"], row["Workflow"], row["Status"], row["Job ID"]) == ("dear", "flux", "done", job.job_key)
 
 
+def test_columns_that_swap_with_the_rows_names_lose_nothing() -> None:
+    """Even where prompt and Job ID themselves were hit, the rest of the row tells which one it is."""
+    desk = Desk()
+    jobs = [desk.done(f"p{number}") for number in range(3)]
+    sheet = PaperSheet(*({**row_of(job), "Notes": "same", "Workflow": "same"} for job in jobs))
+
+    def turn() -> None:
+        for line in sheet.grid:
+            line[:] = line[5:] + line[:5]
+
+    sheet.between.append(turn)
+    complete(desk, sheet).show([jobs[0].job_id])
+    for job in jobs:
+        row = sheet.row(str(job.inputs["prompt"]))
+        assert (row["Job ID"], row["Status"], row["Notes"]) == (job.job_key, "done", "same")
+
+
 def test_a_blank_row_inserted_between_read_and_write_ends_blank() -> None:
     """What lands in a new row is taken away again."""
     desk = Desk()
