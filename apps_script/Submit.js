@@ -41,7 +41,7 @@ function submit_(connection, sheet, batch) {
   const { sendable, faulty } = sortOut_(batch.rows);
   outcome.refused.push(...faulty);
   let trouble = '';
-  for (const chunk of chunksOf_(sendable, headOf_(sheet, batch.columns))) {
+  for (const chunk of chunksOf_(sendable, headOf_(sheet))) {
     if (trouble === '' && Date.now() > end) trouble = 'There was no time left to send this row. Generate it again.';
     if (trouble === '') {
       trouble = sendChunk_(connection, chunk, outcome);
@@ -76,14 +76,12 @@ function sortOut_(rows) {
  * Give the part of a request that is the same for every chunk.
  *
  * @param {SpreadsheetApp.Sheet} sheet
- * @param {Columns} columns
  * @return {string} a JSON object without its closing brace
  */
-function headOf_(sheet, columns) {
+function headOf_(sheet) {
   const head = {
     spreadsheet_id: SpreadsheetApp.getActiveSpreadsheet().getId(),
     sheet_id: sheet.getSheetId(),
-    columns: { job_id: columns.ours.jobId, prompt: columns.ours.prompt }, // prompt is left out when there is none
   };
   return JSON.stringify(head).slice(0, -1);
 }

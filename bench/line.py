@@ -133,7 +133,7 @@ def _signed(key: str, rows: int) -> Call:
         }
         for row in range(rows)
     ]
-    body = json.dumps({"spreadsheet_id": "bench-sheet", "sheet_id": 0, "columns": {}, "rows": asked})
+    body = json.dumps({"spreadsheet_id": "bench-sheet", "sheet_id": 0, "rows": asked})
     key_id, secret = split_key(key)
     headers = {"webhook-id": str(uuid4()), "webhook-timestamp": str(int(time.time())), "x-key-id": key_id}
     moment = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)

@@ -63,7 +63,6 @@ class SheetRequest(Request):
 
     spreadsheet_id: str = Field(min_length=1, max_length=200)
     sheet_id: int = Field(ge=0)
-    columns: dict[str, Annotated[int, Field(ge=0, le=18_278)]] = Field(default_factory=dict, max_length=50)
     rows: list[Row] = Field(min_length=1, max_length=MAX_ROWS)
 
 
@@ -169,7 +168,6 @@ class Submit:
             spreadsheet_id=request.spreadsheet_id,
             sheet_id=request.sheet_id,
             prompt_hash=prompt_fingerprint(prompt_of(row.inputs)),
-            columns=dict(request.columns),
         )
         return self._job(client_id, row.job_key, row.workflow, row.inputs, link_base, target)
 

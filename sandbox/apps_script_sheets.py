@@ -39,9 +39,7 @@ class Sheet(Face):
 
     # -- ranges ----------------------------------------------------------------------------------------------------
 
-    def getRange(
-        self, row: int | str, column: int | None = None, numRows: int = 1, numColumns: int = 1
-    ) -> Range:
+    def getRange(self, row: int | str, column: int | None = None, numRows: int = 1, numColumns: int = 1) -> Range:
         """Name a range: (row, column, numRows, numColumns) or A1 text."""
         if isinstance(row, str):
             return self._named(row)
@@ -285,5 +283,3 @@ class SpreadsheetApp(Face):
     def flush(self) -> None:
         """Let everybody see what was written."""
         self._run.unflushed = 0
-
-

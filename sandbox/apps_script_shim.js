@@ -8,7 +8,8 @@
 (function () {
   const ask = globalThis.__host;
   delete globalThis.__host;
-  for (const name of ['performance', 'queueMicrotask', 'navigator', 'gc']) delete globalThis[name]; // Apps Script has none
+  // quickjs-ng has them, Apps Script has not
+  for (const name of ['performance', 'queueMicrotask', 'atob', 'btoa', 'DOMException', 'navigator']) delete globalThis[name];
 
   const choices = new Map();
 

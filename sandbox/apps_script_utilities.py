@@ -18,6 +18,7 @@ from sandbox.apps_script_run import Run
 Bytes = list[int]
 
 _DIGESTS: Final = {"MD5": "md5", "SHA_1": "sha1", "SHA_256": "sha256", "SHA_384": "sha384", "SHA_512": "sha512"}
+_WEB_SAFE: Final = str.maketrans("-_", "+/")
 _DATE_TOKEN: Final = re.compile(r"'(?:[^']|'')*'|([A-Za-z])\1*|[^A-Za-z']+")
 _DATE_PARTS: Final[dict[str, Callable[[datetime], str]]] = {
     "yyyy": lambda at: f"{at.year:04d}",
@@ -95,7 +96,6 @@ class Utilities(Face):
     NAME = "Utilities"
     ENUMS = {  # noqa: RUF012
         "DigestAlgorithm": tuple(_DIGESTS),
-        "Charset": ("US_ASCII", "UTF_8"),
     }
 
     def __init__(self, run: Run) -> None:
@@ -126,34 +126,34 @@ class Utilities(Face):
             )
         return signed(hmac.digest(raw_of(key), raw_of(value), "sha256"))
 
-    def computeDigest(self, algorithm: Choice, value: Bytes | str, charset: Choice | None = None) -> Bytes:
+    def computeDigest(self, algorithm: Choice, value: Bytes | str) -> Bytes:
         """Digest."""
         return signed(hashlib.new(_DIGESTS[algorithm.name], raw_of(value)).digest())
 
-    def base64Encode(self, data: Bytes | str, charset: Choice | None = None) -> str:
+    def base64Encode(self, data: Bytes | str) -> str:
         """Encode, padded."""
         return base64.b64encode(raw_of(data)).decode()
 
-    def base64EncodeWebSafe(self, data: Bytes | str, charset: Choice | None = None) -> str:
+    def base64EncodeWebSafe(self, data: Bytes | str) -> str:
         """Encode for addresses, padded all the same."""
         return base64.urlsafe_b64encode(raw_of(data)).decode()
 
     def base64Decode(self, encoded: str) -> Bytes:
         """Decode."""
-        return self._decode(encoded, base64.b64decode)
+        return self._decode(encoded)
 
     def base64DecodeWebSafe(self, encoded: str) -> Bytes:
         """Decode what is made for addresses; it must be padded."""
-        return self._decode(encoded, base64.urlsafe_b64decode)
+        return self._decode(encoded.translate(_WEB_SAFE))
 
     def formatDate(self, date: datetime, timeZone: str, format: str) -> str:
         """Show *date* by a pattern of Java's SimpleDateFormat."""
         at = date.astimezone(ZoneInfo(timeZone))
         return "".join(_date_part(found[0], at) for found in _DATE_TOKEN.finditer(format))
 
-    def _decode(self, encoded: str, decode: Callable[[str], bytes]) -> Bytes:
+    def _decode(self, encoded: str) -> Bytes:
         try:
-            return signed(decode(encoded))
+            return signed(base64.b64decode(encoded, validate=True))
         except (binascii.Error, ValueError) as error:
             raise ScriptFault("Could not decode string.") from error
 

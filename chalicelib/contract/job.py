@@ -46,8 +46,6 @@ class Target(Frozen):
     """The tab's gid: it survives a rename."""
     prompt_hash: str
     """`prompt_fingerprint` of the row's prompt when it was submitted."""
-    columns: dict[str, int] = Field(default_factory=dict)
-    """0-based places of our columns at submission, by name: where completion looks first."""
 
 
 class Output(Frozen):

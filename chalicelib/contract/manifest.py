@@ -11,22 +11,15 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Any
 
 from pydantic import Field, ValidationError
 
 from chalicelib.contract.graph import Graph, faults_of_graph, lora_faults, save_nodes
 from chalicelib.contract.job import Frozen
+from chalicelib.contract.parameter import NAMES, Parameter, Place
+from chalicelib.contract.values import value_of
 from chalicelib.contract.words import fold
-
-Type = Literal[
-    "string", "integer", "float", "boolean", "choice", "seed", "color", "model", "lora", "vae", "clip", "unet"
-]
-NAMES: Final = frozenset({"model", "lora", "vae", "clip", "unet"})
-"""Types whose value is the name of a file that lies on the worker."""
-
-MAX_PROMPT: Final = 8_000
-NO_LORA: Final = "none"
 
 
 class ManifestError(Exception):
@@ -35,39 +28,6 @@ class ManifestError(Exception):
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(self.faults))
-
-
-class Place(Frozen):
-    """Name an input of a node that a parameter sets."""
-
-    node: str
-    input: str
-
-
-class Parameter(Frozen):
-    """Describe one thing that a row may set; a column's header is its name, its label or an alias."""
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
-    type: Type
-    label: str = ""
-    aliases: tuple[str, ...] = ()
-    description: str = ""
-    default: str | int | float | bool | None = None
-    required: bool = False
-    min: int | float | None = None
-    max: int | float | None = None
-    choices: tuple[str, ...] = ()
-    max_length: int = Field(default=MAX_PROMPT, ge=1, le=50_000)
-    sets: tuple[Place, ...] = Field(min_length=1)
-
-    @property
-    def title(self) -> str:
-        """Name the parameter as a person reads it in a header."""
-        return self.label or self.name.replace("_", " ").capitalize()
-
-    def words(self) -> set[str]:
-        """Give every folded word that a header may use for this parameter."""
-        return {fold(word) for word in (self.name, self.title, *self.aliases)}
 
 
 class Workflow(Frozen):
@@ -198,9 +158,6 @@ def _meaning(parameters: Iterable[Parameter], graph: Graph) -> Iterable[str]:
 
 
 def _bounds(parameter: Parameter) -> Iterable[str]:
-    # Read here, not at the top: inputs builds on this module.
-    from chalicelib.contract.inputs import value_of
-
     where = f"parameters.{parameter.name}"
     numeric = parameter.type in ("integer", "float", "seed")
     if not numeric and (parameter.min is not None or parameter.max is not None):

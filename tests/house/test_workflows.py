@@ -16,7 +16,8 @@ import yaml
 from chalicelib.cells import COLUMNS
 from chalicelib.contract.graph import fill, is_link, isolate
 from chalicelib.contract.inputs import resolve_inputs
-from chalicelib.contract.manifest import NAMES, Parameter, Workflow
+from chalicelib.contract.manifest import Workflow
+from chalicelib.contract.parameter import NAMES, Parameter
 from chalicelib.contract.words import fold
 from infra.workflow_files import FOLDER, read_folder
 from sandbox.comfy import ComfyStandIn

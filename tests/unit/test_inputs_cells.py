@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.contract.errors import Rejected
-from chalicelib.contract.inputs import MAX_COST, MAX_SEED, resolve_inputs, unknown_workflow
+from chalicelib.contract.inputs import MAX_COST, resolve_inputs, unknown_workflow
 from chalicelib.contract.manifest import Workflow
+from chalicelib.contract.values import MAX_SEED
 from infra.workflow_files import read_folder
 
 WORKFLOWS = {workflow.id: workflow for workflow in read_folder()}
