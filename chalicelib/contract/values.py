@@ -88,6 +88,7 @@ def _plain(value: str | int | float) -> str:
 
 
 def short(value: str | int | float) -> str:
+    """Quote a value as a sentence names it."""
     return f'"{one_line(_plain(value))}"'
 
 

@@ -14,9 +14,9 @@ SHORT = {"LEASE_S": "4", "HEARTBEAT_S": "1", "VISIBILITY_S": "6", "CLOCK_SKEW_S"
 
 def test_a_killed_workers_row_still_becomes_a_picture_once(tmp_path: Path) -> None:
     """SIGKILL while the row says processing, a second worker: done, committed once, one attempt's files in the row."""
-    with World(Wishes(home=tmp_path, step_ms=120, worker_env=SHORT)) as world:
+    with World(Wishes(home=tmp_path, step_ms=100, worker_env=SHORT)) as world:
         person = Person(world)
-        person.type_rows(1, [{"Prompt": "a slow one", "Workflow": "txt2img-sdxl", "Steps": "30"}])
+        person.type_rows(1, [{"Prompt": "a slow one", "Workflow": "txt2img-sdxl", "Steps": "150"}])
         person.generate(range(1, 2))
         assert until(world.book, lambda: person.text(1, "Status") == "processing"), person.text(1, "Error")
         world.workers[0].kill()
