@@ -16,7 +16,7 @@ from infra.package import PackagingFailed
 from infra.stack import StackFailed
 from sandbox.cloud import CloudFailed
 from sandbox.once import run_once
-from sandbox.world import Wishes, World, WorldFailed
+from sandbox.world import HOME, Wishes, World, WorldFailed
 
 _SAID = (WorldFailed, CloudFailed, StackFailed, PackagingFailed)
 
@@ -42,7 +42,14 @@ def main(arguments: Sequence[str]) -> int:
             raise KeyboardInterrupt
         ended.set()
 
-    wishes = Wishes(keep=chosen.keep, comfy_url=chosen.comfy_url, port=chosen.port, step_ms=chosen.step_ms)
+    wishes = Wishes(
+        # Apart, so that what is kept is never mixed with the rest of a run that is not.
+        home=HOME / ("kept" if chosen.keep else "run"),
+        keep=chosen.keep,
+        comfy_url=chosen.comfy_url,
+        port=chosen.port,
+        step_ms=chosen.step_ms,
+    )
     console.print("ComfySheet's sandbox starts …")
     try:
         with World(wishes, say=lambda line: console.print(line, markup=False, soft_wrap=True)) as world:

@@ -60,6 +60,7 @@ class LocalCloud:
     def __init__(self) -> None:
         self.state_dir = Path()
         self.keep = False
+        self.is_fresh = True
         self.api_url = ""
         self.outputs: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -117,14 +118,16 @@ class LocalCloud:
         if not ENGINE_PYTHON.exists():
             raise CloudFailed(f"MiniStack is not installed: {ENGINE_PYTHON} is missing (`make` installs it).")
         self.state_dir.mkdir(parents=True, exist_ok=True)
-        if not keep:
+        # What a run without keep left behind, or one that ended before its first save, is no state to go on from.
+        self.is_fresh = not (keep and (self.state_dir / "state" / "saved").exists())
+        if self.is_fresh:
             (self.state_dir / "place.json").unlink(missing_ok=True)
         try:
             self._place = settle(self.state_dir)
         except PlaceTaken as taken:
             raise CloudFailed(str(taken)) from taken
         for name in ("tmp", "state", "s3"):
-            if not keep or name == "tmp":  # tmp holds the unpacked functions of the last run
+            if self.is_fresh or name == "tmp":  # tmp holds the unpacked functions of the last run
                 shutil.rmtree(self.state_dir / name, ignore_errors=True)
             (self.state_dir / name).mkdir(exist_ok=True)
         with self.log.open("ab") as log:

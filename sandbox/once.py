@@ -104,7 +104,8 @@ def _judge(sheet: Sheet, row: int, seconds: float) -> RowEnd:
     status, url = text("Status"), text("Output URL")
     fault = ""
     if status != "done":
-        fault = text("Error") or f"still {status or 'blank'} after {PATIENCE_S:.0f} seconds; see .sandbox/worker-1.log"
+        late = f"still {status or 'blank'} after {PATIENCE_S:.0f} seconds; see .sandbox/run/worker-1.log"
+        fault = text("Error") or late
     else:
         fault = _picture_fault(sheet, row, places["Preview"])
     return RowEnd(row, status, seconds, url, fault)

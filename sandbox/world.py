@@ -252,7 +252,7 @@ class World:
 
     def _kept(self) -> dict[str, Any]:
         path = self._home / "sheet.json"
-        if self.wishes.keep and path.exists():
+        if not self.cloud.is_fresh and path.exists():
             kept: dict[str, Any] = json.loads(path.read_text())
             return kept
         path.unlink(missing_ok=True)

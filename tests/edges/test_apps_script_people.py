@@ -1,0 +1,320 @@
+"""The script among people: double clicks, dialogs, odd text, and an API that is unwell."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import pytest
+
+from sandbox.apps_script_run import FetchRequest, FetchResponse, Selection
+from tests.edges.test_apps_script import HEADERS, KEY, Quiet, Scene, accepted, reply
+
+OTHER_KEY = "ck_ba9876543210_" + "_-" * 21 + "A"
+
+
+class Answering(Quiet):
+    """Be a person who gives these answers in turn."""
+
+    def __init__(self, *answers: tuple[str, str]) -> None:
+        super().__init__()
+        self.answers = list(answers)
+
+    def alert(self, title: str, text: str, buttons: str) -> str:
+        self.said.append(text)
+        return self.answers.pop(0)[0] if self.answers and buttons != "OK" else "OK"
+
+    def prompt(self, title: str, text: str, buttons: str) -> tuple[str, str]:
+        self.said.append(text)
+        return self.answers.pop(0)
+
+
+def scene_of(*prompts: str, headers: list[str] | None = None) -> Scene:
+    scene = Scene(headers)
+    for row, prompt in enumerate(prompts, start=1):
+        scene.type(row, prompt=prompt, workflow="w")
+    return scene
+
+
+def with_ui(scene: Scene, ui: Quiet) -> Scene:
+    scene.ui = ui
+    scene.project._ui = ui
+    return scene
+
+
+def refusing(status: int, message: str) -> Any:
+    body = json.dumps({"error": {"code": "x", "message": message}}).encode()
+    return lambda _: FetchResponse(status, body)
+
+
+def test_a_double_click_submits_each_row_once() -> None:
+    """The second click, while the first one's request is under way, finds the rows queued."""
+    scene = scene_of("a", "b", "c")
+    posting, go_on = threading.Event(), threading.Event()
+
+    def slow(body: dict[str, Any]) -> FetchResponse:
+        posting.set()
+        assert go_on.wait(30)
+        return reply(body)
+
+    scene.answer = slow
+    first = threading.Thread(target=scene.generate, args=((1, 0, 3, 0),))
+    first.start()
+    assert posting.wait(30)
+    scene.generate((1, 0, 3, 0))
+    go_on.set()
+    first.join(30)
+    assert sorted(row["inputs"]["prompt"] for row in scene.sent()) == ["a", "b", "c"]
+    assert "0 rows queued, 3 skipped (already under way)" in scene.ui.said
+
+
+def test_two_clicks_at_the_same_moment_submit_each_row_once() -> None:
+    """
+    Both start together; the document lock lets one of them read and mark first.
+
+    Without the lock both would read the rows as new before either has marked them.
+    """
+    scene = scene_of(*(f"p{n}" for n in range(8)))
+    at_once = threading.Barrier(2)
+
+    def click() -> None:
+        at_once.wait(30)
+        scene.generate((1, 0, 8, 0))
+
+    clicks = [threading.Thread(target=click) for _ in range(2)]
+    for one in clicks:
+        one.start()
+    for one in clicks:
+        one.join(30)
+    assert sorted(row["inputs"]["prompt"] for row in scene.sent()) == sorted(f"p{n}" for n in range(8))
+
+
+def test_columns_that_move_while_the_request_is_under_way_are_found_again() -> None:
+    """Headers are read anew before anything is written."""
+    scene = scene_of("bad", "good")
+
+    def moves(body: dict[str, Any]) -> FetchResponse:
+        scene.sheet.insert_rows(1, 1)
+        scene.sheet.move_cols(0, 2, 8)  # Notes and STATUS go behind Seed
+        return reply(body, result="rejected", message="Steps must be a number.")
+
+    scene.answer = moves
+    scene.generate((1, 0, 1, 0))
+    scene.headers = [scene.sheet.cell(0, col).formatted for col in range(8)]
+    assert (scene.text(1, "prompt"), scene.text(2, "status")) == ("", "error")
+    assert scene.text(2, "error") == "Steps must be a number." and scene.text(3, "error") == ""
+
+
+def test_long_and_odd_prompts_arrive_unharmed() -> None:
+    """8,000 characters with emoji, text that looks like a formula, and every kind of quote and line."""
+    odd = ["🦊狐é" * 2_667, '=IMPORTXML("http://x","//y")', "+1girl, @home", 'a "b"\n\\c\t\u2028 \x7f', "-"]
+    scene = Scene()
+    for row, prompt in enumerate(odd, start=1):
+        scene.sheet.set_cell(row, HEADERS.index("prompt"), prompt)
+    before = [scene.sheet.cell(row, HEADERS.index("prompt")) for row in range(1, 6)]
+    scene.generate((1, 0, 5, 0))
+    assert [row["inputs"]["prompt"] for row in scene.sent()] == odd
+    assert [scene.sheet.cell(row, HEADERS.index("prompt")) for row in range(1, 6)] == before
+
+
+def test_the_script_makes_no_formula_whatever_it_is_told() -> None:
+    """Neither an error sentence nor a restored status becomes one."""
+    scene = scene_of("a", "b")
+    for row, status in ((1, "=later"), (2, "@me")):
+        scene.sheet.set_cell(row, HEADERS.index("STATUS"), status)
+    scene.answer = refusing(400, '=IMPORTXML("http://x")')
+    scene.generate((1, 0, 2, 0))
+    written = [scene.sheet.cell(row, col) for row in (1, 2) for col in range(len(HEADERS))]
+    assert [cell.formula for cell in written if cell.formula] == []
+    assert [scene.text(row, "status") for row in (1, 2)] == ["=later", "@me"]
+
+
+def test_a_status_formula_comes_back_as_a_formula() -> None:
+    """What stood in Status before a failure stands there again, not what it showed."""
+    scene = scene_of("a")
+    scene.sheet.enter(1, HEADERS.index("STATUS"), "=TODO()")
+    scene.answer = refusing(401, "No.")
+    scene.generate((1, 0, 1, 0))
+    assert scene.sheet.cell(1, HEADERS.index("STATUS")).formula == "=TODO()"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "word"), [("#REF!", "formula"), ("cut \ud83d emoji", "emoji"), ("x" * 49_000 + "狐" * 1_000, None)]
+)
+def test_a_row_that_must_fail_is_refused_before_it_is_sent(prompt: str, word: str | None) -> None:
+    """A broken formula and half an emoji are named in the row; the other rows go."""
+    scene = scene_of("good")
+    scene.sheet.set_cell(2, HEADERS.index("prompt"), prompt)
+    scene.generate((1, 0, 2, 0))
+    assert scene.text(1, "status") == "queued"
+    assert scene.text(2, "status") == ("error" if word else "queued")
+    assert (word or "") in scene.text(2, "error")
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"), [(401, "Settings"), (403, "Settings"), (404, "address"), (500, "minute"), (400, "broken")]
+)
+def test_a_refused_request_says_what_to_do(status: int, remedy: str) -> None:
+    """The row is as before and Error holds a sentence with a remedy; the toast says it too."""
+    scene = scene_of("a")
+    scene.answer = refusing(status, "The request is broken.")
+    scene.generate((1, 0, 1, 0))
+    assert scene.text(1, "status") == "" and remedy in scene.text(1, "error")
+    assert scene.ui.said[-1].startswith("0 rows queued, 1 not started: ") and remedy in scene.ui.said[-1]
+
+
+def test_a_dead_api_is_not_asked_for_every_chunk() -> None:
+    """After three tries the other chunks' rows come back at once."""
+    scene = scene_of(*(f"p{n}" for n in range(120)))
+    scene.answer = refusing(503, "")
+    scene.generate((1, 0, 120, 0))
+    assert len(scene.requests) == 3
+    assert all(scene.text(row, "status") == "" and scene.text(row, "error") for row in range(1, 121))
+
+
+def test_one_bad_chunk_does_not_stop_the_next() -> None:
+    """A request that the API calls malformed is about its own rows only."""
+    scene = scene_of(*(f"p{n}" for n in range(60)))
+    bad = refusing(400, "Row 3 is odd.")
+    scene.answer = lambda body: bad(body) if len(body["rows"]) == 50 else reply(body)
+    scene.generate((1, 0, 60, 0))
+    assert [scene.text(row, "status") for row in (1, 50, 51, 60)] == ["", "", "queued", "queued"]
+
+
+def test_an_answer_that_leaves_rows_out_is_no_answer() -> None:
+    """The request is repeated; in the end the rows come back."""
+    scene = scene_of("a", "b")
+    scene.answer = lambda body: reply({"rows": body["rows"][:1]})
+    scene.generate((1, 0, 2, 0))
+    assert len(scene.requests) == 3 and scene.text(2, "status") == ""
+
+
+def test_everything_is_flushed_before_the_request() -> None:
+    """Nobody else sees a write before the flush, and the worker may be fast."""
+    scene = scene_of("a")
+    scene.generate((1, 0, 1, 0))
+    assert [call.unflushed for call in scene.project.log[-1].fetches] == [0]
+
+
+def test_the_toast_counts() -> None:
+    """Queued, skipped with the reason, refused with the first sentence."""
+    scene = scene_of("a", "b", "c", "d")
+    scene.sheet.hide_rows(2, by="filter")
+
+    def second_is_bad(body: dict[str, Any]) -> FetchResponse:
+        results = json.loads(accepted(body).body)["results"]
+        results[1] |= {"result": "rejected", "message": "Steps must be a number."}
+        return FetchResponse(200, json.dumps({"results": results}).encode())
+
+    scene.answer = second_is_bad
+    scene.generate((1, 0, 4, 0))
+    assert scene.ui.said == ["2 rows queued, 1 skipped (hidden), 1 refused (row 4: Steps must be a number.)"]
+
+
+def test_unticked_boxes_do_not_make_a_row() -> None:
+    """A column of checkboxes reaches far below the data."""
+    scene = scene_of("a")
+    for row in range(2, 10):
+        scene.sheet.set_cell(row, HEADERS.index("Notes"), False)
+    scene.generate((0, 0, 20, 7))
+    assert len(scene.sent()) == 1
+
+
+def test_a_sheet_without_our_columns_is_set_up_when_the_person_agrees() -> None:
+    """The question comes first; a no changes nothing, a yes goes on to submit."""
+    for answer, sent in (("NO", 0), ("YES", 1)):
+        scene = with_ui(scene_of("a", headers=["prompt", "workflow"]), Answering((answer, "")))
+        scene.generate((1, 0, 1, 0))
+        assert "no header Status and no header Job ID" in scene.ui.said[0]
+        assert len(scene.sent()) == sent and scene.sheet.data_extent()[1] == (10 if sent else 2)
+
+
+def test_an_empty_sheet_gets_every_header_and_text_stays_text() -> None:
+    """A prompt typed below the new header is never read as a number or a date."""
+    scene = Scene([])
+    scene.project.run("setUpThisSheet", Selection(scene.sheet.gid, ()))
+    assert ", ".join(scene.sheet.cell(0, col).formatted for col in range(14)) == (
+        "Prompt, Workflow, Steps, CFG, Width, Height, Seed, Status, Preview, Output URL, Started at, Finished at, "
+        "Error, Job ID"
+    )
+    for row, typed in enumerate(("1984", "1/2", "+1girl"), start=1):
+        scene.sheet.enter(row, 0, typed)
+        assert scene.sheet.cell(row, 0).user_entered == typed
+
+
+def test_set_up_makes_room_and_leaves_what_a_person_chose() -> None:
+    """A full grid grows; frozen rows, widths and heights are not changed by a second run."""
+    scene = Scene([f"h{n}" for n in range(26)])
+    scene.sheet.freeze(rows=3)
+    run = ("setUpThisSheet", Selection(scene.sheet.gid, ()))
+    scene.project.run(*run)
+    scene.sheet.set_dimension("ROWS", 1, 5, pixel_size=300)
+    kept = scene.book.to_json()
+    scene.project.run(*run)
+    assert {**scene.book.to_json(), "version": 0} == {**kept, "version": 0}
+    assert (scene.sheet.frozen_rows, scene.sheet.cols) == (3, 36)
+
+
+def settled(scene: Scene, *answers: tuple[str, str], health: FetchResponse | None = None) -> list[FetchRequest]:
+    """Run Settings with these answers against an API that is well, or as *health* says."""
+    calls: list[FetchRequest] = []
+
+    def fetch(request: FetchRequest) -> FetchResponse:
+        calls.append(request)
+        well = {"status": "ok", "version": "1.2"} if request.url.endswith("/health") else {"workflows": []}
+        return health or FetchResponse(200, json.dumps(well).encode())
+
+    with_ui(scene, Answering(*answers))
+    scene.project._fetch = fetch
+    scene.project.run("settings", Selection(scene.sheet.gid, ()))
+    return calls
+
+
+def test_settings_keep_and_try_what_was_typed() -> None:
+    """Address without its last slash, key as pasted; health and key are tried, and the person is told."""
+    scene = Scene()
+    calls = settled(scene, ("OK", " https://other.example/prod/ "), ("OK", OTHER_KEY))
+    assert scene.project.properties.document == {"API_URL": "https://other.example/prod", "SHEET_KEY": OTHER_KEY}
+    assert [call.url.removeprefix("https://other.example/prod") for call in calls] == [
+        "/health",
+        "/v1/sheets/workflows",
+    ]
+    assert scene.ui.said[-1].startswith("Saved. The API answers (version 1.2)")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [("CANCEL", "https://other.example")],
+        [("OK", "https://other.example"), ("CLOSE", OTHER_KEY)],
+        [("OK", "ftp://other.example")],
+        [("OK", "http://other.example")],
+        [("OK", "https://user@other.example")],
+        [("OK", "https://other.example?x=1")],
+        [("OK", "https://other.example"), ("OK", "ck_short")],
+        [("OK", "https://other.example"), ("OK", OTHER_KEY + "x")],
+    ],
+)
+def test_settings_change_nothing_unless_both_answers_are_good(answers: list[tuple[str, str]]) -> None:
+    """Cancel, an address that cannot be one, a key that is cut: all stays as it was, and nothing is fetched."""
+    scene = Scene()
+    before = dict(scene.project.properties.document)
+    assert settled(scene, *answers) == []
+    assert scene.project.properties.document == before
+
+
+def test_empty_answers_keep_what_there_is() -> None:
+    """So that one can change the address without the key at hand; the key is never shown."""
+    scene = Scene()
+    settled(scene, ("OK", "http://127.0.0.1:8080/api"), ("OK", ""))
+    assert scene.project.properties.document == {"API_URL": "http://127.0.0.1:8080/api", "SHEET_KEY": KEY}
+    assert KEY not in " ".join(scene.ui.said)
+
+
+def test_settings_say_when_the_api_does_not_answer() -> None:
+    """They are kept all the same: the API may only be down."""
+    scene = Scene()
+    settled(scene, ("OK", ""), ("OK", OTHER_KEY), health=FetchResponse(503, b""))
+    assert scene.ui.said[-1].startswith("Saved, but it does not work yet.")
+    assert scene.project.properties.document["SHEET_KEY"] == OTHER_KEY
