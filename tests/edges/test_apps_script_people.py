@@ -190,6 +190,38 @@ def test_an_answer_that_leaves_rows_out_is_no_answer() -> None:
     assert len(scene.requests) == 3 and scene.text(2, "status") == ""
 
 
+def test_a_refusal_leaves_a_status_that_is_no_longer_ours() -> None:
+    """Somebody who typed over "queued" meanwhile keeps what was typed, in Error too."""
+    scene = scene_of("a")
+
+    def overtaken(body: dict[str, Any]) -> FetchResponse:
+        scene.type(1, status="cancelled")
+        return reply(body, result="rejected", message="No.")
+
+    scene.answer = overtaken
+    scene.generate((1, 0, 1, 0))
+    assert (scene.text(1, "status"), scene.text(1, "error")) == ("cancelled", "")
+
+
+def test_requests_are_measured_in_bytes() -> None:
+    """Chinese prompts make three bytes of a character: fewer rows go in one request."""
+    scene = scene_of(*("狐" * 4_000 for _ in range(40)))
+    scene.generate((1, 0, 40, 0))
+    assert len(scene.sent()) == 40 and len(scene.requests) == 3
+    assert all(150_000 < len(request.body) <= 200_000 for request in scene.requests[:2])
+
+
+def test_prompts_and_dates_go_as_they_are_shown() -> None:
+    """A prompt that is a number, and a date in any column, are what the person sees."""
+    scene = scene_of("a")
+    number = {"numberFormat": {"type": "NUMBER", "pattern": "0.00"}}
+    scene.sheet.set_cell(1, HEADERS.index("prompt"), 7.5, format=number)
+    scene.sheet.enter(1, HEADERS.index("Notes"), "2026-11-21")
+    scene.sheet.set_cell(1, HEADERS.index("steps"), 7.5, format=number)
+    scene.generate((1, 0, 1, 0))
+    assert scene.sent()[0]["inputs"] == {"prompt": "7.50", "Notes": "2026-11-21", "steps": 7.5}
+
+
 def test_everything_is_flushed_before_the_request() -> None:
     """Nobody else sees a write before the flush, and the worker may be fast."""
     scene = scene_of("a")

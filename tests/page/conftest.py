@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from sandbox.world import Wishes, World
 from tests.page.browser import FLAGS, installed
+
+
+# The first call of each function starts a process; on a busy machine that takes seconds.
+expect.set_options(timeout=40_000)
 
 
 @pytest.fixture(scope="module")
