@@ -10,7 +10,6 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from sandbox.world import Wishes, World
 from tests.page.browser import FLAGS, installed
 
-
 # The first call of each function starts a process; on a busy machine that takes seconds.
 expect.set_options(timeout=40_000)
 
