@@ -118,9 +118,9 @@ class LocalCloud:
         if not ENGINE_PYTHON.exists():
             raise CloudFailed(f"MiniStack is not installed: {ENGINE_PYTHON} is missing (`make` installs it).")
         self.state_dir.mkdir(parents=True, exist_ok=True)
-        # What a run without keep left behind, or one that ended before its first save, is no state to go on from.
+        # What a run left behind that ended before its first save is no state to go on from.
         self.is_fresh = not (keep and (self.state_dir / "state" / "saved").exists())
-        if self.is_fresh:
+        if not keep:
             (self.state_dir / "place.json").unlink(missing_ok=True)
         try:
             self._place = settle(self.state_dir)
