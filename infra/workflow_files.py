@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from yaml.composer import ComposerError
 
-from chalicelib.contract.manifest import ManifestError, Workflow, parse_workflow
+from chalicelib.contract.manifest import ManifestError, Workflow, faults_of_base, parse_workflow
 from chalicelib.contract.words import fold
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "workflows"
@@ -19,7 +20,12 @@ def read_folder(folder: Path = FOLDER) -> list[Workflow]:
     """Read every workflow, by id; raise `ManifestError` with the faults of all files at once."""
     faults: list[str] = []
     workflows: list[Workflow] = []
-    base = _mapping(folder / "base.yaml", faults).get("parameters", {})
+    shared = _mapping(folder / "base.yaml", faults)
+    base = shared.get("parameters", {})
+    faults += [
+        f"base.yaml: {key}: there is no such field; there is parameters" for key in shared if key != "parameters"
+    ]
+    faults += [f"base.yaml: {fault}" for fault in faults_of_base(base)]
     for path in sorted(folder.glob("*.yaml")):
         if path.name == "base.yaml":
             continue
@@ -41,10 +47,26 @@ def read_folder(folder: Path = FOLDER) -> list[Workflow]:
     return workflows
 
 
+class _Loader(yaml.SafeLoader):
+    """Read YAML in which no name stands twice: YAML itself lets the last one win in silence."""
+
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        """Compose a mapping; raise ComposerError at a name that it has already."""
+        node = super().compose_mapping_node(anchor)
+        names: set[str] = set()
+        for name, _ in node.value:
+            if isinstance(name, yaml.ScalarNode):
+                if name.value in names:
+                    raise ComposerError(None, None, f"{name.value} stands here twice", name.start_mark)
+                names.add(name.value)
+        return node
+
+
 def _mapping(path: Path, faults: list[str]) -> Mapping[str, Any]:
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        loaded = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        # ValueError: another encoding, a date like 2026-13-45, a number of thousands of digits.
         faults.append(f"{path.name}: the file: cannot be read: {' '.join(str(error).split())}")
         return {}
     if not isinstance(loaded, dict):
@@ -59,7 +81,7 @@ def _graph(path: Path, faults: list[str]) -> dict[str, Any]:
     except FileNotFoundError:
         faults.append(f"{path.name}: graph: is missing; export it with Workflow > Export (API)")
         return {}
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         faults.append(f"{path.name}: graph: is not JSON: {error}")
         return {}
     if not isinstance(loaded, dict):

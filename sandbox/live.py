@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-from sandbox.workbook import Cell, Change, Workbook
+from sandbox.workbook import Cell, Change, Workbook, read_typed
 
 GATHER_S: Final = 0.05
 KEEP_ALIVE_S: Final = 15.0
@@ -172,17 +172,26 @@ def cell_json(cell: Cell) -> dict[str, str] | None:
     if entered is None and not cell.note:
         return None
     shown: dict[str, str] = {"t": cell.formatted}
-    raw = cell.formula or (cell.user_entered if isinstance(cell.user_entered, str) else cell.formatted)
-    if isinstance(cell.user_entered, str) and raw[:1] in ("=", "+", "'"):
-        # Typed back unchanged it must stay text.
-        raw = f"'{raw}"
+    raw = as_typed(cell)
     if raw != shown["t"]:
-        shown["e"] = str(raw)
+        shown["e"] = raw
     if cell.image_url:
         shown["i"] = cell.image_url
     if cell.note:
         shown["n"] = cell.note
     return shown
+
+
+def as_typed(cell: Cell) -> str:
+    """Give what the formula bar shows. Text that typing would read as something else wears an apostrophe."""
+    if not isinstance(cell.user_entered, str):
+        return cell.formula or cell.formatted
+    text = cell.user_entered
+    if cell.number_type == "TEXT":
+        # Such a cell keeps all it is given but a formula (Sheet.enter), an apostrophe too.
+        return f"'{text}" if text.startswith("=") else text
+    typed = read_typed(text)
+    return f"'{text}" if typed.is_formula or typed.value != text else text
 
 
 def event_text(event: Event) -> bytes:

@@ -20,7 +20,7 @@ from sandbox.apps_script import ScriptError, ScriptProject
 from sandbox.apps_script_run import Selection
 from sandbox.apps_script_ui import MenuItem
 from sandbox.google_auth import GoogleAuth
-from sandbox.live import KEEP_ALIVE_S, Live, PageUi, cell_json, event_text
+from sandbox.live import KEEP_ALIVE_S, Live, PageUi, as_typed, cell_json, event_text
 from sandbox.npm import install
 from sandbox.sheets_serve import Served
 from sandbox.sheets_v4 import SheetsV4
@@ -163,17 +163,21 @@ class SandboxServer:
         if not shown:
             raise web.HTTPNotFound(text="No cell shows this picture.")
         status, kind, body = await asyncio.to_thread(_fetch, url)
-        return web.Response(status=status, body=body, content_type=kind, headers={"Cache-Control": "max-age=3600"})
+        keep = "max-age=3600" if status == 200 else "no-store"  # a picture that failed is asked for again
+        return web.Response(status=status, body=body, content_type=kind, headers={"Cache-Control": keep})
 
     # -- changing -----------------------------------------------------------------------------------------------
 
     async def _edit(self, request: web.Request) -> web.StreamResponse:
-        """Type into cells: {sheet, cells: [[row, col, text], …]}."""
+        """Type into cells, all or none: {sheet, cells: [[row, col, text], …]}."""
         asked = await request.json()
         sheet = self._sheet(asked)
-        with self.book.editing("person"):
-            for row, col, text in asked["cells"]:
-                sheet.enter(int(row), int(col), str(text))
+        try:
+            with self.book.atomic("person"):
+                for row, col, text in asked["cells"]:
+                    _type(sheet, int(row), int(col), str(text))
+        except (ValueError, IndexError) as error:
+            return web.json_response({"error": str(error)}, status=400)
         return web.json_response({})
 
     async def _structure(self, request: web.Request) -> web.StreamResponse:
@@ -235,6 +239,12 @@ def _json_only(change: Handler) -> Handler:
         return await change(request)
 
     return checked
+
+
+def _type(sheet: Sheet, row: int, col: int, text: str) -> None:
+    """Type *text*; what the cell shows in the formula bar, typed back, leaves it as it is."""
+    if text != as_typed(sheet.cell(row, col)):
+        sheet.enter(row, col, text)
 
 
 def _sheet_json(sheet: Sheet) -> dict[str, Any]:

@@ -10,6 +10,7 @@ A filled graph differs from its template only at the declared places. ComfyUI an
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -57,6 +58,17 @@ def faults_of_graph(graph: object) -> Iterator[str]:
             for name, value in node["inputs"].items():
                 if is_link(value) and str(value[0]) not in graph:
                     yield f"{name} of node {node_id} ({node['class_type']}) links to node {value[0]}, which is missing"
+        if not is_json({node_id: node}):
+            yield f"node {node_id!a} holds what JSON cannot carry: NaN, infinity or half of an emoji"
+
+
+def is_json(value: object) -> bool:
+    """Say whether JSON in UTF-8 carries *value*: Python's reader lets NaN and lone surrogates in, others do not."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def check_api_format(graph: object) -> None:

@@ -75,7 +75,7 @@ def _resolve(parameter: Parameter, value: object, pick_seed: Callable[[], int]) 
         if parameter.required and parameter.default is None:
             raise ValueError("is missing: fill in its cell")
         value = parameter.default
-    if parameter.type == "seed" and (value is None or fold(str(value)) == "random"):
+    if parameter.type == "seed" and (value is None or (isinstance(value, str) and fold(value) == "random")):
         low = int(parameter.min or 0)
         high = MAX_SEED if parameter.max is None else int(parameter.max)
         return low + pick_seed() % (high - low + 1)

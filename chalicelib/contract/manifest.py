@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
@@ -18,7 +19,7 @@ from pydantic import Field, ValidationError
 from chalicelib.contract.graph import Graph, faults_of_graph, lora_faults, save_nodes
 from chalicelib.contract.job import Frozen
 from chalicelib.contract.parameter import NAMES, Parameter, Place
-from chalicelib.contract.values import value_of
+from chalicelib.contract.values import MAX_SEED, value_of
 from chalicelib.contract.words import fold
 
 
@@ -86,7 +87,8 @@ def parse_workflow(
         if key not in known and key not in ("parameters", "overrides")
     ]
     faults += misshapen or [*_meaning(parameters, graph)]
-    faults += [fault for parameter in parameters for fault in _bounds(parameter)]
+    faults += [fault for parameter in parameters for fault in (*_ends(parameter), *_bounds(parameter))]
+    faults += _unsendable({**fields, **{f"parameters.{one.name}": one.model_dump() for one in parameters}})
     try:
         shape = {} if misshapen else dict(graph)
         workflow = Workflow.model_validate({**fields, "id": workflow_id, "parameters": parameters, "graph": shape})
@@ -96,6 +98,16 @@ def parse_workflow(
     if faults:
         raise ManifestError(f"{file}: {fault}" for fault in faults)
     return workflow
+
+
+def faults_of_base(base: object) -> list[str]:
+    """Say what is wrong with base.yaml's parameters as such, whether a workflow uses them or not."""
+    if not isinstance(base, Mapping):
+        return ["parameters: must be a mapping of names to fields"]
+    # A definition may leave these two to the workflows.
+    left: dict[str, Any] = {"type": "string", "sets": [{"node": "", "input": ""}]}
+    whole = {name: {**left, **own} if isinstance(own, Mapping) else own for name, own in base.items()}
+    return _parameters({"parameters": whole}, {})[1]
 
 
 def _parameters(manifest: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[list[Parameter], list[str]]:
@@ -122,7 +134,8 @@ def _parameters(manifest: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[l
                 for place in places
             ]
         if isinstance(merged.get("choices"), list):
-            merged["choices"] = [str(choice) for choice in merged["choices"]]
+            # YAML reads a bare `on` as true, and what the node wants is "on": only numbers are turned into text.
+            merged["choices"] = [str(one) if type(one) in (int, float) else one for one in merged["choices"]]
         try:
             made.append(Parameter.model_validate({**merged, "name": name}))
         except ValidationError as error:
@@ -157,6 +170,31 @@ def _meaning(parameters: Iterable[Parameter], graph: Graph) -> Iterable[str]:
         yield "graph: no node saves anything (no input filename_prefix), so a run would have no result"
 
 
+def _unsendable(fields: Mapping[str, object]) -> Iterable[str]:
+    """Find text that UTF-8 cannot carry: YAML reads an emoji in JSON's spelling, "\\ud83e\\udd8a", as two halves."""
+    for where, value in fields.items():
+        try:
+            json.dumps(value, ensure_ascii=False, default=str).encode()
+        except ValueError:
+            yield f"{where}: holds half of an emoji; write the emoji itself"
+
+
+def _ends(parameter: Parameter) -> Iterable[str]:
+    """Find bounds that no value could keep, or that JSON cannot carry."""
+    is_whole = parameter.type in ("integer", "seed")
+    for end in ("min", "max"):
+        bound = getattr(parameter, end)
+        where = f"parameters.{parameter.name}.{end}"
+        if bound is None:
+            continue
+        if not math.isfinite(bound):
+            yield f"{where}: must be a number, not {bound}"
+        elif is_whole and bound != int(bound):
+            yield f"{where}: {bound} is no whole number"
+        elif parameter.type == "seed" and not 0 <= bound <= MAX_SEED:
+            yield f"{where}: {bound} is no seed; seeds go from 0 to {MAX_SEED}"
+
+
 def _bounds(parameter: Parameter) -> Iterable[str]:
     where = f"parameters.{parameter.name}"
     numeric = parameter.type in ("integer", "float", "seed")
@@ -176,7 +214,7 @@ def _bounds(parameter: Parameter) -> Iterable[str]:
         if not parameter.required and parameter.type != "seed":
             yield f"{where}.default: give a default, or say required: true"
         return
-    if parameter.type == "seed" and fold(str(parameter.default)) == "random":
+    if parameter.type == "seed" and isinstance(parameter.default, str) and fold(parameter.default) == "random":
         return
     try:
         value_of(parameter, parameter.default)

@@ -8,6 +8,9 @@ let book = null; // what /state said
 let sheet = null; // the tab that is shown
 let table = null;
 let scripts = 0; // how many menu functions run
+let editing = null; // the row (0-based) whose cell is being edited in place
+let stale = false; // something changed the structure meanwhile
+let loading = Promise.resolve();
 
 /** Name a 0-based column: 0 is A, 26 is AA. */
 function letters(column) {
@@ -82,13 +85,16 @@ function edit(cell, onRendered, success, cancel) {
   input.value = entered(cell.getValue());
   cell.getElement().classList.add('editing');
   onRendered(() => input.focus());
+  editing = rowOf(cell);
   let over = false;
   const end = (keep) => {
     if (over) return;
     over = true;
+    editing = null;
     cell.getElement().classList.remove('editing');
     cancel();
     if (keep && input.value !== entered(cell.getValue())) type([[rowOf(cell), columnOf(cell), input.value]]);
+    if (stale) load();
   };
   input.addEventListener('blur', () => end(true));
   input.addEventListener('keydown', (event) => {
@@ -213,11 +219,11 @@ function applyCells({ sheet: id, cells }) {
     rows.get(r)[field(c)] = cell;
   }
   state.cells = [...known.values()].filter((each) => each[2]);
-  if (state === sheet) {
+  if (state === sheet && rows.size) {
     table.updateData([...rows.values()]).then(() => {
       for (const r of rows.keys()) {
         const row = table.getRow(r);
-        if (row) row.reformat();
+        if (row && r !== editing) row.reformat(); // it would end the editing
       }
       showSelected();
     });
@@ -256,19 +262,60 @@ function show(id) {
   showTabs();
 }
 
-async function load() {
-  book = await (await fetch('/state')).json();
+/** What the grid is built from; while it stays the same only cells are drawn anew. */
+const shape = ({ id, rows, cols, frozen, widths, hidden }) => JSON.stringify([id, rows, cols, frozen, widths, hidden]);
+
+/** Give the cells in which *after* differs from *before*, as an event has them. */
+function changedCells(before, after) {
+  const places = (state) => new Map(state.cells.map(([r, c, cell]) => [`${r},${c}`, cell]));
+  const [old, now] = [places(before), places(after)];
+  return [...new Set([...old.keys(), ...now.keys()])]
+    .filter((place) => JSON.stringify(old.get(place)) !== JSON.stringify(now.get(place)))
+    .map((place) => [...place.split(',').map(Number), now.get(place) ?? null]);
+}
+
+/** Select *ranges* in the new grid; a person who chose rows must not find others chosen. */
+function select(ranges) {
+  const [standard] = table.getRanges();
+  let kept = 0;
+  for (const [r0, c0, r1, c1] of ranges) {
+    const rows = table.getRows().filter((row) => row.getData().r >= r0 && row.getData().r <= r1);
+    if (!rows.length || c0 >= sheet.cols) continue;
+    table.addRange(rows[0].getCell(field(c0)), rows.at(-1).getCell(field(Math.min(c1, sheet.cols - 1))));
+    kept++;
+  }
+  if (kept && standard) standard.remove();
+}
+
+/** Fetch and show all, one after the other: a grid in the making has no selection that could be kept. */
+const load = () => (loading = loading.then(loadNow, loadNow));
+
+async function loadNow() {
+  const fresh = await (await fetch('/state')).json();
+  const before = sheet;
+  const after = before && fresh.sheets.find((each) => each.id === before.id);
+  const sameGrid = table && after && shape(after) === shape(before);
+  stale = editing !== null && !sameGrid;
+  if (stale) return; // once the editing is over
+  const chosen = table ? selectedRanges() : [];
+  book = fresh;
   $('title').textContent = book.title;
   document.title = `${book.title} – ComfySheet sandbox`;
   $('renders').textContent = `Rendering on ${book.renders_on}`;
+  if (sameGrid) {
+    sheet = after;
+    applyCells({ sheet: after.id, cells: changedCells(before, after) });
+    showTabs();
+    return;
+  }
   const at = table ? document.querySelector('.tabulator-tableholder') : null;
   const place = at ? [at.scrollTop, at.scrollLeft] : [0, 0];
   show(sheet ? sheet.id : book.sheets[0].id);
-  table.on('tableBuilt', () => {
-    const holder = document.querySelector('.tabulator-tableholder');
-    [holder.scrollTop, holder.scrollLeft] = place;
-  });
   showGate();
+  await new Promise((built) => table.on('tableBuilt', built));
+  const holder = document.querySelector('.tabulator-tableholder');
+  [holder.scrollTop, holder.scrollLeft] = place;
+  if (after) select(chosen);
 }
 
 async function loadMenus() {
@@ -402,7 +449,8 @@ $('allow').addEventListener('click', () => post('/allow-images', {}).then(load))
 $('formula').addEventListener('keydown', (event) => {
   if (event.key === 'Enter') {
     const { row, column } = activeCell();
-    type([[row, column, $('formula').value]]);
+    const was = entered(table.getRow(row)?.getData()[field(column)]);
+    if ($('formula').value !== was) type([[row, column, $('formula').value]]);
     $('formula').blur();
   } else if (event.key === 'Escape') {
     $('formula').blur();

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import requests
 import yaml
 
 from chalicelib.cells import COLUMNS
+from chalicelib.contract.errors import Rejected
 from chalicelib.contract.graph import fill, is_link, isolate
-from chalicelib.contract.inputs import resolve_inputs
-from chalicelib.contract.manifest import Workflow
-from chalicelib.contract.parameter import NAMES, Parameter
+from chalicelib.contract.inputs import resolve_inputs, unknown_workflow
+from chalicelib.contract.manifest import Workflow, parse_workflow
+from chalicelib.contract.parameter import NAMES, Parameter, Type
 from chalicelib.contract.words import fold
 from infra.workflow_files import FOLDER, read_folder
 from sandbox.comfy import ComfyStandIn
@@ -120,6 +122,11 @@ def test_the_prompt_answers_to_every_header_of_the_prompt_column(workflow: Workf
             assert {fold(word) for word in COLUMNS["prompt"]} <= parameter.words()
 
 
+def test_the_recording_holds_the_classes_in_use_and_no_other() -> None:
+    """It is a trimmed copy: a new workflow adds its classes from a real ComfyUI, one that goes takes them along."""
+    assert set(NODES) == {node["class_type"] for workflow in WORKFLOWS.values() for node in workflow.graph.values()}
+
+
 def test_every_shared_definition_is_used() -> None:
     """base.yaml holds what workflows share: a definition that no workflow uses was never checked."""
     shared = set(yaml.safe_load((FOLDER / "base.yaml").read_text())["parameters"])
@@ -132,6 +139,35 @@ def test_file_names_are_not_checked_twice() -> None:
         for parameter in workflow.parameters:
             named = {place.input for place in parameter.sets} & FILES
             assert bool(named) == (parameter.type in NAMES), f"{workflow.id}: {parameter.name}"
+
+
+def test_the_documented_example_is_a_workflow_that_comfyui_takes() -> None:
+    """What docs/workflows.md tells an operator to write passes the check; the sentences it shows are the real ones."""
+    text = (FOLDER.parent / "docs" / "workflows.md").read_text()
+    [graph] = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    [manifest] = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    base = yaml.safe_load((FOLDER / "base.yaml").read_text())["parameters"]
+    poster = parse_workflow("poster", yaml.safe_load(manifest), base, json.loads(graph), file="poster.yaml")
+    for node in fill(poster, resolved(poster, **{"How many": 4, "Colour": "#33aaff"})).values():
+        assert all(
+            fits(node["class_type"], name, value) for name, value in node["inputs"].items() if not is_link(value)
+        )
+    sentences = [unknown_workflow("flux-schnel", WORKFLOWS).message]
+    for row in ({"Prompt": "a fox", "Steps": "abc", "Sampler": "eulr"}, {}):
+        with pytest.raises(Rejected) as refused:
+            resolve_inputs(WORKFLOWS["txt2img-sdxl"], row, pick_seed=lambda: 42)
+        sentences.append(refused.value.message)
+    for sentence in sentences:
+        assert f"- `{sentence}`" in text
+
+
+@pytest.mark.parametrize("model", [Parameter, Workflow])
+def test_every_field_of_a_manifest_is_documented(model: type[Parameter] | type[Workflow]) -> None:
+    """An operator finds each field and each type in docs/workflows.md."""
+    text = (FOLDER.parent / "docs" / "workflows.md").read_text()
+    rows = " ".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
+    for field in set(model.model_fields) - {"id", "graph"} | set(get_args(Type)):
+        assert f"`{field}`" in rows
 
 
 @pytest.fixture(scope="module")
@@ -157,8 +193,7 @@ def rendered(comfy: ComfyStandIn, graph: dict[str, Any], patience_s: float = 20)
 @every
 def test_a_row_of_defaults_renders(workflow: Workflow, comfy: ComfyStandIn) -> None:
     """Filled with its defaults and a prompt, each workflow ends well and saves a file below the attempt's prefix."""
-    small = dict.fromkeys(("Width", "Height"), 64)
-    entry = rendered(comfy, isolate(fill(workflow, resolved(workflow, **small)), f"cs/{workflow.id}/1"))
+    entry = rendered(comfy, isolate(fill(workflow, resolved(workflow)), f"cs/{workflow.id}/1"))
     assert entry["status"]["status_str"] == "success"
     files = [image for output in entry["outputs"].values() for image in output["images"]]
     assert files

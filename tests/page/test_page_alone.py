@@ -1,0 +1,240 @@
+"""Hold the page to what it may never get wrong, without a cloud behind it: a workbook, a small script and a browser."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+from aiohttp import web
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from sandbox.apps_script import ScriptProject
+from sandbox.apps_script_run import PropertyStore
+from sandbox.google_auth import GoogleAuth
+from sandbox.live import PageUi
+from sandbox.server import SandboxServer
+from sandbox.sheets_serve import Served
+from sandbox.workbook import Area, Books, Formula, Sheet, Workbook
+from tests.waiting import until
+
+MANIFEST = {
+    "timeZone": "Etc/UTC",
+    "runtimeVersion": "V8",
+    "oauthScopes": [
+        f"https://www.googleapis.com/auth/{name}" for name in ("spreadsheets.currentonly", "script.container.ui")
+    ],
+}
+# Writes what it was told into column F, so that the workbook tells what the page sent.
+SCRIPT = """
+function onOpen() {
+  SpreadsheetApp.getUi().createMenu('Probe')
+    .addItem('Say what is selected', 'saySelected').addItem('Ask twice', 'askTwice').addToUi();
+}
+function saySelected() {
+  const ranges = SpreadsheetApp.getActiveRangeList().getRanges();
+  const rows = ranges.map((range) => `${range.getRow()}-${range.getLastRow()}`).sort();
+  SpreadsheetApp.getActiveSheet().getRange('F1').setValue(`rows ${rows.join(' ')}`);
+}
+function askTwice() {
+  const ui = SpreadsheetApp.getUi();
+  const pressed = ui.alert('Sure?', 'This asks.', ui.ButtonSet.YES_NO);
+  const told = ui.prompt('Name', 'Which one?', ui.ButtonSet.OK_CANCEL);
+  const said = `${pressed} ${told.getSelectedButton()} ${told.getResponseText()}`;
+  SpreadsheetApp.getActiveSheet().getRange('F1').setValue(said);
+}
+"""
+
+
+@dataclass(frozen=True)
+class Alone:
+    """Be a served workbook; its pictures' gate is closed."""
+
+    book: Workbook
+    url: str
+
+    @property
+    def sheet(self) -> Sheet:
+        return self.book.sheets[0]
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Alone]:
+    """Serve a new workbook of six fruits below a frozen header."""
+    (tmp_path / "appsscript.json").write_text(json.dumps(MANIFEST))
+    (tmp_path / "Code.js").write_text(SCRIPT)
+    book = Workbook("alone", "Alone")
+    sheet = book.add_sheet("Fruit")
+    for number, words in enumerate(["Name", "fig", "apple", "elder", "banana", "date", "cherry"]):
+        sheet.enter(number, 0, words)
+    sheet.freeze(rows=1)
+    ui = PageUi()
+    project = ScriptProject(tmp_path, book, properties=PropertyStore(), ui=ui)
+    server = SandboxServer(Books(book), project, ui, auth=GoogleAuth(), renders_on=lambda: "nothing")
+    server.start()
+    yield Alone(book, server.url)
+    server.stop()
+
+
+@pytest.fixture
+def picture_url() -> Iterator[str]:
+    """Serve one PNG of 8 x 6 pixels."""
+    drawn = io.BytesIO()
+    Image.new("RGB", (8, 6), "teal").save(drawn, "PNG")
+
+    async def give(_request: web.Request) -> web.Response:
+        return web.Response(body=drawn.getvalue(), content_type="image/png")
+
+    app = web.Application()
+    app.router.add_get("/picture.png", give)
+    with Served(app) as served:
+        yield f"{served.url}/picture.png"
+
+
+@pytest.fixture
+def page(chromium: Browser, alone: Alone) -> Iterator[Page]:
+    """Open the sheet; any error in the page fails the test."""
+    page = chromium.new_page(viewport={"width": 1280, "height": 800})
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(alone.url)
+    page.get_by_text("Live", exact=True).wait_for()
+    expect(cell(page, 7, 0)).to_have_text("cherry")
+    yield page
+    page.close()
+    assert faults == []
+
+
+def row_header(page: Page, number: int) -> Locator:
+    return page.locator(".tabulator-cell.tabulator-row-header", has_text=re.compile(rf"^{number}$"))
+
+
+def cell(page: Page, number: int, column: int) -> Locator:
+    return page.locator(".tabulator-row", has=row_header(page, number)).locator(f'[tabulator-field="c{column}"]')
+
+
+def press_menu(page: Page, label: str) -> None:
+    page.get_by_role("button", name="Probe").click()
+    page.get_by_role("menuitem", name=label).click()
+
+
+def names(sheet: Sheet) -> list[str]:
+    return [sheet.cell(number, 0).formatted for number in range(7)]
+
+
+@pytest.mark.parametrize("change", ["cells move", "the grid is built anew"])
+def test_the_selection_outlives_a_change_of_the_structure(page: Page, alone: Alone, change: str) -> None:
+    """Whatever somebody else does meanwhile, the menu runs for the rows that the person chose."""
+    row_header(page, 3).click()
+    row_header(page, 4).click(modifiers=["Shift"])
+    row_header(page, 6).click(modifiers=["ControlOrMeta"])
+    if change == "cells move":
+        alone.sheet.sort(Area(1, 0, 7), 0)
+        expect(cell(page, 2, 0)).to_have_text("apple")
+    else:
+        before = page.locator("#grid .tabulator-tableholder").element_handle()
+        alone.sheet.set_dimension("COLUMNS", 0, 1, pixel_size=222)
+        page.wait_for_function("old => !old.isConnected", arg=before)
+        expect(page.locator("#where")).to_have_text("A6")
+    press_menu(page, "Say what is selected")
+    expect(cell(page, 1, 5)).to_have_text("rows 3-4 6-6")
+
+
+@pytest.mark.parametrize("words", ["00123", "TRUE", "1/2", "-1", "@x", "+1girl", "'quoted", '=IMPORTXML("a","b")'])
+@pytest.mark.parametrize("plain", [False, True], ids=["automatic", "plain text"])
+def test_text_typed_back_as_shown_stays_text(alone: Alone, words: str, plain: bool) -> None:
+    """What the formula bar shows of a text, sent back, leaves the cell as it was: no number, no formula."""
+    form = {"numberFormat": {"type": "TEXT", "pattern": "@"}} if plain else None
+    alone.sheet.set_cell(8, 0, words, format=form)
+    state = requests.get(f"{alone.url}/state", timeout=5).json()
+    shown = next(shown for row, col, shown in state["sheets"][0]["cells"] if (row, col) == (8, 0))
+    typed = [[8, 0, shown.get("e", shown["t"])]]
+    requests.post(f"{alone.url}/edit", json={"sheet": 0, "cells": typed}, timeout=5).raise_for_status()
+    assert alone.sheet.cell(8, 0).user_entered == words
+
+
+def test_enter_in_the_formula_bar_changes_nothing_by_itself(page: Page, alone: Alone) -> None:
+    """Who only looks into the formula bar and presses Enter has changed nothing."""
+    alone.sheet.set_cell(8, 0, "@x")
+    expect(cell(page, 9, 0)).to_have_text("@x")
+    cell(page, 9, 0).click()
+    expect(page.get_by_label("Content of the selected cell")).to_have_value("'@x")
+    version = alone.book.version
+    page.get_by_label("Content of the selected cell").press("Enter")
+    press_menu(page, "Say what is selected")  # comes after it on the server
+    expect(cell(page, 1, 5)).to_have_text("rows 9-9")
+    assert (alone.sheet.cell(8, 0).user_entered, alone.book.version) == ("@x", version + 1)
+
+
+def test_half_typed_words_wait_while_the_structure_changes(page: Page, alone: Alone) -> None:
+    """A change of the structure neither ends the editing nor writes half a sentence."""
+    cell(page, 3, 0).dblclick()
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("half")
+    with page.expect_response("**/state"):
+        alone.sheet.set_dimension("COLUMNS", 0, 1, pixel_size=222)
+    page.keyboard.type(" and whole")
+    assert alone.sheet.cell(2, 0).user_entered == "apple"
+    page.keyboard.press("Enter")
+    expect(cell(page, 3, 0)).to_have_text("half and whole")
+    expect(cell(page, 3, 0)).to_have_css("width", "222px")  # and now the change is shown
+
+
+@pytest.mark.parametrize(("place", "words"), [([9999, 0], "x"), ([1, 0], "x" * 50_001)])
+def test_an_edit_that_cannot_be_is_refused_whole(alone: Alone, place: list[int], words: str) -> None:
+    """An edit outside the grid or above the limit is a sentence, and none of its cells is written."""
+    cells = [[2, 0, "first"], [*place, words]]
+    answer = requests.post(f"{alone.url}/edit", json={"sheet": 0, "cells": cells}, timeout=5)
+    assert answer.status_code == 400
+    assert len(answer.json()["error"].split()) > 3
+    assert names(alone.sheet)[2] == "apple"
+
+
+def test_a_column_sorts_the_rows_below_the_header(page: Page, alone: Alone) -> None:
+    """The column's menu sorts up and down; the header stays."""
+    header = page.locator(".tabulator-col", has_text=re.compile(r"^A$"))
+    for label, first in (("Sort sheet A to Z", "apple"), ("Sort sheet Z to A", "fig")):
+        header.click(button="right")
+        page.get_by_text(label).click()
+        expect(cell(page, 2, 0)).to_have_text(first)
+    assert names(alone.sheet) == ["Name", "fig", "elder", "date", "cherry", "banana", "apple"]
+
+
+def test_a_script_hears_what_the_person_answered(page: Page, alone: Alone) -> None:
+    """Alert and prompt give the pressed button and the text."""
+    press_menu(page, "Ask twice")
+    page.get_by_role("button", name="Yes").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Which one?")
+    page.keyboard.type("the red one")
+    page.keyboard.press("Enter")
+    expect(cell(page, 1, 5)).to_have_text("YES OK the red one")
+
+
+def test_escape_answers_a_dialog_as_closed(page: Page, alone: Alone) -> None:
+    """Escape is CLOSE, as the cross in the corner is."""
+    press_menu(page, "Ask twice")
+    for words in ("This asks.", "Which one?"):
+        expect(page.get_by_role("dialog")).to_contain_text(words)
+        page.keyboard.press("Escape")
+    expect(cell(page, 1, 5)).to_have_text(re.compile(r"^CLOSE CLOSE\s*$"))
+
+
+def test_pictures_wait_for_allow_access(page: Page, alone: Alone, picture_url: str) -> None:
+    """While the gate is closed a picture is #REF!; Allow access opens it and the picture shows."""
+    expect(page.get_by_role("button", name="Allow access")).to_be_hidden()
+    alone.sheet.set_cell(1, 1, Formula(f'=IMAGE("{picture_url}")'))
+    expect(cell(page, 2, 1)).to_have_text("#REF!")
+    page.get_by_role("button", name="Allow access").click()
+    picture = cell(page, 2, 1).locator("img")
+    picture.wait_for()
+    page.wait_for_function("image => image.naturalWidth === 8", arg=picture.element_handle())
+    expect(page.get_by_role("button", name="Allow access")).to_be_hidden()
+    assert until(alone.book, lambda: alone.book.external_images_allowed)
+
+
