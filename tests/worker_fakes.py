@@ -9,7 +9,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 from PIL import Image
@@ -172,6 +172,19 @@ class FakeBlobs:
             raise Unavailable("The bucket is away.")
         self.files.setdefault(key, (content, content_type))
 
+    def put_stream(self, key: str, content: BinaryIO, size_bytes: int, content_type: str) -> None:
+        content.seek(0)
+        self.put(key, content.read(size_bytes), content_type)
+
+    def get_into(self, key: str, into: BinaryIO, limit_bytes: int) -> bool:
+        content = self.get(key)
+        if content is None:
+            return False
+        if len(content) > limit_bytes:
+            raise Rejected("too_large", "An input file is larger than this worker accepts (MAX_INPUT_MB).")
+        into.write(content)
+        return True
+
 
 class FakeWatch:
     """Follow one prompt of the fake server."""
@@ -240,6 +253,8 @@ class FakeComfy:
         self.forgotten: list[str] = []
         self.freed = 0
         self.listed: dict[tuple[str, str], list[str]] = {}
+        self.uploaded: dict[str, bytes] = {}
+        self.catalogue: dict[str, Any] = {}
 
     def facts(self) -> ServerFacts:
         self._check()
@@ -291,14 +306,28 @@ class FakeComfy:
         self._check()
         return self.history.get(prompt_id)
 
-    def fetch(self, file: OutputFile, limit_bytes: int) -> bytes:
+    def fetch(self, file: OutputFile, limit_bytes: int, into: BinaryIO) -> None:
         self._check()
         if file.filename not in self.files:
             raise Unavailable("ComfyUI named an output file that is not there.", retry_in_s=1)
         content = self.files[file.filename]
         if len(content) > limit_bytes:
             raise Rejected("too_large", "The output is larger than this worker accepts (MAX_OUTPUT_MB).")
-        return content
+        into.write(content)
+
+    def upload(self, name: str, content: BinaryIO, subfolder: str) -> str:
+        self._check()
+        content.seek(0)
+        self.uploaded[f"{subfolder}/{name}"] = content.read()
+        return f"{subfolder}/{name}"
+
+    def object_info(self) -> Mapping[str, Any]:
+        self._check()
+        return self.catalogue
+
+    def queue_length(self) -> int:
+        self._check()
+        return len(self.running)
 
     def cancel(self, prompt_id: str) -> None:
         self._check()

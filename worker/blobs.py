@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from botocore.exceptions import ClientError
 
+from chalicelib.contract.errors import Rejected
 from worker.aws import renamed
 
 if TYPE_CHECKING:
@@ -52,3 +53,18 @@ class S3Blobs:
                 # The key holds attempt and hash: what is there is what we wrote and lost the answer of.
                 if error.response["Error"]["Code"] != "PreconditionFailed":
                     raise
+
+    def put_stream(self, key: str, content: BinaryIO, size_bytes: int, content_type: str) -> None:
+        """Create a file from *content* (read from its start), in parts when it is large."""
+        content.seek(0)
+        self.put(key, content.read(size_bytes), content_type)
+
+    def get_into(self, key: str, into: BinaryIO, limit_bytes: int) -> bool:
+        """Copy a file to *into*; False: it is not there. `Rejected` when it is larger than *limit_bytes*."""
+        content = self.get(key)
+        if content is None:
+            return False
+        if len(content) > limit_bytes:
+            raise Rejected("too_large", "An input file is larger than this worker accepts (MAX_INPUT_MB).")
+        into.write(content)
+        return True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from io import BytesIO
+from typing import BinaryIO
 
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import Output, output_prefix
@@ -13,7 +15,7 @@ from worker.ports import Blobs
 from worker.sniff import sniff
 from worker.thumbs import thumbnail
 
-Fetch = Callable[[OutputFile, int], bytes]
+Fetch = Callable[[OutputFile, int, BinaryIO], None]
 
 
 def deliver(
@@ -32,7 +34,9 @@ def deliver(
     for index, file in enumerate(files):
         if holding.stopped is not None:
             break
-        content = fetch(file, left)
+        held = BytesIO()
+        fetch(file, left, held)
+        content = held.getvalue()
         left -= len(content)
         outputs.append(_put(blobs, f"{prefix}{index}-", file, content))
     return tuple(outputs)

@@ -53,7 +53,7 @@ class Health:
         with self._lock:
             changed, self._said = why != self._said, why
         if changed and why:
-            log.warning("taking no jobs", action="health", reason=why, url=self._settings.comfy_url)
+            log.warning("taking no jobs", action="health", reason=why, url=self._settings.comfy_urls[0])
         elif changed:
             log.info("taking jobs again", action="health")
         return why

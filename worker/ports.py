@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, BinaryIO, Protocol, Self
 
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.events import Hint, JobMessage
@@ -58,6 +58,12 @@ class Blobs(Protocol):
     def put(self, key: str, content: bytes, content_type: str) -> None:
         """Create a file; that it is there already (a repeated write of ours) is fine."""
 
+    def put_stream(self, key: str, content: BinaryIO, size_bytes: int, content_type: str) -> None:
+        """Create a file from *content* (read from its start), in parts when it is large."""
+
+    def get_into(self, key: str, into: BinaryIO, limit_bytes: int) -> bool:
+        """Copy a file to *into*; False: it is not there. `Rejected` when it is larger than *limit_bytes*."""
+
 
 class InDoubt(Unavailable):
     """Say that a prompt was sent and no answer came: it may run, or not."""
@@ -78,8 +84,8 @@ class Comfy(Protocol):
     def ended(self, prompt_id: str) -> Entry | None:
         """Read the prompt's history; None while it runs, waits, or is unknown."""
 
-    def fetch(self, file: OutputFile, limit_bytes: int) -> bytes:
-        """Read a file; `Unavailable` when it is not there, `Rejected` when it is too large or refused."""
+    def fetch(self, file: OutputFile, limit_bytes: int, into: BinaryIO) -> None:
+        """Copy a file to *into*; `Unavailable` when it is not there, `Rejected` when it is too large or refused."""
 
     def cancel(self, prompt_id: str) -> None:
         """Stop a prompt, waiting or running, without touching any other."""
@@ -92,6 +98,15 @@ class Comfy(Protocol):
 
     def choices(self, node_class: str, name: str) -> list[str]:
         """List the values that an input allows on this server; empty when it is no list."""
+
+    def upload(self, name: str, content: BinaryIO, subfolder: str) -> str:
+        """Put a file into the input folder; what a loading node calls it. `Rejected` when the server will not."""
+
+    def object_info(self) -> Mapping[str, Any]:
+        """Read the whole node catalogue: class name to its definition."""
+
+    def queue_length(self) -> int:
+        """Count the prompts that run or wait on the server, ours and others'."""
 
 
 class Watch(Protocol):

@@ -7,9 +7,12 @@ Durations have defaults, places never do (but ComfyUI's own, which is where it l
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -30,8 +33,8 @@ class SettingsError(Exception):
 class Settings:
     """Hold what the worker was told. Names ending in `_s` are seconds."""
 
-    comfy_url: str
-    """Without a trailing slash."""
+    comfy_urls: tuple[str, ...]
+    """ComfyUI servers to attach to, without a trailing slash. Not used when ComfyUI is managed."""
     jobs_queue_url: str
     completions_queue_url: str
     jobs_dlq_url: str | None
@@ -54,6 +57,32 @@ class Settings:
     """How often /history is asked while the WebSocket is up, and while it is down."""
     wait_s: int
     """How long one receive waits for a message."""
+    workers_table: str | None
+    """Where workers say what they can render; None: this worker knows of no other."""
+    bus_name: str | None
+    """EventBridge bus for monitor events; None: nobody is told."""
+    grace_s: float
+    """On SIGTERM, a job that is expected to end within this time is finished; the others are handed back."""
+    home: Path
+    """Where inputs are cached and large outputs pass through."""
+    max_input_bytes: int
+    """For one input file."""
+    input_cache_bytes: int
+    comfy_dir: Path | None
+    """The managed ComfyUI's folder (it holds main.py); None: attach to `comfy_urls`."""
+    comfy_args: tuple[str, ...]
+    """Further arguments for the managed ComfyUI."""
+    comfy_python: str | None
+    """The managed ComfyUI's Python; None: its own venv's, else this one."""
+    comfy_port: int
+    """Of the first managed ComfyUI; the next ones count up."""
+    gpus: str
+    """`all`, or numbers like `0,1`; empty: one ComfyUI that sees what it sees."""
+    warm_workflow: Path | None
+    """A graph in API format that a managed ComfyUI runs before it takes jobs."""
+    metrics_port: int | None
+    """Port of /healthz and /metrics; None: closed."""
+    metrics_host: str
     log_level: str
     log_format: str
 
@@ -114,15 +143,51 @@ class _Reader:
             self.faults.append(f'{name} must be one of {", ".join(choices)}, not "{value}".')
         return value
 
-    def comfy_url(self) -> str:
-        """Find ComfyUI under any of the names that people have used for it."""
+    def comfy_urls(self) -> tuple[str, ...]:
+        """Find ComfyUI under any of the names that people have used for it; several are parted by commas."""
         for name in ("COMFY_URL", "COMFY_API"):
             if value := self.text(name):
-                return self.url(name, value)
+                urls = [self.url(name, each.strip()) for each in value.split(",") if each.strip()]
+                if len(set(urls)) < len(urls):
+                    self.faults.append(f"{name} names a server twice.")
+                return tuple(urls)
         host, port = self.text("COMFYUI_HOST"), self.text("COMFYUI_PORT")
         if not host and not port:
-            return DEFAULT_COMFY_URL
-        return self.url("COMFYUI_HOST and COMFYUI_PORT", f"http://{host or '127.0.0.1'}:{port or '8188'}")
+            return (DEFAULT_COMFY_URL,)
+        return (self.url("COMFYUI_HOST and COMFYUI_PORT", f"http://{host or '127.0.0.1'}:{port or '8188'}"),)
+
+    def folder(self, name: str, *, holding: str) -> Path | None:
+        """Read the path of a folder that must be there and hold a file of that name."""
+        value = self.text(name)
+        if not value:
+            return None
+        path = Path(value).expanduser().absolute()
+        if not (path / holding).is_file():
+            self.faults.append(f"{name} must be a folder with {holding} in it; {path} is not.")
+        return path
+
+    def file(self, name: str) -> Path | None:
+        """Read the path of a file that must be there."""
+        value = self.text(name)
+        if not value:
+            return None
+        path = Path(value).expanduser().absolute()
+        if not path.is_file():
+            self.faults.append(f"{name} must name a file; {path} is none.")
+        return path
+
+    def arguments(self, name: str) -> tuple[str, ...]:
+        try:
+            return tuple(shlex.split(self.text(name)))
+        except ValueError as error:
+            self.faults.append(f"{name} cannot be read as arguments: {error}.")
+            return ()
+
+    def gpus(self) -> str:
+        value = self.text("GPUS").replace(" ", "").lower()
+        if value not in ("", "all") and not re.fullmatch(r"\d+(,\d+)*", value):
+            self.faults.append(f'GPUS must be "all" or numbers like 0,1, not "{value}".')
+        return value
 
     def region(self) -> str:
         return self.text("AWS_REGION") or self.text("AWS_DEFAULT_REGION") or self.place("AWS_REGION", "the AWS region")
@@ -132,7 +197,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read all settings from *environment*; raise `SettingsError` with every fault at once."""
     reader = _Reader(environment)
     settings = Settings(
-        comfy_url=reader.comfy_url(),
+        comfy_urls=reader.comfy_urls(),
         jobs_queue_url=reader.queue("JOBS_QUEUE_URL", "the queue that jobs come from"),
         completions_queue_url=reader.queue("COMPLETIONS_QUEUE_URL", "the FIFO queue that completion reads"),
         jobs_dlq_url=reader.url("JOBS_DLQ_URL", reader.text("JOBS_DLQ_URL")) if reader.text("JOBS_DLQ_URL") else None,
@@ -151,6 +216,20 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         poll_down_s=reader.number("POLL_DOWN_S", 2, 0.05, 60),
         # SQS lets a receive wait 20 s at most.
         wait_s=reader.whole("WAIT_S", 20, 0, 20),
+        workers_table=reader.text("WORKERS_TABLE") or None,
+        bus_name=reader.text("EVENTBRIDGE_BUS_NAME") or None,
+        grace_s=reader.number("GRACE_S", 0, 0, 900),
+        home=Path(reader.text("WORKER_HOME") or "~/.cache/comfysheet-worker").expanduser().absolute(),
+        max_input_bytes=int(reader.number("MAX_INPUT_MB", 32, 0.001, 4096) * 1_000_000),
+        input_cache_bytes=int(reader.number("INPUT_CACHE_MB", 2048, 0, 1_000_000) * 1_000_000),
+        comfy_dir=reader.folder("COMFY_DIR", holding="main.py"),
+        comfy_args=reader.arguments("COMFY_ARGS"),
+        comfy_python=reader.text("COMFY_PYTHON") or None,
+        comfy_port=reader.whole("COMFY_PORT", 8188, 1, 65_000),
+        gpus=reader.gpus(),
+        warm_workflow=reader.file("WARM_WORKFLOW"),
+        metrics_port=reader.whole("METRICS_PORT", 0, 0, 65_535) or None,
+        metrics_host=reader.text("METRICS_HOST") or "127.0.0.1",
         log_level=reader.choice("LOG_LEVEL", "info", LOG_LEVELS),
         log_format=reader.choice("LOG_FORMAT", "json", LOG_FORMATS),
     )
@@ -163,6 +242,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 def _contradictions(settings: Settings) -> list[str]:
     """Find times that do not fit together: a lease must outlive missed heartbeats and end before the visibility."""
     faults = []
+    if settings.gpus and settings.comfy_dir is None:
+        faults.append("GPUS needs COMFY_DIR: only a ComfyUI that the worker starts can be pinned to a GPU.")
     if settings.heartbeat_s > settings.lease_s / 4:
         faults.append(
             f"HEARTBEAT_S ({settings.heartbeat_s:g}) must be at most a quarter of LEASE_S ({settings.lease_s:g})."

@@ -28,7 +28,7 @@ def build_worker(settings: Settings, *, once: bool) -> Worker:
     skew = DateSkew(clock.now_ms)
     clients = AwsClients(settings.region, settings.wait_s, skew.note)
     hasty = clients.hastier()
-    comfy, doorbell = ComfyClient(settings.comfy_url), SocketDoorbell(settings.comfy_url, clock)
+    comfy, doorbell = ComfyClient(settings.comfy_urls[0]), SocketDoorbell(settings.comfy_urls[0], clock)
     keeper = Keeper(_ledger(clients, settings), _inbox(clients, settings), clock, settings)
     postman = Postman(_hints(clients, settings))
     first = Tools(

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -130,7 +131,9 @@ def test_a_prompt_is_queued_ends_and_gives_its_file(client: ComfyClient) -> None
     assert entry.ending is Ending.SUCCESS
     assert entry.execution_ms is not None
     (file,) = files_of(entry.outputs)
-    assert client.fetch(file, 10**6).startswith(b"\x89PNG")
+    into = BytesIO()
+    client.fetch(file, 10**6, into)
+    assert into.getvalue().startswith(b"\x89PNG")
     client.forget(prompt_id)
     assert client.ended(prompt_id) is None
     assert client.where(prompt_id).place is Place.NOWHERE
@@ -199,21 +202,21 @@ def test_trap_4_an_identical_prompt_names_a_file_that_may_be_gone(client: ComfyC
     assert anew != first
     gone = OutputFile("9", "gone_00001_.png", first[0].subfolder, "output")
     with pytest.raises(Unavailable, match="not there"):
-        client.fetch(gone, 10**6)
+        client.fetch(gone, 10**6, BytesIO())
 
 
 @pytest.mark.parametrize("path", [("../../x.png", ""), ("x.png", "../.."), ("/etc/passwd", "")])
 def test_view_gives_nothing_outside_its_folders(client: ComfyClient, path: tuple[str, str]) -> None:
     """Whatever a node reports: refused, or not found; never bytes."""
     with pytest.raises((Rejected, Unavailable)):
-        client.fetch(OutputFile("1", path[0], path[1], "output"), 10**6)
+        client.fetch(OutputFile("1", path[0], path[1], "output"), 10**6, BytesIO())
 
 
 def test_a_file_above_the_limit_is_not_read_to_its_end(client: ComfyClient) -> None:
     """The limit is in bytes, and its refusal names the setting."""
     (file,) = files_of(ended(client, submit(client, drawing())).outputs)
     with pytest.raises(Rejected, match="MAX_OUTPUT_MB"):
-        client.fetch(file, 10)
+        client.fetch(file, 10, BytesIO())
 
 
 def test_a_server_that_is_not_there_is_unavailable_not_in_doubt() -> None:

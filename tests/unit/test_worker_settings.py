@@ -14,7 +14,7 @@ from worker.settings import SettingsError, read_settings
 def test_defaults_are_the_documented_ones() -> None:
     """With only the places set, durations are those of the design's table."""
     read = settings()
-    assert read.comfy_url == "http://127.0.0.1:8188"
+    assert read.comfy_urls == ("http://127.0.0.1:8188",)
     assert (read.slots, read.lease_s, read.heartbeat_s, read.visibility_s, read.clock_skew_s) == (2, 60, 15, 90, 10)
     assert (read.stall_s, read.poll_up_s, read.poll_down_s, read.wait_s) == (300, 10, 2, 20)
     assert (read.log_level, read.log_format) == ("info", "json")
@@ -34,7 +34,7 @@ def test_defaults_are_the_documented_ones() -> None:
 )
 def test_comfyui_is_found_under_each_name(given: dict[str, str], url: str) -> None:
     """COMFY_URL, then COMFY_API, then COMFYUI_HOST with COMFYUI_PORT."""
-    assert settings(**given).comfy_url == url
+    assert settings(**given).comfy_urls == (url,)
 
 
 def test_region_may_come_under_its_old_name() -> None:

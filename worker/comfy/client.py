@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import quote
 
 import requests
@@ -29,6 +29,7 @@ CONNECT_S: Final = 3
 SUBMIT_S: Final = 30
 ASK_S: Final = 5
 VIEW_S: Final = 120
+CATALOGUE_S: Final = 30
 _CHUNK: Final = 1 << 20
 
 
@@ -47,7 +48,12 @@ class ComfyClient:
         first = devices[0] if isinstance(devices, list) and devices else None
         device = first.get("name") if isinstance(first, dict) else None
         version = system.get("comfyui_version") if isinstance(system, dict) else None
-        return ServerFacts(version=str(version or "unknown"), device=str(device or "unknown"))
+        argv = system.get("argv") if isinstance(system, dict) else None
+        return ServerFacts(
+            version=str(version or "unknown"),
+            device=str(device or "unknown"),
+            argv=tuple(str(each) for each in argv) if isinstance(argv, list) else (),
+        )
 
     def submit(self, graph: Mapping[str, Any], prompt_id: str, client_id: str | None) -> str:
         """
@@ -98,9 +104,9 @@ class ComfyClient:
         raw = told.get(prompt_id) if isinstance(told, dict) else None
         return read_entry(raw) if isinstance(raw, dict) else None
 
-    def fetch(self, file: OutputFile, limit_bytes: int) -> bytes:
+    def fetch(self, file: OutputFile, limit_bytes: int, into: BinaryIO) -> None:
         """
-        Read a file through /view.
+        Copy a file through /view to *into*.
 
         `Unavailable` when it is not there (a cached node can name a file that was deleted); `Rejected` when it is
         larger than *limit_bytes* or the server will not give it.
@@ -115,13 +121,50 @@ class ComfyClient:
             if answer.status_code in (400, 403):
                 raise Rejected("bad_output", "ComfyUI named an output file that it will not give.")
             _check(answer)
-            parts, size = [], 0
+            size = 0
             for part in answer.iter_content(_CHUNK):
                 size += len(part)
                 if size > limit_bytes:
                     raise Rejected("too_large", "The output is larger than this worker accepts (MAX_OUTPUT_MB).")
-                parts.append(part)
-        return b"".join(parts)
+                into.write(part)
+
+    def upload(self, name: str, content: BinaryIO, subfolder: str) -> str:
+        """
+        Put a file into the server's input folder; what a loading node calls it: "subfolder/name".
+
+        The server may rename it (same name, other content): the returned name counts. `Rejected` when it will not take
+        the file (413: larger than its --max-upload-size), `Unavailable` when it cannot be reached.
+        """
+        content.seek(0)
+        # The encoder reads the file into memory once; inputs are bounded by MAX_INPUT_MB.
+        files = {"image": (name, content, "application/octet-stream")}
+        form = {"type": "input", "subfolder": subfolder, "overwrite": "true"}
+        with _renamed():
+            answer = self._session.post(
+                f"{self.url}/upload/image", files=files, data=form, timeout=(CONNECT_S, VIEW_S)
+            )
+        if answer.status_code == 413:
+            raise Rejected("too_large", "An input file is larger than ComfyUI accepts (its --max-upload-size).")
+        if answer.status_code == 400:
+            raise Rejected("bad_input", "ComfyUI did not take an input file.")
+        _check(answer)
+        told = _json_of(answer)
+        if not isinstance(told, dict) or not isinstance(told.get("name"), str):
+            raise Unavailable("ComfyUI took an input file and did not say under which name.")
+        folder = told.get("subfolder")
+        return f"{folder}/{told['name']}" if isinstance(folder, str) and folder else told["name"]
+
+    def object_info(self) -> Mapping[str, Any]:
+        """Read the whole node catalogue: class name to its definition (0.28: 585 nodes, 663 KB, 0.07 s)."""
+        told = self._get("/object_info", CATALOGUE_S)
+        return told if isinstance(told, dict) else {}
+
+    def queue_length(self) -> int:
+        """Count the prompts that run or wait on the server, ours and others'."""
+        told = self._get("/prompt")
+        info = told.get("exec_info") if isinstance(told, dict) else None
+        left = info.get("queue_remaining") if isinstance(info, dict) else None
+        return left if isinstance(left, int) else 0
 
     def cancel(self, prompt_id: str) -> None:
         """
@@ -166,9 +209,9 @@ class ComfyClient:
             session.mount(self.url, HTTPAdapter(pool_connections=1, pool_maxsize=2, max_retries=once_more))
         return session
 
-    def _get(self, path: str) -> Any:
+    def _get(self, path: str, within_s: float = ASK_S) -> Any:
         with _renamed():
-            answer = self._session.get(self.url + path, timeout=(CONNECT_S, ASK_S))
+            answer = self._session.get(self.url + path, timeout=(CONNECT_S, within_s))
         _check(answer)
         return _json_of(answer)
 

@@ -57,6 +57,8 @@ class ServerFacts:
 
     version: str
     device: str
+    argv: tuple[str, ...] = ()
+    """How it was started; empty when it does not say (2024-03)."""
 
 
 def read_entry(raw: Mapping[str, Any]) -> Entry:
