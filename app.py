@@ -82,6 +82,13 @@ def cancel_job(job_id: str) -> Response:
     return _answer(lambda: world.api.cancel_job(_call(), job_id))
 
 
+@app.route("/api/v2/jobs/{job_id}/log", methods=["GET"])
+def job_log(job_id: str) -> Response:
+    """Give a job's run record."""
+    attempt = str((app.current_request.query_params or {}).get("attempt", ""))
+    return _answer(lambda: world.api.job_log(_call(), job_id, attempt))
+
+
 @app.route("/o/{job_id}/{index}", methods=["GET"])
 def output(job_id: str, index: str) -> Response:
     """Lead a stable link to its file."""

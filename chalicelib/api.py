@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from chalicelib import __version__, signature
 from chalicelib.cancel import Hints, cancel
 from chalicelib.contract.errors import Rejected, Unavailable
-from chalicelib.contract.job import Job
+from chalicelib.contract.job import Job, run_key
 from chalicelib.contract.manifest import Workflow
 from chalicelib.contract.ports import Ledger
 from chalicelib.job_view import job_object
@@ -38,6 +38,9 @@ STATUS: Final[dict[str, int]] = {
 """HTTP status by error code; every other rejection is a 422: understood, and refused for what it says."""
 
 _SHOWN_IN_A_PAGE: Final = ("image/png", "image/jpeg", "image/webp", "image/gif", "video/", "audio/", "text/plain")
+
+MAX_INLINE_BYTES: Final = 4_000_000
+"""A Lambda answers with 6 MB at most, base64 included."""
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -181,6 +184,28 @@ class Api:
         key = self._keys.api_key(call.headers.get("authorization", ""))
         job = cancel(job_id, key.client_id, ledger=self._ledger, hints=self._hints, now_ms=self._now_ms)
         return Answer(200, job_object(job))
+
+    def job_log(self, call: Call, job_id: str, attempt: str) -> Answer:
+        """GET /api/v2/jobs/{id}/log: the run record of an attempt (the committed or last one), as JSON lines."""
+        key = self._keys.api_key(call.headers.get("authorization", ""))
+        job = self._own(job_id, key.client_id)
+        if attempt and not (attempt.isascii() and attempt.isdigit() and 1 <= int(attempt[:9]) <= job.attempt):
+            raise Rejected("not_found", f"The job has {job.attempt} attempts; there is no attempt {attempt[:20]}.")
+        number = int(attempt) if attempt else job.committed_attempt or job.attempt
+        where = run_key(job.client_id, job.job_id, number)
+        record = self._files.get(where) if number else None
+        if record is None:
+            raise Rejected("not_found", "There is no run record of this job yet: it is written when an attempt ends.")
+        if len(record) <= MAX_INLINE_BYTES:
+            return Answer(200, record, {"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"})
+        name = f"{job.job_id}-{number}.jsonl"
+        address = self._files.lend(
+            where,
+            lifetime_s=LINK_LIFETIME_S,
+            content_type="application/x-ndjson",
+            disposition=f"attachment; filename={name}",
+        )
+        return Answer(302, "", {"Location": address, "Cache-Control": "no-store"})
 
     def _own(self, job_id: str, client_id: str) -> Job:
         job = self._ledger.get(job_id)

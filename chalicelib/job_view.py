@@ -29,7 +29,7 @@ def job_object(job: Job) -> dict[str, Any]:
         "outputs": [_output(job, index, output) for index, output in enumerate(job.outputs)],
         "error": _error(job),
         "metrics": _metrics(job),
-        "urls": {"self": path, "events": f"{path}/events", "cancel": f"{path}/cancel"},
+        "urls": {"self": path, "events": f"{path}/events", "cancel": f"{path}/cancel", "log": f"{path}/log"},
         "workflow_id": job.workflow_id,
         "inputs": dict(job.inputs),
         "attempt": job.attempt,

@@ -30,6 +30,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "NONCES_TABLE": "NoncesTable",
     "JOBS_QUEUE_URL": "JobsQueueUrl",
     "JOBS_DLQ_URL": "JobsDeadLettersUrl",
+    "WORKERS_TABLE": "WorkersTable",
     "COMPLETIONS_QUEUE_URL": "CompletionsQueueUrl",
     "COMPLETIONS_QUEUE_NAME": "CompletionsQueueName",
     "S3_BUCKET": "Bucket",

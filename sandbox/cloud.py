@@ -101,6 +101,7 @@ class LocalCloud:
         with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
             iam.create_user(UserName=name)
         iam.attach_user_policy(UserName=name, PolicyArn=self.outputs["WorkerPolicyArn"])
+        iam.put_user_policy(UserName=name, PolicyName="MiniStackBatches", PolicyDocument=_batches_allowed())
         for old in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:  # IAM allows two, a kept cloud has one
             iam.delete_access_key(UserName=name, AccessKeyId=old["AccessKeyId"])
         key = iam.create_access_key(UserName=name)["AccessKey"]
@@ -179,15 +180,16 @@ class LocalCloud:
     def _allow_batches(self, stage: str) -> None:
         """
         Let the senders send batches: AWS takes SendMessageBatch for sqs:SendMessage, MiniStack 1.5.33 does not.
+
+        The same holds for DeleteMessageBatch and a worker.
         """
         functions, iam = self.session().client("lambda"), self.session().client("iam")
-        allowed = {"Effect": "Allow", "Action": "sqs:SendMessageBatch", "Resource": "*"}
         for function in ("api", "sweep"):
             role = functions.get_function_configuration(FunctionName=f"comfysheet-{stage}-{function}")["Role"]
             iam.put_role_policy(
                 RoleName=role.rsplit("/", 1)[1],
                 PolicyName="MiniStackBatches",
-                PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}),
+                PolicyDocument=_batches_allowed(),
             )
 
     def wait_until_saved(self) -> None:
@@ -274,3 +276,9 @@ class _LocalSession(Session):
     def client(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["endpoint_url"] = kwargs.get("endpoint_url") or self._endpoint_url  # resource() passes None
         return super().client(*args, **kwargs)
+
+
+def _batches_allowed() -> str:
+    """Write the policy that makes up for what MiniStack asks beyond AWS."""
+    allowed = {"Effect": "Allow", "Action": ["sqs:SendMessageBatch", "sqs:DeleteMessageBatch"], "Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [allowed]})

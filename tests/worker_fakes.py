@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from typing import Any, BinaryIO
 from uuid import uuid4
@@ -22,7 +22,8 @@ from worker.comfy.faults import GraphRefused
 from worker.comfy.history import Ending, Entry, Place, ServerFacts, Whereabouts
 from worker.comfy.outputs import OutputFile
 from worker.comfy.track import Course, classes_of
-from worker.ports import Delivery, InDoubt
+from worker.kit import Card
+from worker.ports import Delivery, FileGone, Follower, InDoubt
 from worker.settings import Settings, read_settings
 
 ENVIRONMENT = {
@@ -127,6 +128,10 @@ class FakeInbox:
         self._check("drop")
         self.messages.pop(delivery.receipt, None)
 
+    def drop_all(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            self.drop(delivery)
+
     def bury(self, delivery: Delivery, reason: str) -> bool:
         self._check("bury")
         if self.has_dlq:
@@ -153,6 +158,11 @@ class FakeHints:
         if self.is_away:
             raise Unavailable("the completions queue is away")
         self.sent.append((hint, group))
+
+    def send_all(self, hints: Sequence[tuple[Hint, str]]) -> set[int]:
+        for hint, group in hints:
+            self.send(hint, group)
+        return set()
 
 
 class FakeBlobs:
@@ -189,12 +199,13 @@ class FakeBlobs:
 class FakeWatch:
     """Follow one prompt of the fake server."""
 
-    def __init__(self, comfy: FakeComfy, graph: Mapping[str, Any], bell: threading.Event) -> None:
+    def __init__(self, comfy: FakeComfy, graph: Mapping[str, Any], follower: Follower) -> None:
         self._comfy = comfy
         self.client_id: str | None = "socket-1" if comfy.is_up else None
         self.course = Course(classes_of(graph))
         self.heard_at: float | None = None
-        self.bell = bell
+        self.timeline: list[tuple[int, str, str | None]] = []
+        self.follower = follower
 
     @property
     def is_live(self) -> bool:
@@ -218,8 +229,8 @@ class FakeDoorbell:
     def is_up(self) -> bool:
         return self._comfy.is_up
 
-    def watch(self, prompt_id: str, graph: Mapping[str, Any], bell: threading.Event) -> FakeWatch:
-        self.watches[prompt_id] = FakeWatch(self._comfy, graph, bell)
+    def watch(self, prompt_id: str, graph: Mapping[str, Any], follower: Follower) -> FakeWatch:
+        self.watches[prompt_id] = FakeWatch(self._comfy, graph, follower)
         return self.watches[prompt_id]
 
 
@@ -254,7 +265,7 @@ class FakeComfy:
         self.freed = 0
         self.listed: dict[tuple[str, str], list[str]] = {}
         self.uploaded: dict[str, bytes] = {}
-        self.catalogue: dict[str, Any] = {}
+        self.catalogue: dict[str, Any] = {name: {} for name in ("EmptyImage", "SaveImage")}
 
     def facts(self) -> ServerFacts:
         self._check()
@@ -279,6 +290,9 @@ class FakeComfy:
     def begin(self, prompt_id: str) -> None:
         """Start to run a prompt."""
         self.running.add(prompt_id)
+        watch = self.doorbell.watches.get(prompt_id)
+        if watch is not None and not self.executor_is_dead:
+            watch.follower.begun()
         if self.run_s is not None and not self.executor_is_dead:
             self._clock.after(self.run_s, lambda: self.end(prompt_id))
 
@@ -291,7 +305,7 @@ class FakeComfy:
         watch = self.doorbell.watches.get(prompt_id)
         if watch is not None and watch.is_live and not self.is_deaf:
             watch.course = Course(watch.course.classes, is_started=True, is_over=True)
-            watch.bell.set()
+            watch.follower.ended()
 
     def where(self, prompt_id: str) -> Whereabouts:
         self._check()
@@ -309,7 +323,7 @@ class FakeComfy:
     def fetch(self, file: OutputFile, limit_bytes: int, into: BinaryIO) -> None:
         self._check()
         if file.filename not in self.files:
-            raise Unavailable("ComfyUI named an output file that is not there.", retry_in_s=1)
+            raise FileGone("ComfyUI named an output file that is not there.", retry_in_s=1)
         content = self.files[file.filename]
         if len(content) > limit_bytes:
             raise Rejected("too_large", "The output is larger than this worker accepts (MAX_OUTPUT_MB).")
@@ -348,6 +362,30 @@ class FakeComfy:
     def _check(self) -> None:
         if not self.is_up:
             raise Unavailable("ComfyUI cannot be reached (ConnectionError).")
+
+
+class FakeFleet:
+    """Keep workers' cards in a dictionary."""
+
+    def __init__(self) -> None:
+        self.cards: dict[str, Card] = {}
+        self.is_away = False
+
+    def announce(self, card: Card) -> None:
+        self._check()
+        self.cards[card.worker] = card
+
+    def withdraw(self, worker: str) -> None:
+        self._check()
+        self.cards.pop(worker, None)
+
+    def others(self, now_ms: int) -> list[Card]:
+        self._check()
+        return list(self.cards.values())
+
+    def _check(self) -> None:
+        if self.is_away:
+            raise Unavailable("The workers table is away.")
 
 
 class FakeSkew:

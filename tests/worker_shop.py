@@ -14,16 +14,23 @@ from tests.worker_fakes import (
     FakeBlobs,
     FakeClock,
     FakeComfy,
+    FakeFleet,
     FakeHints,
     FakeInbox,
     FakeSkew,
     settings,
     store_workflow,
 )
+from worker.crew import Crew
 from worker.health import Health
 from worker.lease import Keeper
-from worker.loop import House, Slot
-from worker.postman import Postman
+from worker.loop import Hand, House
+from worker.metrics import Metrics
+from worker.monitor import Monitor
+from worker.pace import Pace
+from worker.ports import Delivery
+from worker.postman import Parcel, Postman, group_of
+from worker.server import Server
 from worker.templates import Templates
 from worker.tools import Tools
 
@@ -33,6 +40,7 @@ class Shop:
 
     def __init__(self, **changes: str) -> None:
         self.calls: list[str] = []
+        self.free_bytes = 10**12
         self.clock = FakeClock(NOW)
         self.ledger = Watched(self.calls)
         self.inbox = FakeInbox(self.clock)
@@ -43,17 +51,23 @@ class Shop:
         self.settings = settings(**changes)
         self.keeper = Keeper(self.ledger, self.inbox, self.clock, self.settings)
         self.house = House(once=True)
+        self.fleet = FakeFleet()
         self.lesser = FakeHints()
+        self.server = self.serve(self.comfy, "http://comfy-1")
+        self.crew = Crew(self.fleet, [self.server], self.clock, self.settings.worker_name)
         self.tools = Tools(
             ledger=self.ledger,
             inbox=self.inbox,
             hints=self.hints,
             blobs=self.blobs,
-            comfy=self.comfy,
-            doorbell=self.comfy.doorbell,
-            health=Health(self.comfy, self.comfy.doorbell, FakeSkew(), self.ledger, self.settings),
+            server=self.server,
+            servers=[self.server],
+            crew=self.crew,
             keeper=self.keeper,
-            postman=SameThreadPostman(self.lesser),
+            postman=SameThreadPostman(self.hints, self.inbox, self.lesser),
+            monitor=Monitor(None, self.clock, self.settings.worker_name),
+            metrics=Metrics(),
+            pantry=None,
             templates=Templates(),
             settings=self.settings,
             clock=self.clock,
@@ -62,14 +76,22 @@ class Shop:
         self.hash = store_workflow(self.blobs)
         self.job_id = self.submit()
 
+    def serve(self, comfy: FakeComfy, url: str) -> Server:
+        """Make a server of a fake ComfyUI."""
+        health = Health(
+            comfy, comfy.doorbell, FakeSkew(), self.ledger, self.settings, free_bytes=lambda _: self.free_bytes
+        )
+        return Server(url, comfy, comfy.doorbell, health, Pace(self.settings.slots, self.clock))
+
     def submit(self, **fields: Any) -> str:
         job = self.ledger.submit(new_job(workflow_hash=self.hash, inputs={}, **fields)).job
         self.inbox.send(job.job_id)
         return job.job_id
 
     def work(self) -> Shop:
-        """Let one slot empty the queue."""
-        Slot(0, self.tools, self.house).run()
+        """Let one hand empty the queue."""
+        self.house.is_empty = False
+        Hand("0", self.tools, self.house).run()
         return self
 
     def during(self, seconds: float, action: Callable[[], object]) -> None:
@@ -108,7 +130,15 @@ class Watched(MemoryLedger):
 
 
 class SameThreadPostman(Postman):
-    """Send at once, on the caller's thread."""
+    """Send at once, on the caller's thread; the news of jobs that go on apart from that of jobs that have ended."""
 
-    def tell(self, job: Job, version: int) -> None:
-        self._hints.send(Hint(job_id=job.job_id, version=version), "group")
+    def __init__(self, hints: FakeHints, inbox: FakeInbox, lesser: FakeHints) -> None:
+        super().__init__(hints, inbox)
+        self._lesser = lesser
+
+    def tell(self, job: Job, version: int, *, then_drop: Delivery | None = None) -> None:
+        hint = Hint(job_id=job.job_id, version=version)
+        if then_drop is None:
+            self._lesser.send(hint, group_of(job))
+        else:
+            self.carry([Parcel(hint, group_of(job), then_drop)])

@@ -22,6 +22,7 @@ from chalicelib.contract.errors import Unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
@@ -61,6 +62,11 @@ class AwsClients:
     def hints_sqs(self) -> SQSClient:
         # A hint is repeated by the sweeper: it may not hold up a job.
         client: SQSClient = self._client("sqs", read_s=3, attempts=2)
+        return client
+
+    def events(self) -> EventBridgeClient:
+        # Events are told or not: nobody waits for them.
+        client: EventBridgeClient = self._client("events", read_s=3, attempts=1)
         return client
 
     def s3(self) -> S3Client:

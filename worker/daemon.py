@@ -9,6 +9,7 @@ import sys
 from types import FrameType
 from typing import Final
 
+from worker.gpus import NoGpus
 from worker.logs import start_logs
 from worker.settings import SettingsError, read_settings
 from worker.wiring import build_worker
@@ -39,7 +40,11 @@ def main(chosen: argparse.Namespace) -> int:
         print("The worker cannot start:", *(f"- {fault}" for fault in error.faults), sep="\n", file=sys.stderr)
         return 2
     start_logs(settings.log_level, settings.log_format, settings.worker_name)
-    worker = build_worker(settings, once=chosen.command == "once")
+    try:
+        worker = build_worker(settings, once=chosen.command == "once")
+    except NoGpus as error:
+        print(f"The worker cannot start:\n- {error}", file=sys.stderr)
+        return 2
     stopping = False
 
     def stop(number: int, _frame: FrameType | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from chalicelib.contract.events import Hint, hint_dedup_id
@@ -9,6 +10,7 @@ from worker.aws import renamed
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
 
 class SqsHints:
@@ -27,3 +29,22 @@ class SqsHints:
                 MessageGroupId=group,
                 MessageDeduplicationId=hint_dedup_id(hint),
             )
+
+    def send_all(self, hints: Sequence[tuple[Hint, str]]) -> set[int]:
+        """Send up to ten hints, each with its group; the places in *hints* of those that were not taken."""
+        if len(hints) == 1:
+            self.send(*hints[0])
+            return set()
+        entries: list[SendMessageBatchRequestEntryTypeDef] = [
+            {
+                "Id": str(place),
+                "MessageBody": hint.model_dump_json(),
+                "MessageGroupId": group,
+                "MessageDeduplicationId": hint_dedup_id(hint),
+            }
+            for place, (hint, group) in enumerate(hints)
+        ]
+        with renamed("The completions queue"):
+            answer = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+        # 200 with some of them refused is a normal answer.
+        return {int(failed["Id"]) for failed in answer.get("Failed", [])}

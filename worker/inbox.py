@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
@@ -35,14 +37,15 @@ class SqsInbox:
                 MaxNumberOfMessages=1,
                 WaitTimeSeconds=wait_s,
                 VisibilityTimeout=self._visibility_s,
-                MessageSystemAttributeNames=["ApproximateReceiveCount"],
+                MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
             )
         messages = answer.get("Messages", [])
         if not messages:
             return None
         first = messages[0]
-        receives = int(first.get("Attributes", {}).get("ApproximateReceiveCount", "1"))
-        return read_delivery(first["ReceiptHandle"], receives, first["Body"])
+        told = first.get("Attributes", {})
+        receives, sent_at = int(told.get("ApproximateReceiveCount", "1")), int(told.get("SentTimestamp", "0"))
+        return replace(read_delivery(first["ReceiptHandle"], receives, first["Body"]), sent_at=sent_at)
 
     def hide(self, delivery: Delivery, seconds: float) -> None:
         """Keep the message from everyone for *seconds* from now (0: give it back at once)."""
@@ -57,6 +60,17 @@ class SqsInbox:
         """Delete the message: its job needs no attention any more."""
         with renamed(WHAT):
             self._client.delete_message(QueueUrl=self._queue_url, ReceiptHandle=delivery.receipt)
+
+    def drop_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Delete up to ten messages at once; one that is not deleted comes again and is dropped then."""
+        if len(deliveries) == 1:
+            self.drop(deliveries[0])
+            return
+        with renamed(WHAT):
+            self._client.delete_message_batch(
+                QueueUrl=self._queue_url,
+                Entries=[{"Id": str(place), "ReceiptHandle": each.receipt} for place, each in enumerate(deliveries)],
+            )
 
     def bury(self, delivery: Delivery, reason: str) -> bool:
         """Move what cannot be read to the dead-letter queue, saying why. False: there is no such queue."""

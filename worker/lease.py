@@ -10,7 +10,8 @@ Keep what this worker holds: each lease and its message, renewed together until 
 from __future__ import annotations
 
 import threading
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -18,22 +19,32 @@ from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import Job, Progress
 from chalicelib.contract.ports import Lease, Ledger
 from worker.clock import Clock
+from worker.pace import Ticket
 from worker.ports import Delivery, Inbox, Watch
+from worker.record import Record
 from worker.settings import Settings
 from worker.verdicts import Stop
 
+if TYPE_CHECKING:
+    from worker.deliver import Courier
+
 LET_GO_S: Final = 1.0
+PROGRESS_S: Final = 2.0
+"""The least time between two writes of a job's progress."""
 
 log = structlog.get_logger()
 
 
 class Holding:
-    """Hold one running attempt: its job as claimed, its lease, its message, and how far it is."""
+    """Hold one running attempt: its job as claimed, its lease, its message, its place, and how far it is."""
 
-    def __init__(self, job: Job, lease: Lease, delivery: Delivery, beat_at: float) -> None:
+    def __init__(self, job: Job, lease: Lease, delivery: Delivery, beat_at: float, ticket: Ticket) -> None:
         self.job = job
         self.lease = lease
         self.delivery = delivery
+        self.ticket = ticket
+        self.record = Record()
+        self.courier: Courier | None = None
         self.bell = threading.Event()
         """Rings when the attempt should look around: news from ComfyUI, or a stop."""
         self.phase = "preparing"
@@ -41,8 +52,28 @@ class Holding:
         self.watch: Watch | None = None
         self.stopped: Stop | None = None
         self.beat_at = beat_at
+        self.told_at = 0.0
+        self.told: Progress | None = None
+        """The progress that the table shows, and since when (monotonic)."""
         self.is_released = False
         self.beating = threading.Lock()
+
+    def begun(self) -> None:
+        """Note that the GPU works on it."""
+        self.ticket.begun()
+
+    def ended(self) -> None:
+        """Note that the GPU is done with it, and look at the history."""
+        self.ticket.over()
+        self.bell.set()
+
+    def ring(self) -> None:
+        """Let the attempt look around."""
+        self.bell.set()
+
+    def left_s(self) -> float:
+        """Guess how long its rendering still takes; nothing once it is over."""
+        return self.ticket.left_s() if self.phase != "uploading" else 0.0
 
     def stop(self, why: Stop) -> None:
         """Tell the attempt to end; the first reason stays."""
@@ -58,7 +89,15 @@ class Holding:
 class Keeper:
     """Renew all holdings from one thread."""
 
-    def __init__(self, ledger: Ledger, inbox: Inbox, clock: Clock, settings: Settings) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        inbox: Inbox,
+        clock: Clock,
+        settings: Settings,
+        on_progress: Callable[[Holding, Progress], None] = lambda _holding, _progress: None,
+    ) -> None:
+        self._on_progress = on_progress
         self._ledger = ledger
         self._inbox = inbox
         self._clock = clock
@@ -68,9 +107,9 @@ class Keeper:
         self._changed = threading.Event()
         self._ended = False
 
-    def hold(self, job: Job, lease: Lease, delivery: Delivery) -> Holding:
+    def hold(self, job: Job, lease: Lease, delivery: Delivery, ticket: Ticket) -> Holding:
         """Begin to renew a lease that was just claimed."""
-        holding = Holding(job, lease, delivery, self._clock.monotonic() + self._settings.heartbeat_s)
+        holding = Holding(job, lease, delivery, self._clock.monotonic() + self._settings.heartbeat_s, ticket)
         with self._lock:
             self._holdings[id(holding)] = holding
         self._changed.set()
@@ -95,7 +134,7 @@ class Keeper:
             self.beat()
             due = [holding.beat_at for holding in self.holdings()]
             pause = min(due) - self._clock.monotonic() if due else self._settings.heartbeat_s
-            self._clock.wait(self._changed, pause)
+            self._clock.wait(self._changed, min(pause, PROGRESS_S / 2) if due else pause)
             self._changed.clear()
 
     def close(self) -> None:
@@ -104,24 +143,34 @@ class Keeper:
         self._changed.set()
 
     def beat(self) -> None:
-        """Renew every holding that is due, once."""
+        """Renew every holding that is due, and tell the progress of those that have moved, once."""
         for holding in self.holdings():
-            if holding.beat_at <= self._clock.monotonic():
-                with holding.beating:
-                    if not holding.is_released and holding.stopped is None:
-                        self._renew(holding)
+            now = self._clock.monotonic()
+            is_due = holding.beat_at <= now
+            progress = holding.progress()
+            has_moved = progress is not None and progress != holding.told and now - holding.told_at >= PROGRESS_S
+            if not is_due and not has_moved:
+                continue
+            with holding.beating:
+                if not holding.is_released and holding.stopped is None:
+                    self._renew(holding, progress, is_due=is_due)
+            if has_moved and progress is not None:
+                self._on_progress(holding, progress)
 
-    def _renew(self, holding: Holding) -> None:
+    def _renew(self, holding: Holding, progress: Progress | None, *, is_due: bool) -> None:
+        """Prolong the lease and show the progress; hide the message again only when that is due."""
         until = self._clock.now_ms() + int(self._settings.lease_s * 1000)
-        holding.beat_at = self._clock.monotonic() + self._settings.heartbeat_s
+        now = self._clock.monotonic()
+        if is_due:
+            holding.beat_at = now + self._settings.heartbeat_s
+        holding.told, holding.told_at = progress, now
         try:
-            kept = self._ledger.heartbeat(
-                holding.lease, until=until, phase=holding.phase, progress=holding.progress()
-            )
-            if kept:
+            kept = self._ledger.heartbeat(holding.lease, until=until, phase=holding.phase, progress=progress)
+            if kept and is_due:
                 self._inbox.hide(holding.delivery, self._settings.visibility_s)
         except Unavailable as error:
-            holding.beat_at = self._clock.monotonic() + self._settings.heartbeat_s / 3
+            if is_due:
+                holding.beat_at = self._clock.monotonic() + self._settings.heartbeat_s / 3
             log.warning("a lease was not renewed", **_names(holding), action="heartbeat", reason=error.message)
             return
         if not kept:

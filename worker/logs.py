@@ -18,7 +18,7 @@ FIELDS: Final = frozenset(
     {"event", "level", "timestamp", "worker", "slot", "action", "reason", "exception"}
     | {"job_id", "attempt", "seq", "prompt_id", "client_id", "version", "workflow", "receives"}
     | {"code", "node", "node_class", "error", "delay_s", "seconds", "execution_ms", "upload_ms"}
-    | {"files", "size_bytes", "url", "comfyui", "device", "skew_s", "slots", "thread", "command"}
+    | {"files", "size_bytes", "url", "comfyui", "device", "skew_s", "slots", "thread", "command", "line", "host"}
 )
 MAX_TEXT: Final = 500
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.events import Hint, JobMessage
 from worker.comfy.history import Entry, ServerFacts, Whereabouts
 from worker.comfy.outputs import OutputFile
 from worker.comfy.track import Course
+
+if TYPE_CHECKING:
+    from worker.kit import Card
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Delivery:
     body: str = ""
     fault: str = ""
     """Why *message* is None."""
+    sent_at: int = 0
+    """When it was sent (milliseconds since the epoch, by the queue's clock); 0: unknown."""
 
 
 class Inbox(Protocol):
@@ -38,6 +43,9 @@ class Inbox(Protocol):
     def drop(self, delivery: Delivery) -> None:
         """Delete the message: its job needs no attention any more."""
 
+    def drop_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Delete up to ten messages at once."""
+
     def bury(self, delivery: Delivery, reason: str) -> bool:
         """Move what cannot be read to the dead-letter queue, saying why. False: there is no such queue."""
 
@@ -47,6 +55,9 @@ class Hints(Protocol):
 
     def send(self, hint: Hint, group: str) -> None:
         """Send *hint*; *group* names the sheet, or the client of a job without one."""
+
+    def send_all(self, hints: Sequence[tuple[Hint, str]]) -> set[int]:
+        """Send up to ten hints, each with its group; the places in *hints* of those that were not taken."""
 
 
 class Blobs(Protocol):
@@ -67,6 +78,10 @@ class Blobs(Protocol):
 
 class InDoubt(Unavailable):
     """Say that a prompt was sent and no answer came: it may run, or not."""
+
+
+class FileGone(Unavailable):
+    """Say that ComfyUI named a file that is not there: a cached node does, when the file was deleted."""
 
 
 class Comfy(Protocol):
@@ -109,6 +124,19 @@ class Comfy(Protocol):
         """Count the prompts that run or wait on the server, ours and others'."""
 
 
+class Follower(Protocol):
+    """Be told of a prompt's turns, on the doorbell's thread: return at once."""
+
+    def begun(self) -> None:
+        """It runs."""
+
+    def ended(self) -> None:
+        """It is over, and the history says how."""
+
+    def ring(self) -> None:
+        """It is worth looking around: an output is there, or the connection changed."""
+
+
 class Watch(Protocol):
     """Follow one prompt by the server's news."""
 
@@ -119,6 +147,10 @@ class Watch(Protocol):
     @property
     def course(self) -> Course:
         """How far it is."""
+
+    @property
+    def timeline(self) -> Sequence[tuple[int, str, str | None]]:
+        """What happened so far: milliseconds since the epoch, event, node."""
 
     @property
     def heard_at(self) -> float | None:
@@ -140,8 +172,50 @@ class Doorbell(Protocol):
     def is_up(self) -> bool:
         """Whether the connection stands."""
 
-    def watch(self, prompt_id: str, graph: Mapping[str, Any], bell: threading.Event) -> Watch:
-        """Begin to follow a prompt; *bell* rings when it is worth looking at the history."""
+    def watch(self, prompt_id: str, graph: Mapping[str, Any], follower: Follower) -> Watch:
+        """Begin to follow a prompt; *follower* is told of its turns."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Hold one event for others: its kind (EventBridge's detail-type) and its detail."""
+
+    kind: str
+    detail: Mapping[str, object]
+
+    def detail_json(self) -> str:
+        """Give the detail as JSON."""
+        return json.dumps(self.detail, ensure_ascii=False, default=str)
+
+
+class Bus(Protocol):
+    """Publish events. `Unavailable` when the bus cannot be reached."""
+
+    def send(self, events: Sequence[Event]) -> int:
+        """Send up to ten events; how many were not taken."""
+
+
+class Fleet(Protocol):
+    """Keep the workers' cards. `Unavailable` when the table cannot be reached."""
+
+    def announce(self, card: Card) -> None:
+        """Show *card* in place of this worker's former one."""
+
+    def withdraw(self, worker: str) -> None:
+        """Take a worker's card away."""
+
+    def others(self, now_ms: int) -> Sequence[Card]:
+        """List the cards of live workers, this one's among them."""
+
+
+class Process(Protocol):
+    """Be the ComfyUI that this worker started."""
+
+    def closed_because(self) -> str | None:
+        """Say why it cannot be used now, in a sentence; None: it runs."""
+
+    def restart(self, why: str) -> None:
+        """Kill it and start it again; returns at once."""
 
 
 class SkewGauge(Protocol):

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from worker.comfy.command import faults_of
+
 DEFAULT_COMFY_URL: Final = "http://127.0.0.1:8188"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("json", "text")
@@ -241,7 +243,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 def _contradictions(settings: Settings) -> list[str]:
     """Find times that do not fit together: a lease must outlive missed heartbeats and end before the visibility."""
-    faults = []
+    faults = faults_of(settings.comfy_args)
     if settings.gpus and settings.comfy_dir is None:
         faults.append("GPUS needs COMFY_DIR: only a ComfyUI that the worker starts can be pinned to a GPU.")
     if settings.heartbeat_s > settings.lease_s / 4:

@@ -1,31 +1,35 @@
 """
 Settle what an attempt or a message came to. The order is the protocol:
 
-upload, then commit, then the hint, then delete the message. The message is the outbox of the hint: whoever dies in
-between leaves it, and its next receiver finds an ended job and says it again. A message is deleted only when its job
-has ended or is called by a newer message.
+upload, then commit, then the hint, then delete the message (the last two are the postman's). The message is the outbox
+of the hint: whoever dies in between leaves it, and its next receiver finds an ended job and says it again. A message is
+deleted only when its job has ended or is called by a newer message.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Final, TypeVar
 
 import structlog
 
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.events import Hint
-from chalicelib.contract.job import BUDGET, Job, JobError, Output, Timings
+from chalicelib.contract.job import BUDGET, Job, JobError, Output, Timings, run_key
 from chalicelib.contract.ports import Refusal, Refused
-from chalicelib.contract.states import TERMINAL
+from chalicelib.contract.states import TERMINAL, State
 from worker.comfy.faults import one_line
-from worker.deliver import deliver
+from worker.kit import unfit
 from worker.lease import Holding
-from worker.ports import Delivery
+from worker.perform import courier_of
+from worker.ports import Delivery, FileGone
 from worker.postman import group_of
+from worker.record import CONTENT_TYPE
 from worker.tools import Tools
-from worker.verdicts import Again, Broken, Halted, Made, Stop, Verdict
+from worker.verdicts import Again, Broken, Elsewhere, Halted, Made, Stop, Verdict
 
 BACKOFF_S: Final = 30.0
 BACKOFF_MOST_S: Final = 600.0
@@ -33,7 +37,6 @@ JITTER_S: Final = 5.0
 UNKNOWN_S: Final = 30.0
 """How long a message waits whose job is not there: the put may be late."""
 PATIENT_RECEIVES: Final = 3
-UNSENT_S: Final = 30.0
 INSIST_PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0)
 
 T = TypeVar("T")
@@ -50,6 +53,8 @@ def settle(tools: Tools, holding: Holding, verdict: Verdict) -> None:
         log.warning("the job is left to its lease", action="settle", reason=error.message, **names)
     finally:
         tools.keeper.let_go(holding)
+        if holding.courier is not None:
+            holding.courier.close()
 
 
 class _Settlement:
@@ -65,6 +70,8 @@ class _Settlement:
     def settle(self, verdict: Verdict) -> None:
         if isinstance(verdict, Made):
             verdict = self._deliver(verdict)
+        if isinstance(verdict, Elsewhere):
+            verdict = self._turn_away(verdict)
         if isinstance(verdict, Broken):
             self._fail(verdict.error)
         elif isinstance(verdict, Again):
@@ -74,41 +81,53 @@ class _Settlement:
 
     def _deliver(self, made: Made) -> Verdict:
         """Upload and commit; what stands in the way becomes the verdict instead."""
-        tools, clock = self._tools, self._tools.clock
-        self._holding.phase = "uploading"
+        tools, holding, clock = self._tools, self._holding, self._tools.clock
+        holding.phase = "uploading"
+        tools.monitor.job("Images Generated", self._job, made.prompt_id, files=len(made.files))
         begun = clock.monotonic()
-        limit_bytes = tools.settings.max_output_bytes
+        courier = courier_of(tools, holding)
         try:
-            outputs = deliver(tools.comfy.fetch, tools.blobs, self._holding, made.files, limit_bytes)
+            outputs = courier.outputs(made.files, made.texts)
         except Rejected as refused:
             return Broken(JobError(code=refused.code, text=refused.message))
         except Unavailable as error:
-            return Again(JobError(code="unavailable", text=error.message), error.retry_in_s)
-        if self._holding.stopped is not None:
-            return Halted(self._holding.stopped)
+            # What could not be brought away the next attempt takes over, if it comes here; not what is gone.
+            keeps_files = not isinstance(error, FileGone)
+            return Again(JobError(code="unavailable", text=error.message), error.retry_in_s, keeps_files)
+        if holding.stopped is not None:
+            return Halted(holding.stopped)
+        for upload in courier.uploads:
+            holding.record.note("upload", **asdict(upload))
+        tools.monitor.job("Upload Complete", self._job, made.prompt_id, files=len(outputs))
         timings = Timings(execution_ms=made.execution_ms, upload_ms=int((clock.monotonic() - begun) * 1000))
         self._commit(outputs, timings)
         return made
 
     def _commit(self, outputs: tuple[Output, ...], timings: Timings) -> None:
         ledger, clock = self._tools.ledger, self._tools.clock
-        if not self._insist(
-            lambda: ledger.commit(self._lease, now=clock.now_ms(), outputs=outputs, timings=timings)
-        ):
+        with self._recorded("made"):
+            kept = self._insist(
+                lambda: ledger.commit(self._lease, now=clock.now_ms(), outputs=outputs, timings=timings)
+            )
+        if not kept:
             self._lost()
             return
         times = {"execution_ms": timings.execution_ms, "upload_ms": timings.upload_ms}
         self._log.info("job is done", action="commit", files=len(outputs), **times)
-        self._finish()
+        self._tools.metrics.job_done((timings.execution_ms or 0) / 1000, (timings.upload_ms or 0) / 1000)
+        self._finish("Job Completed")
 
     def _fail(self, error: JobError) -> None:
         ledger, clock = self._tools.ledger, self._tools.clock
-        if not self._insist(lambda: ledger.fail(self._lease, now=clock.now_ms(), error=error)):
+        with self._recorded("broken", error):
+            kept = self._insist(lambda: ledger.fail(self._lease, now=clock.now_ms(), error=error))
+        if not kept:
             self._lost()
             return
         about = {"code": error.code, "node": error.node, "node_class": error.node_class}
         self._log.warning("job has failed", action="fail", **about)
-        self._finish()
+        self._tools.metrics.job_failed(error.code)
+        self._finish("Job Failed", code=error.code)
 
     def _retry(self, again: Again) -> None:
         """Put the job back to wait, or end it when this was its last attempt."""
@@ -119,22 +138,68 @@ class _Settlement:
         delay_s = again.delay_s if again.delay_s is not None else backoff_s(self._job, tools.draw())
         now = tools.clock.now_ms()
         not_before = now + int(delay_s * 1000)
-        if not self._insist(
-            lambda: tools.ledger.retry(self._lease, now=now, not_before=not_before, error=again.error)
-        ):
+        with self._recorded("again", again.error):
+            kept = self._insist(
+                lambda: tools.ledger.retry(self._lease, now=now, not_before=not_before, error=again.error)
+            )
+        if not kept:
             self._lost()
             return
         tools.keeper.let_go(self._holding)
+        tools.metrics.job_again(again.error.code)
         self._log.warning("job will be tried again", action="retry", code=again.error.code, delay_s=round(delay_s, 1))
         tools.inbox.hide(self._holding.delivery, delay_s)
         tools.postman.tell(self._job, self._job.version + 1)
+        if not again.keeps_files:
+            self._forget()
+
+    def _turn_away(self, elsewhere: Elsewhere) -> Verdict:
+        """Leave the job to a worker that has what it needs; when there is none, say what is nearest to it."""
+        tools, crew = self._tools, self._tools.crew
+        if not crew.has_one_for(elsewhere.graph):
+            return Broken(unfit(elsewhere.lack, crew.all_kits()))
+        crew.turn_away(self._job.job_id)
+        tools.keeper.let_go(self._holding)
+        if not tools.ledger.release(self._lease, now=tools.clock.now_ms()):
+            self._lost()
+            return Halted(Stop.HANDED_BACK)
+        about = {"node": elsewhere.lack.node, "node_class": elsewhere.lack.node_class}
+        self._log.info("the job is left to a worker that has what it needs", action="elsewhere", **about)
+        tools.inbox.hide(self._holding.delivery, 0)
+        tools.postman.tell(self._job, self._job.version + 1)
+        return Halted(Stop.HANDED_BACK)
+
+    def _finish(self, event: str, **facts: object) -> None:
+        """Tell completion, delete the message, and clean up on ComfyUI's side."""
+        tools, version = self._tools, self._job.version + 1
+        tools.keeper.let_go(self._holding)
+        tools.postman.tell(self._job, version, then_drop=self._holding.delivery)
+        tools.monitor.job(event, self._job, self._holding.prompt_id, version=version, **facts)
         self._forget()
 
-    def _finish(self) -> None:
-        """Tell completion, delete the message, and clean up on ComfyUI's side."""
-        self._tools.keeper.let_go(self._holding)
-        finish(self._tools, self._holding.delivery, self._job, self._job.version + 1)
-        self._forget()
+    @contextlib.contextmanager
+    def _recorded(self, verdict: str, error: JobError | None = None) -> Iterator[None]:
+        """Put the run record into the bucket while the table is written: both take a round trip."""
+        record = self._holding.record
+        if not record.has_begun:
+            yield
+            return
+        about = {"code": error.code, "text": error.sentence()} if error else {}
+        record.note("end", at=self._tools.clock.now_ms(), verdict=verdict, **about)
+        writing = threading.Thread(target=self._put_record, args=(record.to_bytes(),), daemon=True)
+        writing.start()
+        try:
+            yield
+        finally:
+            writing.join()
+
+    def _put_record(self, content: bytes) -> None:
+        job = self._job
+        try:
+            key = run_key(job.client_id, job.job_id, job.attempt)
+            self._tools.blobs.put(key, content, CONTENT_TYPE)
+        except Unavailable as unsaved:
+            self._log.warning("the run record was not kept", action="record", reason=unsaved.message)
 
     def _lost(self) -> None:
         """Give way: an ended job's message goes, any other is left to whoever holds the job now."""
@@ -143,13 +208,18 @@ class _Settlement:
         job = tools.ledger.get(self._job.job_id)
         self._log.warning("the job is not ours any more", action="lost", reason=str(job.state) if job else "gone")
         if job is not None and job.state in TERMINAL:
-            finish(tools, self._holding.delivery, job, job.version)
+            tools.postman.tell(job, job.version, then_drop=self._holding.delivery)
+            if job.state is State.CANCELED:
+                tools.monitor.job("Job Cancelled", self._job, self._holding.prompt_id, version=job.version)
         self._forget()
 
     def _forget(self) -> None:
-        if self._holding.prompt_id is not None:
-            with contextlib.suppress(Unavailable):
-                self._tools.comfy.forget(self._holding.prompt_id)
+        """Drop the history entry and the job's files on ComfyUI's side: nobody needs them any more."""
+        if self._holding.prompt_id is None:
+            return
+        with contextlib.suppress(Unavailable):
+            self._tools.comfy.forget(self._holding.prompt_id)
+        self._tools.server.sweep(f"cs/{self._job.job_id}")
 
     def _insist(self, write: Callable[[], T]) -> T:
         """Repeat a write that the table could not take: a picture that is made is worth some seconds."""
@@ -162,17 +232,6 @@ class _Settlement:
         return write()
 
 
-def finish(tools: Tools, delivery: Delivery, job: Job, version: int) -> None:
-    """Say that *job* has ended, then delete its message; a hint that fails leaves the message to say it again."""
-    try:
-        tools.hints.send(Hint(job_id=job.job_id, version=version), group_of(job))
-    except Unavailable as error:
-        log.warning("a hint was not sent", action="hint", job_id=job.job_id, reason=error.message)
-        tools.inbox.hide(delivery, UNSENT_S)
-        return
-    tools.inbox.drop(delivery)
-
-
 def settle_refusal(tools: Tools, delivery: Delivery, refused: Refused) -> None:
     """Answer a message whose job cannot be claimed."""
     inbox, job, now = tools.inbox, refused.job, tools.clock.now_ms()
@@ -181,14 +240,14 @@ def settle_refusal(tools: Tools, delivery: Delivery, refused: Refused) -> None:
     if job is None:
         _settle_unknown(tools, delivery, "no such job")
     elif refused.why is Refusal.ENDED:
-        finish(tools, delivery, job, job.version)
+        tools.postman.tell(job, job.version, then_drop=delivery)
     elif refused.why is Refusal.STALE:
         inbox.drop(delivery)
     elif refused.why is Refusal.SPENT:
         ended = tools.ledger.give_up(job, now=now, error=given_up(job, job.last_error))
         there = tools.ledger.get(job.job_id)
         if there is not None and there.state in TERMINAL:
-            finish(tools, delivery, there, there.version)
+            tools.postman.tell(there, there.version, then_drop=delivery)
         log.warning("job is given up", action="give up", reason="" if ended else "it moved meanwhile", **names)
     else:
         jitter_s = tools.draw() * JITTER_S if refused.why is Refusal.HELD else 0.0

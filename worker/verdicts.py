@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.contract.job import JobError
-from worker.comfy.outputs import OutputFile
+
+if TYPE_CHECKING:
+    from worker.comfy.outputs import OutputFile, OutputText
+    from worker.kit import Lack
 
 
 class Stop(StrEnum):
@@ -23,6 +28,7 @@ class Made:
     """ComfyUI made these files; they are still on its side."""
 
     files: tuple[OutputFile, ...]
+    texts: tuple[OutputText, ...]
     prompt_id: str
     execution_ms: int | None
 
@@ -40,6 +46,16 @@ class Again:
 
     error: JobError
     delay_s: float | None = None
+    keeps_files: bool = False
+    """Whether what ComfyUI made stays there for the next attempt."""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """This worker's ComfyUI lacks a node or a model that the *graph* needs; another one may have it."""
+
+    lack: Lack
+    graph: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -49,4 +65,4 @@ class Halted:
     why: Stop
 
 
-Verdict = Made | Broken | Again | Halted
+Verdict = Made | Broken | Again | Elsewhere | Halted

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from chalicelib.contract.errors import Rejected
+from chalicelib.contract.media import MEDIA, Source, source_of
+from chalicelib.contract.parameter import Parameter
 
 if TYPE_CHECKING:
     from chalicelib.contract.manifest import Workflow
@@ -110,12 +112,15 @@ def fill(workflow: Workflow, inputs: Mapping[str, object]) -> dict[str, Any]:
     """
     Put resolved *inputs* (by parameter name) into a copy of the workflow's graph.
 
-    A LoRA of None takes its node out: what it fed is linked to what fed it.
+    A LoRA of None takes its node out: what it fed is linked to what fed it. An input file is not put in here: its
+    value says where it comes from, not what it is called on the server (`media_of`).
     """
     graph: dict[str, Any] = copy.deepcopy(dict(workflow.graph))
     bypassed: set[str] = set()
     for parameter in workflow.parameters:
         value = inputs.get(parameter.name)
+        if parameter.type in MEDIA:
+            continue
         for place in parameter.sets:
             if parameter.type == "lora" and value is None:
                 bypassed.add(place.node)
@@ -124,6 +129,28 @@ def fill(workflow: Workflow, inputs: Mapping[str, object]) -> dict[str, Any]:
     for node_id in sorted(bypassed):
         _bypass(graph, node_id)
     return graph
+
+
+def media_of(workflow: Workflow, inputs: Mapping[str, object]) -> list[tuple[Parameter, Source]]:
+    """List the input files that *inputs* ask for, each with where it comes from; the others keep the template's."""
+    found = []
+    for parameter in workflow.parameters:
+        value = inputs.get(parameter.name)
+        if parameter.type in MEDIA and isinstance(value, str):
+            try:
+                found.append((parameter, source_of(value)))
+            except ValueError as fault:
+                raise Rejected("invalid_input", f"{parameter.title} {fault}.") from None
+    return found
+
+
+def put_media(graph: Graph, parameter: Parameter, name: str) -> dict[str, Any]:
+    """Name an uploaded file (as ComfyUI calls it) at the places of *parameter*, in a copy."""
+    own: dict[str, Any] = copy.deepcopy(dict(graph))
+    for place in parameter.sets:
+        if place.node in own:
+            own[place.node]["inputs"][place.input] = name
+    return own
 
 
 def _bypass(graph: dict[str, Any], node_id: str) -> None:

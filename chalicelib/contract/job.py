@@ -62,7 +62,12 @@ class Output(Frozen):
     kind: Literal["image", "video", "audio", "text", "latent", "3d", "file"]
     width_px: int | None = None
     height_px: int | None = None
+    duration_s: float | None = None
+    """Of a video or a sound."""
+    is_animated: bool = False
+    """Whether a picture has more than one frame."""
     thumbnail_key: str | None = None
+    """The file's own key when it is small enough to be its own thumbnail."""
     thumbnail_type: str | None = None
 
 
@@ -170,6 +175,11 @@ def prompt_id_of(job_id: str, attempt: int) -> str:
 def output_prefix(client_id: str, job_id: str, attempt: int) -> str:
     """Name the folder in the bucket that only this attempt writes to."""
     return f"outputs/{client_id}/{job_id}/{attempt}/"
+
+
+def run_key(client_id: str, job_id: str, attempt: int) -> str:
+    """Name the run record of one attempt in the bucket."""
+    return f"runs/{client_id}/{job_id}/{attempt}.jsonl"
 
 
 def fingerprint(asked: Mapping[str, object]) -> str:

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 
 from chalicelib.contract.graph import Graph, faults_of_graph, lora_faults, save_nodes
 from chalicelib.contract.job import Frozen
+from chalicelib.contract.media import MEDIA
 from chalicelib.contract.parameter import NAMES, Parameter, Place
 from chalicelib.contract.values import MAX_SEED, value_of
 from chalicelib.contract.words import fold
@@ -211,7 +212,8 @@ def _bounds(parameter: Parameter) -> Iterable[str]:
     if len({fold(choice) for choice in parameter.choices}) < len(parameter.choices):
         yield f"{where}.choices: two of them differ only in case, spaces, hyphens or underscores"
     if parameter.default is None:
-        if not parameter.required and parameter.type != "seed":
+        # Without a file of the row's own the template's is used.
+        if not parameter.required and parameter.type != "seed" and parameter.type not in MEDIA:
             yield f"{where}.default: give a default, or say required: true"
         return
     if parameter.type == "seed" and isinstance(parameter.default, str) and fold(parameter.default) == "random":

@@ -10,7 +10,22 @@ from chalicelib.contract.job import Frozen
 from chalicelib.contract.words import fold
 
 Type = Literal[
-    "string", "integer", "float", "boolean", "choice", "seed", "color", "model", "lora", "vae", "clip", "unet"
+    "string",
+    "integer",
+    "float",
+    "boolean",
+    "choice",
+    "seed",
+    "color",
+    "model",
+    "lora",
+    "vae",
+    "clip",
+    "unet",
+    "image",
+    "mask",
+    "audio",
+    "video",
 ]
 NAMES: Final = frozenset({"model", "lora", "vae", "clip", "unet"})
 """Types whose value is the name of a file that lies on the worker."""

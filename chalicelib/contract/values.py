@@ -11,6 +11,7 @@ import math
 import re
 from typing import Final
 
+from chalicelib.contract.media import MEDIA, source_of
 from chalicelib.contract.parameter import NAMES, NO_LORA, Parameter
 from chalicelib.contract.words import fold
 
@@ -55,6 +56,10 @@ def value_of(parameter: Parameter, value: object) -> Value:
         return _boolean(value)
     if parameter.type == "color":
         return _color(value)
+    if parameter.type in MEDIA:
+        text = _plain(value).strip()
+        source_of(text)
+        return text
     if parameter.type == "lora" and fold(_plain(value)) == NO_LORA:
         return None
     return _choice(parameter, value) if parameter.choices else _text(parameter, value)

@@ -15,7 +15,7 @@ import pytest
 
 from chalicelib.api import Answer, Api, Call, guarded
 from chalicelib.contract.errors import Rejected
-from chalicelib.contract.job import Job, Timings
+from chalicelib.contract.job import Job, Timings, run_key
 from chalicelib.contract.manifest import Workflow
 from chalicelib.contract.ports import Claimed
 from chalicelib.keys import UNKNOWN_KEY, ApiKey, SheetKey, secret_bytes, split_key
@@ -51,6 +51,7 @@ class Desk:
         self.sent: list[str] = []
         self.hinted: list[str] = []
         self.seen: set[str] = set()
+        self.kept: dict[str, bytes] = {}
         self.api = Api(
             submit=Submit(self.ledger, self, self, lambda: NOW),
             ledger=self.ledger,
@@ -83,7 +84,7 @@ class Desk:
         return not known
 
     def get(self, key: str) -> bytes | None:
-        return b"picture" if key == "thumb" else None
+        return b"picture" if key == "thumb" else self.kept.get(key)
 
     def lend(self, key: str, *, lifetime_s: int, content_type: str, disposition: str) -> str:
         return f"https://files/{key}?{content_type}&{disposition}"
@@ -255,7 +256,7 @@ def test_the_jobs_api_shows_only_ones_own() -> None:
     job_id = made.body["id"]
     v2 = {"id", "status", "created_at", "started_at", "completed_at", "expires_at", "queue_position", "progress"}
     v2 |= {"outputs", "error", "metrics", "urls"}
-    assert v2 <= set(made.body) and set(made.body["urls"]) == {"self", "events", "cancel"}
+    assert v2 <= set(made.body) and set(made.body["urls"]) == {"self", "events", "cancel", "log"}
     assert guarded(lambda: desk.api.get_job(call("b"), job_id)).status == 404
     assert guarded(lambda: desk.api.cancel_job(call("b"), job_id)).status == 404
     assert guarded(lambda: desk.api.get_job(call("z"), job_id)).status == 401
@@ -299,3 +300,30 @@ def test_a_keys_secret_may_hold_any_base64url_character() -> None:
     assert "_" in text and "-" in text
     key_id, found = split_key(f" ck_0123456789ab_{text}\n")
     assert (key_id, secret_bytes(found)) == ("0123456789ab", secret)
+
+
+def test_a_jobs_run_record_is_for_its_owner_alone() -> None:
+    """The committed attempt's by default, another by number; a stranger and a job without one get a 404."""
+    desk = Desk()
+
+    def log(job_id: str, key: str = "a", attempt: str = "") -> Answer:
+        call = Call({"authorization": f"Bearer {key}"}, b"", "https://host/api")
+        return guarded(lambda: desk.api.job_log(call, job_id, attempt))
+
+    body = json.dumps({"workflow_id": "empty-color", "inputs": {"color": "red"}}).encode()
+    made = guarded(lambda: desk.api.create_job(Call({"authorization": "Bearer a"}, body, "https://host/api")))
+    job_id = made.body["id"]
+    assert log(job_id).status == 404
+    desk.ledger.claim(job_id, 1, owner="w", token="t", now=NOW, lease_ms=60_000)
+    job = desk.ledger.get(job_id)
+    assert job is not None
+    desk.kept[run_key(job.client_id, job_id, 1)] = b'{"kind":"run"}\n'
+    answer = log(job_id)
+    assert (answer.status, answer.body) == (200, b'{"kind":"run"}\n')
+    assert answer.headers["Content-Type"] == "application/x-ndjson"
+    assert log(job_id, "b").status == 404
+    for wrong in ("2", "0", "x", "-1", "1e3"):
+        assert log(job_id, attempt=wrong).status == 404, wrong
+    desk.kept[run_key(job.client_id, job_id, 1)] = b"x" * 5_000_000
+    large = log(job_id, attempt="1")
+    assert large.status == 302 and large.headers["Location"]

@@ -43,7 +43,7 @@ def test_progress_counts_nodes_and_steps() -> None:
     )
     progress = course.progress()
     assert progress is not None
-    assert (progress.fraction, progress.node_class, progress.step, progress.steps) == (0.4167, "KSampler", 5, 20)
+    assert (progress.fraction, progress.node_class, progress.step, progress.steps) == (0.2727, "KSampler", 5, 20)
 
 
 def test_only_executing_null_ends_the_watch() -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 
+from chalicelib.contract.events import Hint
 from chalicelib.contract.states import State
 from tests.jobs import NOW, new_job
 from tests.worker_fakes import (
     FakeClock,
     FakeHints,
+    FakeInbox,
 )
 from tests.worker_shop import Shop
 from worker.loop import Worker
@@ -152,8 +155,8 @@ def test_a_message_received_while_stopping_is_given_back() -> None:
 def test_the_postman_never_makes_a_job_wait() -> None:
     """Its queue is bounded: what does not fit is left out; a queue that is away only warns."""
     hints = FakeHints()
-    postman = Postman(hints)
-    for _ in range(1500):
+    postman = Postman(hints, FakeInbox(FakeClock(NOW)))
+    for _ in range(15_000):
         postman.tell(new_job(), 2)
     hints.is_away = True
     thread = threading.Thread(target=postman.run, daemon=True)
@@ -165,6 +168,31 @@ def test_the_postman_never_makes_a_job_wait() -> None:
     thread.join(5)
     assert not thread.is_alive()
     assert hints.sent == []
+
+
+def test_the_postman_carries_ten_at_a_time_and_deletes_only_what_was_told() -> None:
+    """Of a batch with a refused hint that one's message stays hidden for a while, to say it again."""
+    clock = FakeClock(NOW)
+    inbox = FakeInbox(clock)
+
+    class Choosy(FakeHints):
+        def send_all(self, hints: Sequence[tuple[Hint, str]]) -> set[int]:
+            self.batches.append(len(hints))
+            return {1} if len(hints) == 3 else set()
+
+        batches: list[int] = []  # noqa: RUF012
+
+    hints = Choosy()
+    for _ in range(13):
+        inbox.send(str(uuid4()))
+    deliveries = [inbox.take(0) for _ in range(13)]
+    postman = Postman(hints, inbox)
+    for delivery in deliveries:
+        postman.tell(new_job(), 2, then_drop=delivery)
+    postman.close()
+    postman.run()
+    assert hints.batches == [10, 3]
+    assert len(inbox.messages) == 1 and inbox.hidden == [30.0]
 
 
 def test_a_comfyui_that_left_during_the_receive_costs_no_attempt() -> None:

@@ -13,8 +13,10 @@ from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job
 from tests.worker_fakes import GOOD, FakeClock, FakeComfy, FakeInbox, FakeSkew, settings
 from worker.comfy.history import Place, Whereabouts
+from worker.comfy.track import Course
 from worker.health import Health
 from worker.lease import Holding, Keeper
+from worker.pace import Pace, Ticket
 from worker.patience import Patience, Trouble
 from worker.ports import Delivery
 from worker.verdicts import Stop
@@ -83,6 +85,13 @@ def test_a_server_may_be_away_for_ten_seconds() -> None:
     assert waiting.miss(20.0) is Trouble.UNREACHABLE
 
 
+def ticket(clock: FakeClock) -> Ticket:
+    """Go through the door of an idle ComfyUI."""
+    entered = Pace(2, clock).enter(lambda: True)
+    assert entered is not None
+    return entered
+
+
 class Kept:
     """Hold one claimed job and its keeper."""
 
@@ -96,7 +105,7 @@ class Kept:
         delivery = self.inbox.take(0)
         claimed = self.ledger.claim(job.job_id, 1, owner="w", token="t", now=NOW, lease_ms=60_000)
         assert delivery is not None and isinstance(claimed, Claimed)
-        self.holding: Holding = self.keeper.hold(claimed.job, claimed.lease, delivery)
+        self.holding: Holding = self.keeper.hold(claimed.job, claimed.lease, delivery, ticket(self.clock))
 
     @property
     def job(self) -> Job:
@@ -116,6 +125,37 @@ def test_a_lease_is_renewed_when_due_and_the_message_after_it() -> None:
     assert kept.job.lease_until == NOW + 75_000
     assert kept.job.phase == "rendering"
     assert kept.inbox.hidden == [90]
+
+
+class Told:
+    """Be a watch that tells a progress."""
+
+    def __init__(self, fraction: float) -> None:
+        self.course = Course({"1": "KSampler"}, node="1", step=fraction * 10, steps=10, is_started=True)
+
+
+def test_progress_reaches_the_table_every_two_seconds_at_most() -> None:
+    """It rides on a renewal of the lease, which does not hide the message again; what has not moved is not written."""
+    kept = Kept()
+    shown = []
+    for second in range(6):
+        kept.holding.watch = Told(second // 3 / 10)  # type: ignore[assignment]
+        kept.keeper.beat()
+        shown.append(kept.job.progress.step if kept.job.progress else None)
+        kept.clock.pass_time(1)
+    assert shown == [0, 0, 0, 1, 1, 1]
+    assert kept.inbox.hidden == []
+    assert kept.job.lease_until == NOW + 63_000
+
+
+def test_a_cancelled_job_stops_with_its_next_progress() -> None:
+    """Nobody waits for the heartbeat: the write of the progress finds the lease gone."""
+    kept = Kept()
+    kept.ledger.cancel(kept.job.job_id, now=NOW)
+    kept.clock.pass_time(2)
+    kept.holding.watch = Told(0.5)  # type: ignore[assignment]
+    kept.keeper.beat()
+    assert kept.holding.stopped is Stop.LOST
 
 
 def test_a_cancelled_job_stops_its_attempt() -> None:
@@ -142,7 +182,9 @@ def test_a_table_out_of_reach_does_not_stop_an_attempt() -> None:
     """The renewal is tried again after a third of the time; the message is not hidden past a lease that may end."""
     kept = Kept()
     keeper = Keeper(AwayLedger(), kept.inbox, kept.clock, settings())
-    holding = keeper.hold(kept.holding.job, kept.holding.lease, kept.holding.delivery)
+    holding = keeper.hold(
+        kept.holding.job, kept.holding.lease, kept.holding.delivery, kept.holding.ticket
+    )
     kept.clock.pass_time(15)
     keeper.beat()
     assert holding.stopped is None
@@ -163,7 +205,9 @@ def test_what_is_let_go_is_renewed_no_more() -> None:
 def test_what_is_let_go_while_others_are_renewed_is_left_alone() -> None:
     """The keeper looks again right before it renews: a slot may have settled meanwhile."""
     kept = Kept()
-    other = kept.keeper.hold(kept.holding.job, kept.holding.lease, kept.holding.delivery)
+    other = kept.keeper.hold(
+        kept.holding.job, kept.holding.lease, kept.holding.delivery, kept.holding.ticket
+    )
     hide = kept.inbox.hide
 
     def settled(delivery: Delivery, seconds: float) -> None:
@@ -203,7 +247,9 @@ def test_the_keeper_renews_by_itself_and_ends_when_closed() -> None:
     keeper = Keeper(Counting(), kept.inbox, Clock(), settings(HEARTBEAT_S="0.1", LEASE_S="1", VISIBILITY_S="12"))
     thread = threading.Thread(target=keeper.run, daemon=True)
     thread.start()
-    keeper.hold(kept.holding.job, kept.holding.lease, kept.holding.delivery)
+    keeper.hold(
+        kept.holding.job, kept.holding.lease, kept.holding.delivery, kept.holding.ticket
+    )
     assert beats.wait(5)
     keeper.close()
     thread.join(5)
@@ -211,7 +257,9 @@ def test_the_keeper_renews_by_itself_and_ends_when_closed() -> None:
 
 
 def health(comfy: FakeComfy, skew_s: float = 0.0) -> Health:
-    return Health(comfy, comfy.doorbell, FakeSkew(skew_s), MemoryLedger(), settings())
+    return Health(
+        comfy, comfy.doorbell, FakeSkew(skew_s), MemoryLedger(), settings(), free_bytes=lambda _: 10**12
+    )
 
 
 def test_nothing_is_taken_while_comfyui_is_away() -> None:

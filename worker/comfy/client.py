@@ -23,7 +23,7 @@ from chalicelib.contract.job import JobError
 from worker.comfy.faults import GraphRefused, choices_of, refusal
 from worker.comfy.history import Entry, Place, ServerFacts, Whereabouts, read_entry
 from worker.comfy.outputs import OutputFile
-from worker.ports import InDoubt
+from worker.ports import FileGone, InDoubt
 
 CONNECT_S: Final = 3
 SUBMIT_S: Final = 30
@@ -108,7 +108,7 @@ class ComfyClient:
         """
         Copy a file through /view to *into*.
 
-        `Unavailable` when it is not there (a cached node can name a file that was deleted); `Rejected` when it is
+        `FileGone` when it is not there (a cached node can name a file that was deleted); `Rejected` when it is
         larger than *limit_bytes* or the server will not give it.
         """
         asked = {"filename": file.filename, "subfolder": file.subfolder, "type": file.folder}
@@ -117,7 +117,7 @@ class ComfyClient:
             self._session.get(f"{self.url}/view", params=asked, stream=True, timeout=(CONNECT_S, VIEW_S)) as answer,
         ):
             if answer.status_code == 404:
-                raise Unavailable("ComfyUI named an output file that is not there.", retry_in_s=1)
+                raise FileGone("ComfyUI named an output file that is not there.", retry_in_s=1)
             if answer.status_code in (400, 403):
                 raise Rejected("bad_output", "ComfyUI named an output file that it will not give.")
             _check(answer)

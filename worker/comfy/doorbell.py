@@ -21,6 +21,7 @@ import websocket
 
 from worker.clock import Clock
 from worker.comfy.track import Course, advance, classes_of, read_frame
+from worker.ports import Follower
 
 PING_AFTER_S: Final = 20
 PONG_WITHIN_S: Final = 10
@@ -29,22 +30,38 @@ WAIT_UP_S: Final = 0.5
 """How long a new watch waits for a connection that is just being made; without one it lives by polling."""
 _PAUSES_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 
+TOLD: Final = frozenset(
+    {
+        "execution_start",
+        "execution_cached",
+        "executing",
+        "executed",
+        "execution_success",
+        "execution_error",
+        "execution_interrupted",
+    }
+)
+"""Events that the timeline keeps."""
+TIMELINE_MOST: Final = 5_000
+
 log = structlog.get_logger()
 
 
 class SocketWatch:
-    """Follow one prompt. Read it from any thread; *bell* rings when it is worth looking at /history."""
+    """Follow one prompt. Read it from any thread; the follower is told of its turns on the doorbell's thread."""
 
     def __init__(
-        self, doorbell: SocketDoorbell, prompt_id: str, graph: Mapping[str, Any], bell: threading.Event
+        self, doorbell: SocketDoorbell, prompt_id: str, graph: Mapping[str, Any], follower: Follower
     ) -> None:
         self.prompt_id = prompt_id
-        self.bell = bell
+        self.follower = follower
         self.client_id = doorbell.client_id
         """What to submit under, so that the events come here; None: the socket is down."""
         self.course = Course(classes_of(graph))
         self.heard_at: float | None = None
         """Monotonic time of the newest event of this prompt."""
+        self.timeline: list[tuple[int, str, str | None]] = []
+        """What happened: milliseconds since the epoch, event, node."""
         self._doorbell = doorbell
 
     def __enter__(self) -> SocketWatch:
@@ -85,10 +102,10 @@ class SocketDoorbell:
     def is_up(self) -> bool:
         return self._client_id is not None
 
-    def watch(self, prompt_id: str, graph: Mapping[str, Any], bell: threading.Event) -> SocketWatch:
+    def watch(self, prompt_id: str, graph: Mapping[str, Any], follower: Follower) -> SocketWatch:
         """Begin to follow a prompt. Before submitting: an instant prompt is over before the answer is read."""
         self._came_up.wait(WAIT_UP_S)
-        watch = SocketWatch(self, prompt_id, graph, bell)
+        watch = SocketWatch(self, prompt_id, graph, follower)
         with self._lock:
             self._watches[prompt_id] = watch
         return watch
@@ -187,13 +204,21 @@ class SocketDoorbell:
             watch = self._watches.get(news.prompt_id or "")
         if watch is None:
             return
-        watch.heard_at = self._clock.monotonic()
-        watch.course = advance(watch.course, news)
-        if watch.course.is_over:
-            watch.bell.set()
+        before, now = watch.course, self._clock.monotonic()
+        watch.heard_at = now
+        watch.course = after = advance(before, news, now)
+        if news.kind in TOLD and len(watch.timeline) < TIMELINE_MOST:
+            node = news.data.get("node", news.data.get("node_id"))
+            watch.timeline.append((self._clock.now_ms(), news.kind, node if isinstance(node, str) else None))
+        if after.is_over:
+            watch.follower.ended()
+        elif after.is_started and not before.is_started:
+            watch.follower.begun()
+        if after.made != before.made:
+            watch.follower.ring()
 
     def _ring(self, concerned: Callable[[SocketWatch], bool]) -> None:
         with self._lock:
             watches = [watch for watch in self._watches.values() if concerned(watch)]
         for watch in watches:
-            watch.bell.set()
+            watch.follower.ring()

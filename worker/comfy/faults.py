@@ -20,7 +20,7 @@ MAX_TEXT: Final = 200
 OUT_OF_MEMORY: Final = "out_of_memory"
 MISSING_MODEL: Final = "missing_model"
 
-_MODEL_FILE: Final = re.compile(r"\.(safetensors|sft|ckpt|pt|pth|bin|gguf|onnx)$", re.IGNORECASE)
+MODEL_FILE: Final = re.compile(r"\.(safetensors|sft|ckpt|pt|pth|bin|gguf|onnx)$", re.IGNORECASE)
 _PATH: Final = re.compile(r"""(?:\b[A-Za-z]:\\|(?<![\w<>/])(?:~|\.{1,2})?/(?=[\w.]))[^\s"'<>|,;:)]*""")
 
 
@@ -104,7 +104,7 @@ def _node_refusal(node: str, told: Mapping[str, Any], graph: Mapping[str, Any]) 
 
 def not_in_list(node: str | None, node_class: str, where: str, value: object, allowed: Sequence[str]) -> JobError:
     """Say that a value is none of the *allowed*, naming the nearest; a model file gets a code of its own."""
-    is_model = bool(_MODEL_FILE.search(str(value)))
+    is_model = bool(MODEL_FILE.search(str(value)))
     text = f"This ComfyUI has no file {_shown(value)} ({where})." if is_model else f"{where} cannot be {_shown(value)}."
     near = nearest(str(value), allowed)
     hint = f"Nearest: {', '.join(near)}." if near else ""
@@ -126,7 +126,7 @@ def nearest(value: str, allowed: Sequence[str]) -> list[str]:
 
 def _stem(name: str) -> str:
     """Drop folders and a model file's extension, which would make all names look alike."""
-    return _MODEL_FILE.sub("", re.split(r"[/\\]", name)[-1]).lower()
+    return MODEL_FILE.sub("", re.split(r"[/\\]", name)[-1]).lower()
 
 
 def choices_of(config: object) -> list[str]:

@@ -31,6 +31,8 @@ class Entry:
     """The data of `execution_error`, empty when there is none."""
     execution_ms: int | None
     """From execution_start to the end, by the server's clock."""
+    status: str = "success"
+    """As the server words it."""
 
 
 class Place(StrEnum):
@@ -82,6 +84,7 @@ def read_entry(raw: Mapping[str, Any]) -> Entry:
         outputs=outputs if isinstance(outputs, dict) else {},
         fault=told.get("execution_error", {}),
         execution_ms=_execution_ms(told),
+        status=str(status.get("status_str")),
     )
 
 

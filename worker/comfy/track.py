@@ -18,6 +18,12 @@ from chalicelib.contract.job import Progress
 SKIPPED: Final = '{"type": "progress_state"'
 """A frame that repeats all nodes each time: 7.9 MB for a chain of 200; `progress` and `executing` say enough."""
 
+SAMPLER_WEIGHT: Final = 20.0
+"""A sampler that has not told its steps yet counts as twenty nodes."""
+STEPS_MOST: Final = 50.0
+STEPS_TELLING: Final = 2
+_NO_STEPS: Final[dict[str, Any]] = {"step": 0, "steps": 0, "first_step": 0, "first_step_at": None}
+
 
 @dataclass(frozen=True)
 class News:
@@ -53,22 +59,48 @@ class Course:
     node: str | None = None
     step: float = 0
     steps: float = 0
+    first_step_at: float | None = None
+    """Monotonic time of the running node's first step: the model is loaded by then."""
+    first_step: float = 0
+    made: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    """What finished nodes reported, as `executed` told: node id and output. The history confirms it, or not."""
     is_started: bool = False
     is_over: bool = False
 
     def progress(self) -> Progress | None:
-        """Say how far, every node counting the same and the running one by its steps; None before the start."""
+        """Say how far, each node by its weight and the running one by its steps; None before the start."""
         if not self.is_started:
             return None
+        done = self.done & self.classes.keys()
         part = min(1.0, self.step / self.steps) if self.steps > 0 else 0.0
-        fraction = 1.0 if self.is_over else (len(self.done & self.classes.keys()) + part) / max(1, len(self.classes))
         return Progress(
-            fraction=round(min(1.0, max(0.0, fraction)), 4),
+            fraction=1.0 if self.is_over else round(self._fraction(done, part), 4),
+            nodes_done=len(done),
+            nodes_total=len(self.classes),
             node=self.node,
             node_class=self.classes.get(self.node or ""),
             step=int(self.step) if self.steps else None,
             steps=int(self.steps) if self.steps else None,
         )
+
+    def _fraction(self, done: frozenset[str] | set[str], part: float) -> float:
+        """
+        Weigh what is done: a node that reports steps counts as many times as it has steps, at most 50; others once.
+
+        Only the running node's steps are known, so samplers are told by their class until then.
+        """
+        weights = {node: SAMPLER_WEIGHT if "Sampler" in name else 1.0 for node, name in self.classes.items()}
+        if self.node in weights and self.steps > 1:
+            weights[self.node] = max(weights[self.node], min(STEPS_MOST, self.steps))
+        whole = sum(weights.values()) or 1.0
+        finished = sum(weights[node] for node in done) + weights.get(self.node or "", 0.0) * part
+        return min(1.0, max(0.0, finished / whole))
+
+    def left_in_node_s(self, now: float) -> float | None:
+        """Guess from its steps how long the running node still needs; None when too few steps are over to tell."""
+        if self.first_step_at is None or self.step - self.first_step < STEPS_TELLING:
+            return None
+        return max(0.0, (now - self.first_step_at) / (self.step - self.first_step) * (self.steps - self.step))
 
 
 def classes_of(graph: Mapping[str, Any]) -> dict[str, str]:
@@ -76,8 +108,8 @@ def classes_of(graph: Mapping[str, Any]) -> dict[str, str]:
     return {node_id: str(node.get("class_type", "")) for node_id, node in graph.items()}
 
 
-def advance(course: Course, news: News) -> Course:
-    """Take one piece of news of this prompt into account."""
+def advance(course: Course, news: News, now: float = 0.0) -> Course:
+    """Take one piece of news of this prompt into account; *now* is monotonic."""
     data = news.data
     if news.kind == "execution_start":
         return replace(course, is_started=True)
@@ -89,10 +121,14 @@ def advance(course: Course, news: News) -> Course:
         before = course.done | ({course.node} if course.node else set())
         node = data.get("node")
         if node is None:
-            return replace(course, is_started=True, is_over=True, done=before, node=None, step=0, steps=0)
-        return replace(course, is_started=True, done=before - {str(node)}, node=str(node), step=0, steps=0)
+            return replace(course, is_started=True, is_over=True, done=before, node=None, **_NO_STEPS)
+        return replace(course, is_started=True, done=before - {str(node)}, node=str(node), **_NO_STEPS)
     if news.kind == "progress" and data.get("node") in (course.node, None):
         step, steps = data.get("value"), data.get("max")
         if isinstance(step, int | float) and isinstance(steps, int | float) and abs(step) + abs(steps) < 1e9:
+            if course.first_step_at is None or step < course.step:
+                return replace(course, step=step, steps=steps, first_step=step, first_step_at=now)
             return replace(course, step=step, steps=steps)
+    if news.kind == "executed" and isinstance(data.get("output"), dict):
+        return replace(course, made=(*course.made, (str(data.get("node")), data["output"])))
     return course

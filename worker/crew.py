@@ -1,0 +1,118 @@
+"""
+Know what the other workers can render, and let them know what this one can.
+
+A job that needs a model or a node that is not here is handed back when a live worker has it, and fails when none does.
+Every worker puts a card into the workers table once a minute; a card that is older than some minutes counts no more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import structlog
+
+from chalicelib.contract.errors import Unavailable
+from worker.clock import Clock
+from worker.kit import Card, Kit, Post
+from worker.ports import Fleet
+from worker.server import Server
+
+ANNOUNCE_S: Final = 60.0
+FRESH_S: Final = 15.0
+"""How long what was read of the others is believed."""
+TURNED_AWAY_S: Final = 60.0
+"""How long a job that this worker cannot render is left to the others unseen."""
+
+log = structlog.get_logger()
+
+
+class Crew:
+    """Speak for this worker to the fleet. All hands share one. *fleet* None: there is no table, and nobody else."""
+
+    def __init__(
+        self,
+        fleet: Fleet | None,
+        servers: Sequence[Server],
+        clock: Clock,
+        name: str,
+        *,
+        on_queue: Callable[[str, int], None] = lambda _url, _length: None,
+    ) -> None:
+        self._on_queue = on_queue
+        self._fleet = fleet
+        self._servers = servers
+        self._clock = clock
+        self._name = name
+        self._kits: Sequence[Kit] = ()
+        self._read_at: float | None = None
+        self._turned_away: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+
+    def kits(self) -> Sequence[Kit]:
+        """List what other live workers can render. `Unavailable` when the table cannot be reached."""
+        if self._fleet is None:
+            return ()
+        with self._lock:
+            now = self._clock.monotonic()
+            if self._read_at is None or now - self._read_at > FRESH_S:
+                cards = self._fleet.others(self._clock.now_ms())
+                self._kits = [kit for card in cards if card.worker != self._name for kit in card.kits]
+                self._read_at = now
+            return self._kits
+
+    def has_one_for(self, graph: Mapping[str, Any]) -> bool:
+        """Say whether another live worker has all that *graph* needs."""
+        return any(not kit.lacks(graph) for kit in self.kits())
+
+    def all_kits(self) -> list[Kit]:
+        """List every kit that is known, this worker's own first: for the nearest names."""
+        return [server.kit for server in self._servers if server.kit is not None] + list(self.kits())
+
+    def turn_away(self, job_id: str) -> None:
+        """Remember that this worker cannot render a job: its message is not claimed again for a while."""
+        now = self._clock.monotonic()
+        with self._lock:
+            self._turned_away = {each: until for each, until in self._turned_away.items() if until > now}
+            self._turned_away[job_id] = now + TURNED_AWAY_S
+
+    def is_turned_away(self, job_id: str) -> bool:
+        with self._lock:
+            return self._turned_away.get(job_id, 0.0) > self._clock.monotonic()
+
+    def run(self) -> None:
+        """Put the card on the table once a minute until `close`; then take it away."""
+        while not self._ended.is_set():
+            self._announce()
+            self._clock.wait(self._ended, ANNOUNCE_S)
+        if self._fleet is not None:
+            try:
+                self._fleet.withdraw(self._name)
+            except Unavailable as error:
+                log.info("this worker's card was left to expire", action="crew", reason=error.message)
+
+    def close(self) -> None:
+        """End `run`."""
+        self._ended.set()
+
+    def _announce(self) -> None:
+        """Read the catalogues, so that they are warm for the first job, and show the card."""
+        posts = []
+        for server in self._servers:
+            try:
+                kit = server.kit or server.ask_kit()
+                length = server.comfy.queue_length()
+            except Unavailable:
+                continue
+            self._on_queue(server.url, length)
+            facts = server.health.facts
+            version, device = (facts.version, facts.device) if facts else ("unknown", "unknown")
+            posts.append(Post(name=server.url, version=version, device=device, queue=length, kit=kit))
+        if self._fleet is None or not posts:
+            return
+        try:
+            self._fleet.announce(Card.of(self._name, self._clock.now_ms(), posts))
+        except Unavailable as error:
+            log.warning("this worker's card was not shown", action="crew", reason=error.message)

@@ -1,0 +1,73 @@
+"""Keep the workers' cards in a DynamoDB table: one item a worker, gone some minutes after its last word."""
+
+from __future__ import annotations
+
+import binascii
+import json
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+
+from worker.aws import renamed
+from worker.kit import Card, unpacked_kits
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+WHAT: Final = "The workers table"
+LIVE_MS: Final = 150_000
+"""A card that is older belongs to a worker that is gone: two announcements were missed."""
+KEPT_S: Final = 600
+"""When DynamoDB may delete it (it takes its time: days)."""
+
+
+class DynamoFleet:
+    """Show, read and take away cards in *table*."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def announce(self, card: Card) -> None:
+        """Show *card* in place of this worker's former one."""
+        with renamed(WHAT):
+            self._client.put_item(
+                TableName=self._table,
+                Item={
+                    "worker": {"S": card.worker},
+                    "seen_at": {"N": str(card.seen_at)},
+                    "ttl": {"N": str(card.seen_at // 1000 + KEPT_S)},
+                    "servers": {"S": json.dumps([dict(each) for each in card.servers])},
+                    "kits": {"S": card.packed_kits()},
+                },
+            )
+
+    def withdraw(self, worker: str) -> None:
+        """Take a worker's card away."""
+        with renamed(WHAT):
+            self._client.delete_item(TableName=self._table, Key={"worker": {"S": worker}})
+
+    def others(self, now_ms: int) -> list[Card]:
+        """List the cards of live workers, this one's among them; a card that cannot be read is left out."""
+        items: list[dict[str, Any]] = []
+        start: dict[str, Any] = {}
+        while True:
+            with renamed(WHAT):
+                page = self._client.scan(TableName=self._table, ConsistentRead=True, **start)
+            items += page["Items"]
+            if not page.get("LastEvaluatedKey"):
+                break
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        cards = [_card_of(item) for item in items if int(item["seen_at"]["N"]) >= now_ms - LIVE_MS]
+        return [card for card in cards if card is not None]
+
+
+def _card_of(item: dict[str, Any]) -> Card | None:
+    try:
+        return Card(
+            worker=item["worker"]["S"],
+            seen_at=int(item["seen_at"]["N"]),
+            servers=tuple(json.loads(item["servers"]["S"])),
+            kits=unpacked_kits(item["kits"]["S"]),
+        )
+    except (KeyError, ValueError, TypeError, OSError, EOFError, zlib.error, binascii.Error):
+        return None
