@@ -102,6 +102,10 @@ class LocalCloud:
             iam.create_user(UserName=name)
         iam.attach_user_policy(UserName=name, PolicyArn=self.outputs["WorkerPolicyArn"])
         iam.put_user_policy(UserName=name, PolicyName="MiniStackBatches", PolicyDocument=_batches_allowed())
+        # MiniStack 1.5.33 does not know the key events:source of the policy's condition, and refuses.
+        told = {"Effect": "Allow", "Action": "events:PutEvents", "Resource": "*"}
+        text = json.dumps({"Version": "2012-10-17", "Statement": [told]})
+        iam.put_user_policy(UserName=name, PolicyName="MiniStackEvents", PolicyDocument=text)
         for old in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:  # IAM allows two, a kept cloud has one
             iam.delete_access_key(UserName=name, AccessKeyId=old["AccessKeyId"])
         key = iam.create_access_key(UserName=name)["AccessKey"]

@@ -1,4 +1,4 @@
-"""Wait for a workbook to come to a state, woken by its changes."""
+"""Wait for a workbook, a process or a prompt to come to a state."""
 
 from __future__ import annotations
 
@@ -34,3 +34,22 @@ def wait_until(holds: Callable[[], bool], patience_s: float = 30.0, look_s: floa
             return False
         pause.wait(look_s)
     return True
+
+
+class Bell(threading.Event):
+    """Follow a prompt: ring when told to, and note its turns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = threading.Event()
+        self.has_begun = False
+
+    def begun(self) -> None:
+        self.has_begun = True
+
+    def ended(self) -> None:
+        self.over.set()
+        self.set()
+
+    def ring(self) -> None:
+        self.set()

@@ -12,6 +12,8 @@ from typing import Final
 COMMANDS: Final = {
     "queue": ("worker.daemon", "take jobs until stopped"),
     "once": ("worker.daemon", "take jobs until the queue is empty, then end"),
+    "run": ("worker.run", "run one workflow on a ComfyUI, without any cloud"),
+    "bridge": ("worker.bridge", "keep one workflow ready, and run it when other programs say so"),
 }
 """Name to the module that does it (`add_arguments(parser)`, `main(chosen) -> exit code`), and what it does."""
 

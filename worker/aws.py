@@ -70,10 +70,11 @@ class AwsClients:
         return client
 
     def s3(self) -> S3Client:
-        client: S3Client = self._client("s3", read_s=60, attempts=5, connect_s=3)
+        # A courier opens a dozen connections: three files at once, four parts each.
+        client: S3Client = self._client("s3", read_s=60, attempts=5, connect_s=3, connections=16)
         return client
 
-    def _client(self, name: str, *, read_s: float, attempts: int, connect_s: float = 2) -> Any:
+    def _client(self, name: str, *, read_s: float, attempts: int, connect_s: float = 2, connections: int = 10) -> Any:
         if self._hasty:
             read_s, connect_s, attempts = 1, 0.5, 1
         config = Config(
@@ -81,6 +82,7 @@ class AwsClients:
             read_timeout=read_s,
             retries={"mode": "standard", "total_max_attempts": attempts},
             tcp_keepalive=True,
+            max_pool_connections=connections,
             # Signature version 4 also for S3, whatever the region's default.
             signature_version="s3v4" if name == "s3" else None,
         )
@@ -121,13 +123,17 @@ class DateSkew:
 
 
 @contextmanager
-def renamed(what: str) -> Iterator[None]:
-    """Turn what botocore raises into `Unavailable` naming *what* could not be reached; refused access rises."""
+def renamed(what: str, *, optional: bool = False) -> Iterator[None]:
+    """
+    Turn what botocore raises into `Unavailable` naming *what* could not be reached.
+
+    Refused access rises, for it is a wrong setting; but not from what a worker can do without (*optional*).
+    """
     try:
         yield
     except ClientError as error:
         code = error.response["Error"]["Code"]
-        if code in _PERMANENT:
+        if code in _PERMANENT and not optional:
             raise
         raise Unavailable(f"{what} refused for now ({code}).") from error
     except BotoCoreError as error:

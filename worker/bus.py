@@ -23,7 +23,7 @@ class EventBus:
 
     def send(self, events: Sequence[Event]) -> int:
         """Send up to ten events; how many were not taken (200 with some of them refused is a normal answer)."""
-        with renamed("The event bus"):
+        with renamed("The event bus", optional=True):
             answer = self._client.put_events(
                 Entries=[
                     {

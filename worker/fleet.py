@@ -29,7 +29,7 @@ class DynamoFleet:
 
     def announce(self, card: Card) -> None:
         """Show *card* in place of this worker's former one."""
-        with renamed(WHAT):
+        with renamed(WHAT, optional=True):
             self._client.put_item(
                 TableName=self._table,
                 Item={
@@ -43,7 +43,7 @@ class DynamoFleet:
 
     def withdraw(self, worker: str) -> None:
         """Take a worker's card away."""
-        with renamed(WHAT):
+        with renamed(WHAT, optional=True):
             self._client.delete_item(TableName=self._table, Key={"worker": {"S": worker}})
 
     def others(self, now_ms: int) -> list[Card]:
@@ -51,7 +51,7 @@ class DynamoFleet:
         items: list[dict[str, Any]] = []
         start: dict[str, Any] = {}
         while True:
-            with renamed(WHAT):
+            with renamed(WHAT, optional=True):
                 page = self._client.scan(TableName=self._table, ConsistentRead=True, **start)
             items += page["Items"]
             if not page.get("LastEvaluatedKey"):

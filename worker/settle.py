@@ -145,7 +145,6 @@ class _Settlement:
         if not kept:
             self._lost()
             return
-        tools.keeper.let_go(self._holding)
         tools.metrics.job_again(again.error.code)
         self._log.warning("job will be tried again", action="retry", code=again.error.code, delay_s=round(delay_s, 1))
         tools.inbox.hide(self._holding.delivery, delay_s)
@@ -172,7 +171,6 @@ class _Settlement:
     def _finish(self, event: str, **facts: object) -> None:
         """Tell completion, delete the message, and clean up on ComfyUI's side."""
         tools, version = self._tools, self._job.version + 1
-        tools.keeper.let_go(self._holding)
         tools.postman.tell(self._job, version, then_drop=self._holding.delivery)
         tools.monitor.job(event, self._job, self._holding.prompt_id, version=version, **facts)
         self._forget()
@@ -181,6 +179,8 @@ class _Settlement:
     def _recorded(self, verdict: str, error: JobError | None = None) -> Iterator[None]:
         """Put the run record into the bucket while the table is written: both take a round trip."""
         record = self._holding.record
+        # From here the lease is renewed no more: a renewal that met the ended job would call it lost.
+        self._tools.keeper.let_go(self._holding)
         if not record.has_begun:
             yield
             return

@@ -25,6 +25,7 @@ import pytest
 
 from chalicelib.contract.errors import Rejected, Unavailable
 from sandbox.comfy import ComfyStandIn
+from tests.waiting import Bell
 from worker.clock import Clock
 from worker.comfy.client import ComfyClient
 from worker.comfy.doorbell import SocketDoorbell
@@ -264,10 +265,10 @@ def test_a_closed_kept_alive_connection_is_opened_again(tmp_path: Path) -> None:
 def test_the_doorbell_rings_when_the_history_can_be_read(client: ComfyClient, doorbell: SocketDoorbell) -> None:
     """Trap 3: it rings at executing(null), never before the history is there; 20 prompts in a row."""
     for _ in range(20):
-        graph, prompt_id, bell = drawing(), str(uuid4()), threading.Event()
+        graph, prompt_id, bell = drawing(), str(uuid4()), Bell()
         with doorbell.watch(prompt_id, graph, bell) as watch:
             client.submit(graph, prompt_id, watch.client_id)
-            assert bell.wait(10)
+            assert bell.over.wait(10)
             assert watch.course.is_over
             assert watch.heard_at is not None
             assert client.ended(prompt_id) is not None
@@ -278,7 +279,7 @@ def test_progress_is_heard_on_the_way(standin: ComfyStandIn) -> None:
     """Steps of the running node, and which node it is."""
     client = ComfyClient(standin.url)
     with ringing(standin.url) as doorbell:
-        graph, prompt_id, bell = slow(0.5), str(uuid4()), threading.Event()
+        graph, prompt_id, bell = slow(0.5), str(uuid4()), Bell()
         with doorbell.watch(prompt_id, graph, bell) as watch:
             client.submit(graph, prompt_id, watch.client_id)
             until(lambda: (progress := watch.course.progress()) and progress.step)
@@ -287,7 +288,7 @@ def test_progress_is_heard_on_the_way(standin: ComfyStandIn) -> None:
             assert (progress.node_class, progress.steps) == ("TestSleep", 100)
             assert 0 < progress.fraction < 1
             assert client.where(prompt_id).place is Place.RUNNING
-            assert bell.wait(10)
+            assert bell.over.wait(10)
 
 
 def test_trap_7_every_connection_has_a_client_id_of_its_own(standin: ComfyStandIn, tmp_path: Path) -> None:
@@ -296,7 +297,7 @@ def test_trap_7_every_connection_has_a_client_id_of_its_own(standin: ComfyStandI
     port = int(first.url.rpartition(":")[2])
     with ringing(first.url) as doorbell:
         old = doorbell.client_id
-        bell = threading.Event()
+        bell = Bell()
         with doorbell.watch("p", {}, bell) as watch:
             assert watch.is_live
             first.stop()
@@ -307,10 +308,10 @@ def test_trap_7_every_connection_has_a_client_id_of_its_own(standin: ComfyStandI
                 until(lambda: doorbell.is_up)
                 assert doorbell.client_id not in (None, old)
                 client = ComfyClient(second.url)
-                graph, prompt_id, own = drawing(), str(uuid4()), threading.Event()
+                graph, prompt_id, own = drawing(), str(uuid4()), Bell()
                 with doorbell.watch(prompt_id, graph, own) as mine:
                     client.submit(graph, prompt_id, mine.client_id)
-                    assert own.wait(10)
+                    assert own.over.wait(10)
                     assert mine.course.is_over
                 assert bell.wait(10)
 
@@ -319,11 +320,11 @@ def test_trap_8_big_previews_do_not_stop_the_doorbell(standin: ComfyStandIn) -> 
     """Binary frames are dropped; the end still rings."""
     client = ComfyClient(standin.url)
     with ringing(standin.url) as doorbell:
-        graph, prompt_id, bell = slow(0.2), str(uuid4()), threading.Event()
+        graph, prompt_id, bell = slow(0.2), str(uuid4()), Bell()
         graph["2"]["inputs"]["preview"] = True
         with doorbell.watch(prompt_id, graph, bell) as watch:
             client.submit(graph, prompt_id, watch.client_id)
-            assert bell.wait(10)
+            assert bell.over.wait(10)
 
 
 def test_trap_9_cancel_stops_only_its_own_prompt(standin: ComfyStandIn) -> None:
