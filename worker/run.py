@@ -74,8 +74,9 @@ def main(chosen: argparse.Namespace) -> int:
     solo = Solo(url, Clock())
     try:
         facts = _facts(solo, url)
+        changes: list[Change] = []
         if chosen.record is not None:
-            graph, changes = _recorded(chosen, solo, facts, console), []
+            graph = _recorded(chosen, solo, facts, console)
         else:
             graph, changes = _chosen(chosen)
         _show(console, url, facts, graph, changes)
