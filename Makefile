@@ -5,10 +5,10 @@ READY := .venv/.ready
 UV := uv==0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench package lock clean
+.PHONY: help setup demo test test-comfy check bench package lock clean
 
 help: ## list what can be done
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 setup: $(READY) ## install everything into .venv and .venv-cloud (other targets do this by themselves)
 
@@ -30,6 +30,10 @@ demo: $(READY) ## start the sandbox (ONCE=1: by itself and then end; KEEP=1: kee
 test: $(READY) ## run all tests
 	@$(BIN)/python -m tests.page.browser
 	@$(BIN)/pytest -n 2 --dist loadfile tests
+
+test-comfy: $(READY) ## run the worker's tests against a real ComfyUI (COMFY_URL=…, or one installed for it: 5 GB)
+	@$(if $(COMFY_URL),true,$(BIN)/python -m tests.comfy_real.install)
+	@COMFY_REAL=1 $(BIN)/pytest tests/comfy_real
 
 check: $(READY) ## lint, types, floors, workflows
 	@$(BIN)/ruff check .

@@ -222,7 +222,8 @@ class PromptRoutes:
                 "os": sys.platform, "ram_total": total, "ram_free": free, "comfyui_version": VERSION,
                 "required_frontend_version": "", "installed_templates_version": "", "required_templates_version": "",
                 "comfy_package_versions": [], "python_version": sys.version, "pytorch_version": "none",
-                "embedded_python": False, "deploy_environment": f"stand-in on {platform.node()}", "argv": sys.argv},
+                "embedded_python": False, "deploy_environment": f"stand-in on {platform.node()}",
+                "argv": ["main.py", "--base-directory", str(self._folders.output.parent)]},
             "devices": [{"name": DEVICE_NAME, "type": "cpu", "index": None, "vram_total": total, "vram_free": free,
                          "torch_vram_total": total, "torch_vram_free": free}]})
 

@@ -20,7 +20,10 @@ from worker.comfy.solo import Solo
 
 GRAPH: dict[str, Any] = {
     "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
-    "6": {"class_type": "TestSleep", "inputs": {"image": ["1", 0], "seconds": 0.01, "steps": 1, "preview": False, "seed": 1}},
+    "6": {
+        "class_type": "TestSleep",
+        "inputs": {"image": ["1", 0], "seconds": 0.01, "steps": 1, "preview": False, "seed": 1},
+    },
     "9": {"class_type": "SaveImage", "inputs": {"images": ["6", 0], "filename_prefix": "x"}},
 }
 

@@ -54,14 +54,15 @@ def refusal(answer: Mapping[str, Any], graph: Mapping[str, Any]) -> GraphRefused
         return GraphRefused(JobError(code="refused_by_comfyui", text=text))
     extra = error.get("extra_info")
     extra = extra if isinstance(extra, dict) else {}
-    if extra.get("class_type") and "not found" in str(error.get("message")):
+    missing = _missing_class(error, extra)
+    if missing:
         return GraphRefused(
             JobError(
                 code="missing_node",
-                text=one_line(f'This ComfyUI has no node "{extra["class_type"]}".'),
+                text=one_line(f'This ComfyUI has no node "{missing}".'),
                 hint="Install the custom node there, or use another workflow.",
                 node=str(extra.get("node_id")) if extra.get("node_id") is not None else None,
-                node_class=one_line(str(extra["class_type"]), 100),
+                node_class=one_line(missing, 100),
             )
         )
     if error.get("type") == "prompt_no_outputs":
@@ -69,6 +70,15 @@ def refusal(answer: Mapping[str, Any], graph: Mapping[str, Any]) -> GraphRefused
     return GraphRefused(
         JobError(code="refused_by_comfyui", text=one_line(f"ComfyUI refused the workflow: {error.get('message')}"))
     )
+
+
+def _missing_class(error: Mapping[str, Any], extra: Mapping[str, Any]) -> str | None:
+    """Find the class that this ComfyUI does not know: 0.12+ names it apart, 0.3.x in the sentence alone."""
+    message = str(error.get("message"))
+    if extra.get("class_type") and "not found" in message:
+        return str(extra["class_type"])
+    told = re.search(r"node (.+) does not exist", message)
+    return told[1] if told else None
 
 
 def _node_refusal(node: str, told: Mapping[str, Any], graph: Mapping[str, Any]) -> GraphRefused:
