@@ -7,13 +7,14 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from bench.figures import Figure, single, spread, table, write
 from bench.line import Line, app_import_ms
+from bench.worker import measure as measure_worker
 from sandbox.world import ROOT, Wishes, World
 
 RESULTS = ROOT / "bench" / "results" / "latest.json"
@@ -22,6 +23,7 @@ RESULTS = ROOT / "bench" / "results" / "latest.json"
 def main(arguments: Sequence[str]) -> int:
     """Measure, print the table, write the JSON file; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure ComfySheet on this machine.")
+    parser.add_argument("--only", choices=("line", "worker"), help="measure one part; the other figures are kept")
     parser.add_argument("--quick", action="store_true", help="fewer samples: to see that it runs")
     chosen = parser.parse_args(arguments)
     few, many = (3, 5) if chosen.quick else (10, 30)
@@ -33,6 +35,18 @@ def main(arguments: Sequence[str]) -> int:
         figures[name] = figure
         console.print(f"  {name} {figure.to_json()}")
 
+    if chosen.only != "line":
+        measure_worker(note, quick=chosen.quick)
+    if chosen.only != "worker":
+        _line(note, few, many)
+    console.print(table(figures))
+    write(figures, RESULTS)
+    console.print(f"written to {RESULTS.relative_to(ROOT)}")
+    return 0
+
+
+def _line(note: Callable[[str, Figure], None], few: int, many: int) -> None:
+    """Measure the whole line, and the API."""
     with tempfile.TemporaryDirectory(prefix="comfysheet-bench-") as home:
         with World(Wishes(home=Path(home), step_ms=0)) as world:
             line = Line(world)
@@ -47,10 +61,6 @@ def main(arguments: Sequence[str]) -> int:
             note("submit_1_ms", spread(line.submit_ms(1, many), "ms"))
             note("submit_100_ms", spread(line.submit_ms(100, few), "ms"))
     note("app_import_ms", spread(app_import_ms(few), "ms"))
-    console.print(table(figures))
-    write(figures, RESULTS)
-    console.print(f"written to {RESULTS.relative_to(ROOT)}")
-    return 0
 
 
 if __name__ == "__main__":

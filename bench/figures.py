@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.table import Table
@@ -45,9 +46,12 @@ def _rank(ordered: Sequence[float], share: float) -> float:
 
 
 def write(figures: Mapping[str, Figure], path: Path) -> None:
-    """Write the JSON file; metrics of an earlier run that this one did not measure are dropped."""
+    """Write the JSON file; metrics of an earlier run that this one did not measure are kept, with their date."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({name: figure.to_json() for name, figure in figures.items()}, indent=2) + "\n")
+    before = json.loads(path.read_text()) if path.exists() else {}
+    today = datetime.now(UTC).date().isoformat()
+    measured = {name: {**figure.to_json(), "measured": today} for name, figure in figures.items()}
+    path.write_text(json.dumps({**before, **measured}, indent=2) + "\n")
 
 
 def table(figures: Mapping[str, Figure]) -> Table:

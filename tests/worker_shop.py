@@ -64,7 +64,7 @@ class Shop:
             servers=[self.server],
             crew=self.crew,
             keeper=self.keeper,
-            postman=SameThreadPostman(self.hints, self.inbox, self.lesser),
+            postman=SameThreadPostman(self.hints, self.inbox, self.lesser, self.clock),
             monitor=Monitor(None, self.clock, self.settings.worker_name),
             metrics=Metrics(),
             pantry=None,
@@ -132,8 +132,8 @@ class Watched(MemoryLedger):
 class SameThreadPostman(Postman):
     """Send at once, on the caller's thread; the news of jobs that go on apart from that of jobs that have ended."""
 
-    def __init__(self, hints: FakeHints, inbox: FakeInbox, lesser: FakeHints) -> None:
-        super().__init__(hints, inbox)
+    def __init__(self, hints: FakeHints, inbox: FakeInbox, lesser: FakeHints, clock: FakeClock) -> None:
+        super().__init__(hints, inbox, clock)
         self._lesser = lesser
 
     def tell(self, job: Job, version: int, *, then_drop: Delivery | None = None) -> None:

@@ -110,6 +110,8 @@ class Keeper:
     def hold(self, job: Job, lease: Lease, delivery: Delivery, ticket: Ticket) -> Holding:
         """Begin to renew a lease that was just claimed."""
         holding = Holding(job, lease, delivery, self._clock.monotonic() + self._settings.heartbeat_s, ticket)
+        # What is over before its first progress is due costs no write.
+        holding.told_at = self._clock.monotonic()
         with self._lock:
             self._holdings[id(holding)] = holding
         self._changed.set()

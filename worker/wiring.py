@@ -79,7 +79,7 @@ def build_worker(settings: Settings, *, once: bool) -> Worker:
     keeper = Keeper(
         _ledger(clients, settings), _inbox(clients, settings), clock, settings, partial(_tell_progress, monitor)
     )
-    postman = Postman(SqsHints(clients.hints_sqs(), settings.completions_queue_url), _inbox(clients, settings))
+    postman = Postman(SqsHints(clients.hints_sqs(), settings.completions_queue_url), _inbox(clients, settings), clock)
     parts.add("heartbeat", keeper.run, keeper.close)
     parts.add("crew", crew.run, crew.close)
     parts.add("hints", postman.run, postman.close)

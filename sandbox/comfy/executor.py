@@ -44,6 +44,7 @@ class Executor:
         self.cache = NodeCache()
         self.client_id: str | None = None  # whose prompt runs, or ran last
         self.node_id: str | None = None  # what runs of it now
+        self.spans: list[tuple[str, int, int]] = []  # what ran, from when to when (ns since the epoch): for the bench
 
     def running_node(self, client_id: str) -> str | None:
         """Name the node that runs for this client now, for its new socket; None when nothing of it runs."""
@@ -58,8 +59,10 @@ class Executor:
                         self.cache.clear()
                     continue
                 ticket, order = work
+                begun = time.time_ns()
                 entry = Run(self, order, sockets).perform()
                 self.queue.finish(ticket, entry)
+                self.spans.append((order.prompt_id, begun, time.time_ns()))
                 if self.client_id is not None:
                     sockets.tell("executing", {"node": None, "prompt_id": order.prompt_id}, self.client_id)
         except Stopping:

@@ -8,6 +8,7 @@ server, so the same graphs run on both:
   sends a picture with each tick. Interrupts are noticed at ticks.
 - TestHardSleep(image, seconds, seed), TestAsyncSleep(image, seconds, seed): sleep in one piece, out of reach of
   interrupts.
+- TestNoise(image, seed): draws noise of the picture's size, which no PNG compresses.
 - TestRaise(image, kind, seed): ValueError fails the prompt, OOM fails it as torch.OutOfMemoryError; SystemExit,
   KeyboardInterrupt, CancelledError and GeneratorExit end the executor thread for good (the zombie server, trap 6);
   `os._exit` ends the whole process.
@@ -20,6 +21,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
+
+from PIL import Image
 
 from sandbox.comfy.cooks import node
 from sandbox.comfy.kitchen import Kitchen, Preview
@@ -69,6 +73,7 @@ DEFINITIONS: dict[str, Json] = {
     }, ["IMAGE"]),
     "TestHardSleep": _definition("TestHardSleep", {**_SECONDS, **_SEED}, ["IMAGE"]),
     "TestAsyncSleep": _definition("TestAsyncSleep", {**_SECONDS, **_SEED}, ["IMAGE"]),
+    "TestNoise": _definition("TestNoise", {**_SEED}, ["IMAGE"]),
     "TestRaise": _definition("TestRaise", {"kind": [[*_KINDS, "os._exit"]], **_SEED}, ["IMAGE"]),
     "TestUI": _definition("TestUI", {"shape": [list(_SHAPES)]}, [], output_node=True),
     "TestBlock": _definition("TestBlock", {"message": ["STRING", {"default": ""}]}, ["IMAGE"]),
@@ -91,6 +96,14 @@ def sleep_in_one(kitchen: Kitchen, image: Pictures, seconds: float) -> Result:
     """Take *seconds*, in one piece."""
     kitchen.sleep(seconds)
     return Result((image,))
+
+
+@node("TestNoise")
+def draw_noise(image: Pictures, seed: int) -> Result:
+    """Draw what no PNG can compress, as large as *image*."""
+    dice = random.Random(seed)
+    drawn = [Image.frombytes("RGB", each.size, dice.randbytes(3 * each.width * each.height)) for each in image]
+    return Result((Pictures(drawn),))
 
 
 @node("TestRaise")

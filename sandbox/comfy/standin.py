@@ -41,12 +41,18 @@ class ComfyStandIn:
         self._ready = threading.Event()
         self._done: asyncio.Future[None] = self._loop.create_future()
         self._failure: BaseException | None = None
+        self._executor: Executor | None = None
         self._thread = threading.Thread(target=self._serve, name="comfy-http", daemon=True)
 
     @property
     def url(self) -> str:
         """Give the base URL, without a slash at the end."""
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def spans(self) -> list[tuple[str, int, int]]:
+        """List what ran: prompt id, begin and end in nanoseconds since the epoch."""
+        return list(self._executor.spans) if self._executor is not None else []
 
     def start(self) -> ComfyStandIn:
         """Start serving; return when requests are answered. Raises OSError when the port is taken."""
@@ -83,7 +89,7 @@ class ComfyStandIn:
         """Hold everything together from the first request to the last."""
         queue = PromptQueue(lambda: sockets.tell_status())
         catalogue = Catalogue(self.folders.input, test_nodes=self._test_nodes)
-        executor = Executor(queue, catalogue, self.folders, self._step_s)
+        executor = self._executor = Executor(queue, catalogue, self.folders, self._step_s)
         prompts = PromptRoutes(queue, catalogue, self.folders)
         sockets = Sockets(self._loop, prompts.queue_info, executor.running_node)
         runner = web.AppRunner(_app(prompts, FileRoutes(self.folders), sockets), access_log=None, shutdown_timeout=0.5)

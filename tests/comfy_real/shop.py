@@ -74,7 +74,7 @@ class RealShop:
             self.settings,
             lambda holding, progress: self.monitor.progress(holding.job, holding.prompt_id, progress),
         )
-        self.postman = Postman(self.hints, self.inbox)
+        self.postman = Postman(self.hints, self.inbox, self.clock)
         self.house = House(once=False)
         self.tools = Tools(
             ledger=self.ledger,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,7 +20,7 @@ from tests.worker_fakes import (
 from tests.worker_shop import Shop
 from worker.loop import Worker
 from worker.ports import Delivery
-from worker.postman import Postman
+from worker.postman import MAX_WAITING, Postman
 
 
 def test_nothing_is_claimed_while_comfyui_is_away() -> None:
@@ -153,46 +152,58 @@ def test_a_message_received_while_stopping_is_given_back() -> None:
 
 
 def test_the_postman_never_makes_a_job_wait() -> None:
-    """Its queue is bounded: what does not fit is left out; a queue that is away only warns."""
-    hints = FakeHints()
-    postman = Postman(hints, FakeInbox(FakeClock(NOW)))
+    """What waits is bounded: what does not fit is left out; a queue that is away only warns."""
+    hints, clock = FakeHints(), FakeClock(NOW)
+    inbox = FakeInbox(clock)
+    postman = Postman(hints, inbox, clock)
+    inbox.send(str(uuid4()))
+    delivery = inbox.take(0)
     for _ in range(15_000):
-        postman.tell(new_job(), 2)
+        postman.tell(new_job(), 2, then_drop=delivery)
     hints.is_away = True
-    thread = threading.Thread(target=postman.run, daemon=True)
-    thread.start()
-    with pytest.raises(queue.Empty):
-        while True:
-            postman._waiting.get_nowait()
     postman.close()
-    thread.join(5)
-    assert not thread.is_alive()
-    assert hints.sent == []
+    postman.run()
+    assert hints.sent == [] and len(inbox.hidden) == MAX_WAITING
 
 
 def test_the_postman_carries_ten_at_a_time_and_deletes_only_what_was_told() -> None:
     """Of a batch with a refused hint that one's message stays hidden for a while, to say it again."""
     clock = FakeClock(NOW)
     inbox = FakeInbox(clock)
+    batches: list[int] = []
 
     class Choosy(FakeHints):
         def send_all(self, hints: Sequence[tuple[Hint, str]]) -> set[int]:
-            self.batches.append(len(hints))
+            batches.append(len(hints))
             return {1} if len(hints) == 3 else set()
 
-        batches: list[int] = []  # noqa: RUF012
-
-    hints = Choosy()
     for _ in range(13):
         inbox.send(str(uuid4()))
     deliveries = [inbox.take(0) for _ in range(13)]
-    postman = Postman(hints, inbox)
+    postman = Postman(Choosy(), inbox, clock)
     for delivery in deliveries:
         postman.tell(new_job(), 2, then_drop=delivery)
     postman.close()
     postman.run()
-    assert hints.batches == [10, 3]
+    assert batches == [10, 3]
     assert len(inbox.messages) == 1 and inbox.hidden == [30.0]
+
+
+def test_a_job_that_ends_at_once_is_told_once() -> None:
+    """The news that it was begun waits a moment; that of a longer job goes by itself."""
+    clock, hints = FakeClock(NOW), FakeHints()
+    inbox = FakeInbox(clock)
+    postman = Postman(hints, inbox, clock)
+    quick, slow = new_job(), new_job()
+    postman.tell(quick, 2)
+    postman.tell(slow, 2)
+    inbox.send(quick.job_id)
+    postman.tell(quick, 3, then_drop=inbox.take(0))
+    clock.after(1, postman.close)
+    postman.run()
+    told = [(hint.job_id, hint.version) for hint, _ in hints.sent]
+    assert told == [(quick.job_id, 3), (slow.job_id, 2)]
+    assert inbox.messages == {}
 
 
 def test_a_comfyui_that_left_during_the_receive_costs_no_attempt() -> None:
