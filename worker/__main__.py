@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "once": ("worker.daemon", "take jobs until the queue is empty, then end"),
     "run": ("worker.run", "run one workflow on a ComfyUI, without any cloud"),
     "bridge": ("worker.bridge", "keep one workflow ready, and run it when other programs say so"),
+    "doctor": ("worker.doctor", "look at everything a worker needs, one by one"),
 }
 """Name to the module that does it (`add_arguments(parser)`, `main(chosen) -> exit code`), and what it does."""
 

@@ -33,6 +33,7 @@ from worker.lease import Holding, Keeper
 from worker.loop import House, Worker
 from worker.metrics import Metrics, MetricsServer
 from worker.monitor import Monitor
+from worker.notice import Notices
 from worker.pace import Pace
 from worker.pantry import Pantry
 from worker.postman import Postman
@@ -44,6 +45,8 @@ from worker.tools import Tools
 HANDS_PER_SLOT: Final = 2
 MORE_HANDS: Final = 2
 """While a slot's prompt renders, others upload: a hand more than slots for each, and two for a slow bucket."""
+NOTICE_SPARE_S: Final = 15.0
+"""Kept of a spot machine's last two minutes for uploads and for handing back."""
 GIVE_UP_GRACE_S: Final = 60.0
 """How long jobs on other servers may still run when one ComfyUI is given up."""
 
@@ -117,7 +120,14 @@ def build_worker(settings: Settings, *, once: bool) -> Worker:
     ]
     hasty = _with_own_clients(first, clients.hastier())
     worker = stopper.worker = Worker(House(once=once), hands, hasty, parts.vital, parts.closers)
+    parts.add("notices", *_notices(worker, clock))
     return worker
+
+
+def _notices(worker: Worker, clock: Clock) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Stop the worker when EC2 takes the machine away: what can end in time is finished."""
+    notices = Notices(os.environ, clock, lambda _why, left_s: worker.stop(max(0.0, left_s - NOTICE_SPARE_S)))
+    return notices.run, notices.close
 
 
 class _Stopper:
