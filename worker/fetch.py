@@ -117,7 +117,11 @@ class HttpsFetcher:
                 session.trust_env = False
                 session.verify = self._verify
                 session.mount("https://", _GuardedAdapter(guard))
-                return self._follow(session, url, into, {"If-None-Match": etag, "If-Modified-Since": modified})
+                told = self._follow(session, url, into, {"If-None-Match": etag, "If-Modified-Since": modified})
+            if guard.has_hung_up:
+                # An end that we made looks like the file's own when the server did not say its size.
+                raise OSError("the time was over")
+            return told
         except _Refused as refused:
             raise Rejected("bad_input", f"The file at {host} cannot be used: {refused}.") from None
         except (requests.RequestException, HTTPError, OSError) as error:
