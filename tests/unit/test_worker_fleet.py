@@ -1,0 +1,180 @@
+"""Which server can render what: kits, cards, and what becomes of a job that this worker cannot do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chalicelib.contract.manifest import Workflow
+from chalicelib.contract.states import State
+from tests.worker_fakes import FakeComfy, store_workflow
+from tests.worker_shop import Shop
+from worker.crew import Crew
+from worker.kit import Card, Kit, Lack, Post, unfit, unpacked_kits
+from worker.loop import Hand
+
+LOADER = {"input": {"required": {"ckpt_name": [["base.safetensors", "sub/fine.safetensors"], {}]}}}
+NEW_LOADER = {"input": {"required": {"ckpt_name": ["COMBO", {"options": ["base.safetensors"]}]}}}
+GRAPH = {
+    "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sub/fine.safetensors"}},
+    "9": {"class_type": "SaveImage", "inputs": {"images": ["4", 0], "filename_prefix": "x"}},
+}
+
+
+def kit(**classes: Any) -> Kit:
+    return Kit.of({"SaveImage": {}, **classes})
+
+
+def test_a_kit_knows_classes_and_model_files() -> None:
+    """Both ways in which servers list choices; samplers and the like are no models."""
+    sampler = {"input": {"required": {"sampler_name": [["euler", "ddim"], {}]}}}
+    both = kit(CheckpointLoaderSimple=LOADER, KSampler=sampler)
+    assert both.lacks(GRAPH) == []
+    assert set(both.models) == {("CheckpointLoaderSimple", "ckpt_name")}
+    newer = kit(CheckpointLoaderSimple=NEW_LOADER)
+    assert newer.lacks(GRAPH) == [Lack("4", "CheckpointLoaderSimple", "ckpt_name", "sub/fine.safetensors")]
+    assert kit().lacks(GRAPH) == [Lack("4", "CheckpointLoaderSimple")]
+    empty = kit(CheckpointLoaderSimple={"input": {"required": {"ckpt_name": [[], {}]}}})
+    assert len(empty.lacks(GRAPH)) == 1
+
+
+def test_links_and_other_wrong_values_are_left_to_comfyui() -> None:
+    """Its own answer names what is allowed."""
+    graph = {"4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": ["1", 0]}}}
+    assert kit(CheckpointLoaderSimple=LOADER).lacks(graph) == []
+    graph["4"]["inputs"]["ckpt_name"] = "no model"  # type: ignore[index]
+    assert kit(CheckpointLoaderSimple=LOADER).lacks(graph) == []
+
+
+def test_a_real_catalogue_is_read(recorded: Path = Path("tests/data/object_info")) -> None:
+    """Recorded from ComfyUI: classes are counted, checkpoints found."""
+    found = sorted(recorded.glob("*.json"))
+    assert found
+    told = json.loads(found[0].read_text())
+    assert Kit.of(told).classes == frozenset(told)
+
+
+def test_a_card_travels_packed() -> None:
+    """What is unpacked is what was packed; damaged text is told."""
+    posts = [Post("http://a", "0.28.0", "gpu", 3, kit(CheckpointLoaderSimple=LOADER)) for _ in range(2)]
+    card = Card.of("worker-1", 5, posts)
+    assert len(card.servers) == 2 and len(card.kits) == 1
+    assert unpacked_kits(card.packed_kits()) == card.kits
+    with pytest.raises((ValueError, KeyError, OSError)):
+        unpacked_kits("damaged")
+
+
+def test_the_sentence_names_what_is_nearest_anywhere() -> None:
+    """Over all live workers; a node and a model each in their own words."""
+    kits = [kit(), kit(CheckpointLoaderSimple=LOADER)]
+    model = unfit(Lack("4", "CheckpointLoaderSimple", "ckpt_name", "fin.safetensors"), kits)
+    assert model.code == "missing_model"
+    assert model.text == 'No running ComfyUI has the file "fin.safetensors" (ckpt_name of CheckpointLoaderSimple).'
+    assert model.hint == "Nearest: sub/fine.safetensors."
+    node = unfit(Lack("4", "CheckpointLoaderSimpel"), kits)
+    assert node.code == "missing_node" and "Nearest: CheckpointLoaderSimple." in node.hint
+
+
+class Elsewhere(Shop):
+    """Have one job that needs a checkpoint which the worker's own server lacks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger.cancel(self.job_id, now=self.clock.now_ms())
+        self.inbox.messages.clear()
+        self.hash = store_workflow(self.blobs, Workflow(id="w", name="W", graph=GRAPH))
+        self.comfy.catalogue = {"SaveImage": {}}
+        self.job_id = self.submit()
+
+    def other_worker_has(self, *kits: Kit) -> None:
+        posts = [Post("http://other", "0.28.0", "gpu", 0, each) for each in kits]
+        self.fleet.cards["worker-2"] = Card.of("worker-2", self.clock.now_ms(), posts)
+
+
+def test_what_nobody_has_fails_with_the_nearest_names() -> None:
+    """Before anything is submitted; the catalogue is read afresh first."""
+    shop = Elsewhere()
+    shop.other_worker_has(kit(CheckpointLoaderSimple=NEW_LOADER))
+    shop.work()
+    assert shop.job.state is State.FAILED and shop.job.error is not None
+    assert shop.job.error.text == 'No running ComfyUI has the node "CheckpointLoaderSimple".' or (
+        "sub/fine.safetensors" in shop.job.error.text
+    )
+    assert shop.comfy.submitted == []
+
+
+def test_what_another_worker_has_is_left_to_it() -> None:
+    """Handed back at no cost, and not taken again at once: its message is hidden for a moment each time it comes."""
+    shop = Elsewhere()
+    shop.other_worker_has(kit(CheckpointLoaderSimple=LOADER))
+    shop.work()
+    assert (shop.job.state, shop.job.budget_left, shop.job.attempt) == (State.QUEUED, 3, 1)
+    shop.clock.pass_time(5)
+    shop.work()
+    assert (shop.job.state, shop.job.attempt) == (State.QUEUED, 1)
+    assert shop.inbox.hidden[0] == 0 and all(1 <= seconds <= 4 for seconds in shop.inbox.hidden[1:])
+    assert shop.comfy.submitted == []
+
+
+def test_a_model_that_was_copied_there_meanwhile_is_found() -> None:
+    """What seems to be lacking is asked for afresh."""
+    shop = Elsewhere()
+    shop.server.ask_kit()
+    shop.comfy.catalogue = {"SaveImage": {}, "CheckpointLoaderSimple": LOADER}
+    shop.work()
+    assert shop.job.state is State.SUCCEEDED
+
+
+def test_another_server_of_the_same_worker_does_it() -> None:
+    """Without going through the queue again: one attempt, on the server that has the model."""
+    shop = Elsewhere()
+    other = FakeComfy(shop.clock)
+    other.catalogue = {"SaveImage": {}, "CheckpointLoaderSimple": LOADER}
+    servers = [shop.server, shop.serve(other, "http://comfy-2")]
+    crew = Crew(shop.fleet, servers, shop.clock, "worker-1")
+    Hand("0", replace(shop.tools, servers=servers, crew=crew), shop.house).run()
+    assert (shop.job.state, shop.job.attempt) == (State.SUCCEEDED, 1)
+    assert shop.comfy.submitted == [] and len(other.submitted) == 1
+
+
+def test_a_catalogue_out_of_reach_leaves_the_verdict_to_comfyui() -> None:
+    """Nothing is turned away on a guess."""
+    shop = Shop()
+
+    def away() -> dict[str, Any]:
+        from chalicelib.contract.errors import Unavailable
+
+        raise Unavailable("ComfyUI answered 500.")
+
+    shop.comfy.object_info = away  # type: ignore[method-assign]
+    assert shop.work().job.state is State.SUCCEEDED
+
+
+def test_a_worker_shows_its_card_and_takes_it_away() -> None:
+    """With every server that answers; without a table nothing is shown and nobody known."""
+    shop = Shop()
+    shop.clock.after(30, shop.crew.close)
+    shop.crew.run()
+    assert shop.fleet.cards == {}
+    shop = Shop()
+    shop.clock.after(30, lambda: seen.update(shop.fleet.cards))
+    shop.clock.after(90, shop.crew.close)
+    seen: dict[str, Card] = {}
+    shop.crew.run()
+    assert seen["worker-1"].servers[0]["queue"] == 0
+    assert "SaveImage" in seen["worker-1"].kits[0].classes
+    assert list(Crew(None, [shop.server], shop.clock, "w").kits()) == []
+
+
+def test_a_table_out_of_reach_hurts_nobody() -> None:
+    """The card is shown later; a job that lacks something waits for its lease."""
+    shop = Elsewhere()
+    shop.fleet.is_away = True
+    shop.clock.after(30, shop.crew.close)
+    shop.crew.run()
+    shop.work()
+    assert shop.job.state in (State.RUNNING, State.QUEUED)
