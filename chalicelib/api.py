@@ -39,15 +39,15 @@ STATUS: Final[dict[str, int]] = {
 
 _SHOWN_IN_A_PAGE: Final = ("image/png", "image/jpeg", "image/webp", "image/gif", "video/", "audio/", "text/plain")
 
-MAX_INLINE_BYTES: Final = 4_000_000
-"""A Lambda answers with 6 MB at most, base64 included."""
+MAX_INLINE_BYTES: Final = 1_900_000
+"""A Lambda answers with 6 MB of JSON at most, in which a quotation mark takes two bytes and an umlaut six."""
 
 Body = TypeVar("Body", bound=BaseModel)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Hold an HTTP answer; *body* is JSON-able, or bytes for a picture."""
+    """Hold an HTTP answer; *body* is JSON-able, text that goes out as it is, or bytes for a picture."""
 
     status: int
     body: Any
@@ -195,9 +195,14 @@ class Api:
         where = run_key(job.client_id, job.job_id, number)
         record = self._files.get(where) if number else None
         if record is None:
-            raise Rejected("not_found", "There is no run record of this job yet: it is written when an attempt ends.")
+            earlier = " Earlier ones may have theirs: add ?attempt=NUMBER." if number > 1 else ""
+            raise Rejected(
+                "not_found", f"There is no run record of this attempt yet: it is written when it ends.{earlier}"
+            )
         if len(record) <= MAX_INLINE_BYTES:
-            return Answer(200, record, {"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"})
+            # As text: Chalice 1.34 encodes bytes for the types of app.binary_types only, and a Lambda's answer is JSON.
+            text = record.decode("utf-8", "replace")
+            return Answer(200, text, {"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"})
         name = f"{job.job_id}-{number}.jsonl"
         address = self._files.lend(
             where,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ import pytest
 import requests
 from PIL import Image
 
+from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.events import JobMessage
 from chalicelib.contract.job import Job, prompt_id_of
 from chalicelib.contract.manifest import Workflow, to_document
@@ -308,3 +310,86 @@ def test_wrong_settings_are_told_all_at_once(shop: Shop) -> None:
     assert worker.returncode == 2
     assert worker.stderr.count("\n- ") == 5
     assert "Traceback" not in worker.stderr
+
+
+def test_a_stop_with_grace_lets_a_job_end_that_is_nearly_done(shop: Shop) -> None:
+    """Its steps say that it ends in time: it is finished, committed and told, and only then the worker ends."""
+    job_id = shop.submit(seconds=4)
+    worker = shop.start(GRACE_S="30")
+
+    def has_told_steps() -> bool:
+        progress = shop.job(job_id).progress
+        return progress is not None and (progress.step or 0) >= 3
+
+    until(has_told_steps)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(20) == 0
+    job = shop.job(job_id)
+    assert (job.state, job.attempt) == (State.SUCCEEDED, 1)
+    assert any(job_id in body for body in shop.hints())
+
+
+MAIN = """
+import sys
+sys.path.insert(0, {root!r})
+from sandbox.comfy.__main__ import main
+port = sys.argv[sys.argv.index("--port") + 1]
+raise SystemExit(main(["--port", port, "--dir", {folder!r}, "--instant", "--test-nodes"]))
+"""
+
+
+def managed(shop: Shop, folder: Path) -> dict[str, str]:
+    """Make a ComfyUI folder whose main.py is the stand-in, and settings that manage it."""
+    folder.mkdir()
+    (folder / "main.py").write_text(MAIN.format(root=str(ROOT), folder=str(folder)))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return {"COMFY_DIR": str(folder), "COMFY_PORT": str(port), "COMFY_PYTHON": sys.executable}
+
+
+def test_a_managed_comfyui_is_started_used_and_ended(shop: Shop, tmp_path: Path) -> None:
+    """`once` waits until it is ready, renders, and leaves nothing that listens."""
+    settings = managed(shop, tmp_path / "ComfyUI")
+    job_id = shop.submit()
+    shop.once(**settings)
+    assert shop.job(job_id).state is State.SUCCEEDED
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", int(settings["COMFY_PORT"]))) != 0
+
+
+def test_a_managed_comfyui_that_dies_mid_job_is_started_again(shop: Shop, tmp_path: Path) -> None:
+    """Killed while it renders: the worker starts it anew, and the job is made by its second attempt."""
+    settings = managed(shop, tmp_path / "ComfyUI")
+    job_id = shop.submit(seconds=5)
+    worker = shop.start(**settings)
+    client = ComfyClient(f"http://127.0.0.1:{settings['COMFY_PORT']}")
+
+    def renders() -> bool:
+        try:
+            return client.queue_length() == 1
+        except Unavailable:
+            return False
+
+    until(renders)
+    [child] = _children(worker.pid)
+    os.kill(child, signal.SIGKILL)
+    job = shop.ends(job_id)
+    assert (job.state, job.attempt) == (State.SUCCEEDED, 2)
+
+
+def _children(pid: int) -> list[int]:
+    """List the processes that *pid* started, by any of its threads."""
+    told = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(child) for each in told for child in each]
+
+
+def test_one_worker_serves_two_servers(shop: Shop, tmp_path: Path) -> None:
+    """Two jobs of a second each run side by side, one on each ComfyUI."""
+    with ComfyStandIn(tmp_path / "second", test_nodes=True) as second:
+        ids = [shop.submit(seconds=2.0 + number / 100) for number in range(2)]
+        shop.start(COMFY_URL=f"{shop.comfy.url},{second.url}")
+        until(lambda: all(ComfyClient(each.url).queue_length() == 1 for each in (shop.comfy, second)))
+        for job_id in ids:
+            assert shop.ends(job_id).state is State.SUCCEEDED
+        assert len(second.spans) == 1

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from chalicelib.api import Answer, Api, Call, guarded
+from chalicelib.api import MAX_INLINE_BYTES, Answer, Api, Call, guarded
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import Job, Timings, run_key
 from chalicelib.contract.manifest import Workflow
@@ -319,11 +319,37 @@ def test_a_jobs_run_record_is_for_its_owner_alone() -> None:
     assert job is not None
     desk.kept[run_key(job.client_id, job_id, 1)] = b'{"kind":"run"}\n'
     answer = log(job_id)
-    assert (answer.status, answer.body) == (200, b'{"kind":"run"}\n')
+    assert (answer.status, answer.body) == (200, '{"kind":"run"}\n'), "text: a Lambda's answer is JSON"
     assert answer.headers["Content-Type"] == "application/x-ndjson"
     assert log(job_id, "b").status == 404
     for wrong in ("2", "0", "x", "-1", "1e3"):
         assert log(job_id, attempt=wrong).status == 404, wrong
     desk.kept[run_key(job.client_id, job_id, 1)] = b"x" * 5_000_000
     large = log(job_id, attempt="1")
-    assert large.status == 302 and large.headers["Location"]
+    assert large.status == 302 and "application/x-ndjson&attachment" in large.headers["Location"]
+
+
+def test_a_later_attempt_without_a_record_points_to_the_earlier_ones() -> None:
+    """While an attempt runs its record is not there; what the one before it wrote still is, by number."""
+    desk = Desk()
+    body = json.dumps({"workflow_id": "empty-color", "inputs": {"color": "red"}}).encode()
+    call = Call({"authorization": "Bearer a"}, body, "https://host/api")
+    job_id = desk.api.create_job(call).body["id"]
+    for attempt in (1, 2):
+        at = NOW + attempt * 100_000
+        claimed = desk.ledger.claim(job_id, 1, owner="w", token=f"t{attempt}", now=at, lease_ms=1000)
+        assert isinstance(claimed, Claimed)
+    desk.kept[run_key(claimed.job.client_id, job_id, 1)] = "{}ü".encode()
+    missing = guarded(lambda: desk.api.job_log(call, job_id, ""))
+    assert missing.status == 404 and "?attempt=" in missing.body["error"]["message"]
+    assert guarded(lambda: desk.api.job_log(call, job_id, "1")).body == "{}ü"
+    desk.ledger.commit(claimed.lease, now=NOW + 300_000, outputs=[], timings=Timings())
+    desk.kept[run_key(claimed.job.client_id, job_id, 2)] = b"second"
+    assert guarded(lambda: desk.api.job_log(call, job_id, "")).body == "second"
+
+
+def test_the_largest_record_that_is_sent_whole_fits_a_lambdas_answer() -> None:
+    """6 MB of JSON, whatever the record is made of: quotation marks double, umlauts become six bytes."""
+    for letter in ("\"", "\\", "ü", "雪", "🦊"):
+        text = letter * (MAX_INLINE_BYTES // len(letter.encode()))
+        assert len(json.dumps(text)) < 6_000_000 - 10_000, letter
