@@ -192,7 +192,8 @@ def test_once_renders_what_waits_and_ends(shop: Shop) -> None:
     assert shop.waiting(shop.queue) == 0
     hints = shop.hints()
     assert all(any(job_id in hint and '"version":3' in hint for hint in hints) for job_id in jobs)
-    assert len(hints) == 8
+    # That a job was begun is told only if it does not end at once.
+    assert 4 <= len(hints) <= 8
     assert requests.get(f"{shop.comfy.url}/history", timeout=5).json() == {}
 
 
@@ -214,8 +215,8 @@ def test_a_worker_killed_in_the_middle_is_followed_by_another(shop: Shop) -> Non
     assert job.owner == "worker-1"
     listed = shop.s3.list_objects_v2(Bucket=shop.bucket, Prefix="outputs/")["Contents"]
     assert {item["Key"].split("/")[3] for item in listed} == {"2"}
-    pictures = [path for path in shop.comfy.folders.output.rglob("*.png") if job_id in str(path)]
-    assert len(pictures) == 1
+    assert [prompt_id for prompt_id, _, _ in shop.comfy.spans] == [prompt_id_of(job_id, 1)]
+    until(lambda: not [path for path in shop.comfy.folders.output.rglob("*.png") if job_id in str(path)])
     until(lambda: shop.waiting(shop.queue) == 0)
 
 
