@@ -138,6 +138,17 @@ class Farm:
             process.wait(20)
             log.close()
 
+    @contextmanager
+    def cloud_in_environment(self) -> Iterator[None]:
+        """Let this process's clients find the cloud, for the block."""
+        before = dict(os.environ)
+        os.environ.update(self._cloud.env())
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
     def _moved(self, url: str, relayed: Relayed | None) -> str:
         """Send what goes to a queue's own address through the relay too."""
         return url if relayed is None else url.replace(self._cloud.endpoint_url, relayed.url)

@@ -20,6 +20,10 @@ from uuid import uuid4
 
 from bench.farm import Farm, farm
 from bench.figures import Figure, single, spread
+from chalicelib.contract.job import Timings
+from chalicelib.contract.ports import Claimed
+from chalicelib.ledger import DynamoLedger
+from worker.aws import AwsClients
 from worker.clock import Clock
 from worker.comfy.client import ComfyClient
 from worker.comfy.doorbell import SocketDoorbell
@@ -95,9 +99,52 @@ def _ceiling_and_rate(note: Note, count: int) -> None:
         ordered = sorted(spans, key=lambda span: span[1])[count // 5 :]
         rate = (len(ordered) - 1) / ((ordered[-1][1] - ordered[0][1]) / 1e9)
         note("worker_jobs_per_s_instant", single(rate, "jobs/s", len(ordered)))
+        note("cloud_ceiling_jobs_per_s", single(_cloud_ceiling(place, min(count, 300)), "jobs/s", min(count, 300)))
         ceiling = _bare_loop(place, count)
         note("comfy_ceiling_jobs_per_s", single(ceiling, "jobs/s", count))
         note("worker_ceiling_share", single(100 * rate / ceiling, "%", count))
+
+
+def _cloud_ceiling(place: Farm, count: int) -> float:
+    """Make the calls of a job, and nothing else, from four threads of one process; jobs a second."""
+    ids = place.put(instant(), count)
+    left = iter(ids)
+    lock = threading.Lock()
+
+    def hand(clients: Any) -> None:
+        ledger = DynamoLedger(clients.dynamodb(), place.table)
+        sqs, s3 = clients.sqs(), clients.s3()
+        while True:
+            with lock:
+                job_id = next(left, None)
+            if job_id is None:
+                return
+            # The worker's last polls, which died with it, may have taken a message or two.
+            received = sqs.receive_message(QueueUrl=place.queue, MaxNumberOfMessages=1).get("Messages", [])
+            claimed = ledger.claim(job_id, 1, owner="w", token=uuid4().hex, now=_now(), lease_ms=60_000)
+            assert isinstance(claimed, Claimed)
+            for folder in ("outputs", "runs"):
+                s3.put_object(Bucket=place.bucket, Key=f"{folder}/{job_id}", Body=b"x" * 12_000, IfNoneMatch="*")
+            ledger.commit(claimed.lease, now=_now(), outputs=[], timings=Timings())
+            sqs.send_message(
+                QueueUrl=place.done, MessageBody=job_id, MessageGroupId="g", MessageDeduplicationId=job_id
+            )
+            for message in received:
+                sqs.delete_message(QueueUrl=place.queue, ReceiptHandle=message["ReceiptHandle"])
+
+    makers = [AwsClients("us-east-1", 20, lambda _date: None) for _ in range(4)]
+    with place.cloud_in_environment():
+        hands = [threading.Thread(target=hand, args=(each,)) for each in makers]
+        begun = time.perf_counter()
+        for each in hands:
+            each.start()
+        for each in hands:
+            each.join()
+    return count / (time.perf_counter() - begun)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _bare_loop(place: Farm, count: int) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -88,6 +89,11 @@ def unfit(lack: Lack, kits: Iterable[Kit]) -> JobError:
     return error.model_copy(update={"code": MISSING_MODEL, "text": text})
 
 
+def bare_url(url: str) -> str:
+    """Give a server's address without login, query and fragment: for those who are only to know where it is."""
+    return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url)[0])
+
+
 @dataclass(frozen=True)
 class Post:
     """Describe one server for a card: its address, version, device, prompts in its queue, and its kit."""
@@ -114,7 +120,8 @@ class Card:
         """Make a card of a worker's servers."""
         posts = list(posts)
         servers = tuple(
-            {"name": post.name, "version": post.version, "device": post.device, "queue": post.queue} for post in posts
+            {"name": bare_url(post.name), "version": post.version, "device": post.device, "queue": post.queue}
+            for post in posts
         )
         kits: list[Kit] = []
         for post in posts:
