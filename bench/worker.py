@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import random
 import statistics
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -22,7 +25,9 @@ from bench.farm import Farm, farm
 from bench.figures import Figure, single, spread
 from chalicelib.contract.job import Timings
 from chalicelib.contract.ports import Claimed
+from chalicelib.contract.states import State
 from chalicelib.ledger import DynamoLedger
+from sandbox.world import ROOT
 from worker.aws import AwsClients
 from worker.clock import Clock
 from worker.comfy.client import ComfyClient
@@ -100,9 +105,37 @@ def _ceiling_and_rate(note: Note, count: int) -> None:
         rate = (len(ordered) - 1) / ((ordered[-1][1] - ordered[0][1]) / 1e9)
         note("worker_jobs_per_s_instant", single(rate, "jobs/s", len(ordered)))
         note("cloud_ceiling_jobs_per_s", single(_cloud_ceiling(place, min(count, 300)), "jobs/s", min(count, 300)))
+        alone = _without_cloud(count)
         ceiling = _bare_loop(place, count)
+        note("worker_jobs_per_s_no_cloud", single(alone, "jobs/s", count))
+        note("worker_ceiling_share_no_cloud", single(100 * alone / ceiling, "%", count))
         note("comfy_ceiling_jobs_per_s", single(ceiling, "jobs/s", count))
         note("worker_ceiling_share", single(100 * rate / ceiling, "%", count))
+
+
+def _without_cloud(count: int) -> float:
+    """Run instant jobs through the worker's own threads with the cloud in memory; jobs a second."""
+    from tests.comfy_real.server import free_port
+    from tests.comfy_real.shop import RealShop
+
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="comfysheet-bench-") as home:
+        command = [sys.executable, "-m", "sandbox.comfy", "--port", str(port), "--instant", "--test-nodes"]
+        comfy = subprocess.Popen([*command, "--dir", f"{home}/comfy"], cwd=ROOT, stdout=subprocess.PIPE)
+        try:
+            assert comfy.stdout is not None and comfy.stdout.readline()
+            shop = RealShop(f"http://127.0.0.1:{port}", Path(home), SLOTS="4")
+            ids = [shop.submit(instant()) for _ in range(count)]
+            with shop.open(hands=10):
+                begun, first = time.perf_counter(), 0
+                while (done := sum(shop.job(job_id).state is State.SUCCEEDED for job_id in ids)) < count:
+                    if not first and done >= count // 5:
+                        begun, first = time.perf_counter(), done
+                    threading.Event().wait(0.05)
+                return (count - first) / (time.perf_counter() - begun)
+        finally:
+            comfy.terminate()
+            comfy.wait(10)
 
 
 def _cloud_ceiling(place: Farm, count: int) -> float:
@@ -210,7 +243,7 @@ def _finish_to_commit(note: Note, count: int) -> None:
 
 
 def _memory(note: Note, count: int) -> None:
-    """Run instant jobs and fit a line through the worker's memory, after the first fifth."""
+    """Run instant jobs and fit a line through the worker's memory, once the allocator is warm (two fifths)."""
     with farm() as (place, _):
         ids = place.put(instant(), count)
         with place.worker(SLOTS="4") as worker:
@@ -219,7 +252,7 @@ def _memory(note: Note, count: int) -> None:
                 samples.append((len(place.comfy.spans), _rss_kb(worker.pid)))
                 threading.Event().wait(0.25)
             place.settled(ids)
-    later = [sample for sample in samples if sample[0] > count / 5]
+    later = [sample for sample in samples if sample[0] > count * 2 / 5]
     slope = statistics.linear_regression([x for x, _ in later], [y for _, y in later]).slope
     note("worker_rss_slope_kb_per_job", single(slope, "KB/job", count))
     note("worker_rss_mb", single(samples[-1][1] / 1024, "MB", len(samples)))

@@ -7,6 +7,7 @@ Every worker puts a card into the workers table once a minute; a card that is ol
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -24,6 +25,10 @@ FRESH_S: Final = 15.0
 """How long what was read of the others is believed."""
 TURNED_AWAY_S: Final = 60.0
 """How long a job that this worker cannot render is left to the others unseen."""
+TIMES_MOST: Final = 5
+REMEMBERED_S: Final = 3600.0
+ASK_AGAIN: Final = 5
+"""Every so many announcements the catalogues are read anew: models are copied and removed."""
 
 log = structlog.get_logger()
 
@@ -47,7 +52,8 @@ class Crew:
         self._name = name
         self._kits: Sequence[Kit] = ()
         self._read_at: float | None = None
-        self._turned_away: dict[str, float] = {}
+        self._turned_away: dict[str, tuple[float, int]] = {}
+        """Until when (monotonic) a job is left to the others, and how often it was."""
         self._lock = threading.Lock()
         self._ended = threading.Event()
 
@@ -71,21 +77,30 @@ class Crew:
         """List every kit that is known, this worker's own first: for the nearest names."""
         return [server.kit for server in self._servers if server.kit is not None] + list(self.kits())
 
-    def turn_away(self, job_id: str) -> None:
-        """Remember that this worker cannot render a job: its message is not claimed again for a while."""
+    def turn_away(self, job_id: str) -> bool:
+        """
+        Remember that this worker cannot render a job: its message is not claimed again for a while.
+
+        False: it has come back too often. A card may promise what its worker does not keep.
+        """
         now = self._clock.monotonic()
         with self._lock:
-            self._turned_away = {each: until for each, until in self._turned_away.items() if until > now}
-            self._turned_away[job_id] = now + TURNED_AWAY_S
+            kept = self._turned_away.items()
+            self._turned_away = {each: told for each, told in kept if told[0] > now - REMEMBERED_S}
+            times = self._turned_away.get(job_id, (0.0, 0))[1] + 1
+            self._turned_away[job_id] = (now + TURNED_AWAY_S, times)
+        return times <= TIMES_MOST
 
     def is_turned_away(self, job_id: str) -> bool:
         with self._lock:
-            return self._turned_away.get(job_id, 0.0) > self._clock.monotonic()
+            return self._turned_away.get(job_id, (0.0, 0))[0] > self._clock.monotonic()
 
     def run(self) -> None:
         """Put the card on the table once a minute until `close`; then take it away."""
-        while not self._ended.is_set():
-            self._announce()
+        for turn in itertools.count():
+            if self._ended.is_set():
+                break
+            self._announce(afresh=turn % ASK_AGAIN == 0)
             self._clock.wait(self._ended, ANNOUNCE_S)
         if self._fleet is not None:
             try:
@@ -97,12 +112,12 @@ class Crew:
         """End `run`."""
         self._ended.set()
 
-    def _announce(self) -> None:
+    def _announce(self, *, afresh: bool) -> None:
         """Read the catalogues, so that they are warm for the first job, and show the card."""
         posts = []
         for server in self._servers:
             try:
-                kit = server.kit or server.ask_kit()
+                kit = server.kit if server.kit is not None and not afresh else server.ask_kit()
                 length = server.comfy.queue_length()
             except Unavailable:
                 continue

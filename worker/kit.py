@@ -11,6 +11,7 @@ import base64
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +22,12 @@ from worker.comfy.faults import MISSING_MODEL, MODEL_FILE, choices_of, nearest, 
 
 CARD_MOST_BYTES: Final = 350_000
 """DynamoDB items hold 400 KB."""
+UNPACKED_MOST_BYTES: Final = 32_000_000
+"""Cards are other machines' words: a small one must not become all of our memory."""
+
+# ComfyUI 0.28: an empty folder makes an empty list, or one of what needs no file (vae_name: ["pixel_space"]). Such a
+# list is known by its input's name: ckpt_name, clip_name1, text_encoder. One of somebody's own (CustomCombo) is not.
+_LOADER_INPUT: Final = re.compile(r"(?<!sampler_)name\d*$|model|encoder|lora|vae|unet|ckpt|clip", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,8 @@ class Kit:
 
     classes: frozenset[str]
     models: Mapping[tuple[str, str], frozenset[str]]
+    is_whole: bool = True
+    """False: the names of the model files were too many for a card, and are left out: any may be there."""
 
     @staticmethod
     def of(object_info: Mapping[str, Any]) -> Kit:
@@ -46,6 +55,8 @@ class Kit:
         models = {}
         for node_class, told in object_info.items():
             for name, config in _inputs_of(told):
+                if _is_open(config):
+                    continue
                 files = frozenset(each for each in choices_of(config) if MODEL_FILE.search(each))
                 if files or _is_model_list(name, config):
                     models[(node_class, name)] = files
@@ -130,30 +141,60 @@ class Card:
         return Card(worker, seen_at, servers, tuple(kits))
 
     def packed_kits(self) -> str:
-        """Give the kits as text for one table attribute: gzip, base64. Too much of it: without the models' names."""
-        text = _packed([_kit_json(kit) for kit in self.kits])
-        return text if len(text) <= CARD_MOST_BYTES else _packed([])
+        """
+        Give the kits as text for one table attribute: gzip, base64.
+
+        Too many names (some ten thousand files) and those of the models are left out: classes are a few thousand.
+        """
+        text = _packed(self.kits)
+        if len(text) > CARD_MOST_BYTES:
+            text = _packed([Kit(kit.classes, {}, is_whole=False) for kit in self.kits])
+        return text
+
+
+def _packed(kits: Iterable[Kit]) -> str:
+    """Write each list once: many loaders read the same folder, and so do many servers."""
+    lists: dict[frozenset[str], int] = {}
+    told = [
+        {
+            "classes": lists.setdefault(kit.classes, len(lists)),
+            "models": [
+                (node_class, name, lists.setdefault(files, len(lists)))
+                for (node_class, name), files in sorted(kit.models.items(), key=lambda each: each[0])
+            ],
+            "is_whole": kit.is_whole,
+        }
+        for kit in kits
+    ]
+    text = json.dumps({"lists": [sorted(files) for files in lists], "kits": told}, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
 def unpacked_kits(text: str) -> tuple[Kit, ...]:
-    """Read what `packed_kits` gave; raise ValueError or KeyError when it is something else."""
-    told = json.loads(gzip.decompress(base64.b64decode(text)))
-    return tuple(
-        Kit(
-            frozenset(each["classes"]),
-            {(node_class, name): frozenset(files) for node_class, name, files in each["models"]},
+    """Read what `packed_kits` gave; raise ValueError (also for what unpacks to more than 32 MB) when it is not that."""
+    try:
+        unzip = zlib.decompressobj(wbits=31)
+        content = unzip.decompress(base64.b64decode(text, validate=True), UNPACKED_MOST_BYTES)
+        if not unzip.eof:
+            raise ValueError("a card that is cut off, or too large")
+        told = json.loads(content)
+        lists = [_names(each) for each in told["lists"]]
+        return tuple(
+            Kit(
+                lists[each["classes"]],
+                {(str(node_class), str(name)): lists[place] for node_class, name, place in each["models"]},
+                is_whole=each["is_whole"] is True,
+            )
+            for each in told["kits"]
         )
-        for each in told
-    )
+    except (zlib.error, LookupError, TypeError, RecursionError) as error:
+        raise ValueError("no card of ours") from error
 
 
-def _packed(told: object) -> str:
-    return base64.b64encode(gzip.compress(json.dumps(told, separators=(",", ":")).encode(), mtime=0)).decode()
-
-
-def _kit_json(kit: Kit) -> dict[str, Any]:
-    models = sorted((node_class, name, sorted(files)) for (node_class, name), files in kit.models.items())
-    return {"classes": sorted(kit.classes), "models": models}
+def _names(told: object) -> frozenset[str]:
+    if not isinstance(told, list) or not all(isinstance(each, str) for each in told):
+        raise ValueError("no list of names")
+    return frozenset(told)
 
 
 def _inputs_of(told: object) -> Iterator[tuple[str, object]]:
@@ -164,6 +205,12 @@ def _inputs_of(told: object) -> Iterator[tuple[str, object]]:
 
 
 def _is_model_list(name: str, config: object) -> bool:
-    """Know a loader whose list is empty on this server: a choice whose input is called after a model file."""
+    """Know a loader's list that holds no model file on this server."""
     is_list = isinstance(config, list) and bool(config) and (isinstance(config[0], list) or config[0] == "COMBO")
-    return is_list and not choices_of(config) and name.endswith("_name")
+    return is_list and bool(_LOADER_INPUT.search(name))
+
+
+def _is_open(config: object) -> bool:
+    """Know a list that is not all: what is uploaded joins it, or the page fetches it from elsewhere."""
+    options = config[1] if isinstance(config, list) and len(config) > 1 else None
+    return isinstance(options, Mapping) and any(name == "remote" or name.endswith("_upload") for name in options)

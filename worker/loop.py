@@ -298,7 +298,8 @@ class Worker:
         # that was just freed: it gives it back again, if only it lives to do so.
         while self._is_needed(bool(hands)) and clock.monotonic() < deadline:
             clock.wait(threading.Event(), 0.02)
-        for close in self._closers:
+        # Last in, first out: ending a ComfyUI of ours may take seconds, and hints should not wait for it.
+        for close in reversed(self._closers):
             close()
         for name in self._vital:
             self._threads[name].join(max(0.05, deadline - clock.monotonic()))

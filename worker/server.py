@@ -38,11 +38,13 @@ class Server:
         """Give what this server can render, as far as it is known; None: it was not asked yet."""
         return self._kit
 
-    def sweep(self, job_folder: str) -> None:
-        """Remove what a job left in ComfyUI's folders, when they are on this machine."""
+    def sweep(self, job_id: str, attempt: int) -> None:
+        """Remove what a job's attempts up to *attempt* left in ComfyUI's folders, when they are on this machine."""
         facts = self.health.facts
         if facts is not None:
-            sweep(folders_of(self.url, facts.argv), job_folder)
+            folders = folders_of(self.url, facts.argv)
+            for each in range(1, attempt + 1):
+                sweep(folders, f"cs/{job_id}/{each}")
 
     def ask_kit(self) -> Kit:
         """Read the server's catalogue anew: models and nodes come and go. `Unavailable` when it does not answer."""

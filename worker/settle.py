@@ -155,9 +155,14 @@ class _Settlement:
     def _turn_away(self, elsewhere: Elsewhere) -> Verdict:
         """Leave the job to a worker that has what it needs; when there is none, say what is nearest to it."""
         tools, crew = self._tools, self._tools.crew
-        if not crew.has_one_for(elsewhere.graph):
+        try:
+            if not crew.has_one_for(elsewhere.graph):
+                return Broken(unfit(elsewhere.lack, crew.all_kits()))
+        except Unavailable as error:
+            # Not knowing is no reason to fail it: it costs nothing to leave it for a while.
+            self._log.warning("other workers are not known now", action="elsewhere", reason=error.message)
+        if not crew.turn_away(self._job.job_id):
             return Broken(unfit(elsewhere.lack, crew.all_kits()))
-        crew.turn_away(self._job.job_id)
         tools.keeper.let_go(self._holding)
         if not tools.ledger.release(self._lease, now=tools.clock.now_ms()):
             self._lost()
@@ -211,7 +216,8 @@ class _Settlement:
             tools.postman.tell(job, job.version, then_drop=self._holding.delivery)
             if job.state is State.CANCELED:
                 tools.monitor.job("Job Cancelled", self._job, self._holding.prompt_id, version=job.version)
-        self._forget()
+            # Of a job that goes on somebody else may take over what lies there.
+            self._forget()
 
     def _forget(self) -> None:
         """Drop the history entry and the job's files on ComfyUI's side: nobody needs them any more."""
@@ -219,7 +225,7 @@ class _Settlement:
             return
         with contextlib.suppress(Unavailable):
             self._tools.comfy.forget(self._holding.prompt_id)
-        self._tools.server.sweep(f"cs/{self._job.job_id}")
+        self._tools.server.sweep(self._job.job_id, self._job.attempt)
 
     def _insist(self, write: Callable[[], T]) -> T:
         """Repeat a write that the table could not take: a picture that is made is worth some seconds."""
@@ -248,6 +254,9 @@ def settle_refusal(tools: Tools, delivery: Delivery, refused: Refused) -> None:
         there = tools.ledger.get(job.job_id)
         if there is not None and there.state in TERMINAL:
             tools.postman.tell(there, there.version, then_drop=delivery)
+            if ended and there.error is not None:
+                tools.metrics.job_failed(there.error.code)
+                tools.monitor.job("Job Failed", there, None, version=there.version, code=there.error.code)
         log.warning("job is given up", action="give up", reason="" if ended else "it moved meanwhile", **names)
     else:
         jitter_s = tools.draw() * JITTER_S if refused.why is Refusal.HELD else 0.0

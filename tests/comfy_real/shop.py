@@ -88,7 +88,7 @@ class RealShop:
             postman=self.postman,
             monitor=self.monitor,
             metrics=Metrics(),
-            pantry=Pantry(NoFetcher(), Larder(home / "inputs", 10**9), 10**7),  # type: ignore[arg-type]
+            pantry=Pantry(NoFetcher(), Larder(home / "inputs", 10**9), 10**7),
             templates=Templates(),
             settings=self.settings,
             clock=self.clock,

@@ -277,7 +277,10 @@ def test_a_jobs_files_are_removed_where_the_server_keeps_them(server: Line, comf
     server.run(drawing(prefix="kept"))
     folders = folders_of(server.url, server.client.facts().argv)
     assert (comfy.folder / "output" / "cs" / job / "1").is_dir()
-    assert sweep(folders, f"cs/{job}") == 1
+    server.run(isolate(drawing(), f"cs/{job}/2"))
+    assert sweep(folders, f"cs/{job}/1") == 1
+    assert (comfy.folder / "output" / "cs" / job / "2").is_dir()
+    assert sweep(folders, f"cs/{job}/2") == 1
     assert not (comfy.folder / "output" / "cs" / job).exists()
     assert list((comfy.folder / "output").glob("kept*"))
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import boto3
 import pytest
+from botocore.config import Config
 
 from chalicelib.contract.errors import Unavailable
 from tests.conftest import make_table
@@ -48,11 +49,72 @@ def test_a_card_that_was_taken_away_is_gone(fleet: DynamoFleet) -> None:
     assert fleet.others(NOW) == []
 
 
+def test_what_another_wrote_wrongly_is_left_out(aws: boto3.Session, resources: dict[str, Any]) -> None:
+    """A card that cannot be read, or has no time, hides no other and stops no worker."""
+    client: Any = aws.client("dynamodb")
+    table = make_table(client, resources["WorkersTable"]["Properties"])
+    fleet = DynamoFleet(client, table)
+    fleet.announce(card("worker-1"))
+    good = client.get_item(TableName=table, Key={"worker": {"S": "worker-1"}})["Item"]
+    wrong = [{"kits": {"S": "damaged"}}, {"servers": {"S": "["}}, {"kits": {"N": "1"}}, {"seen_at": {"S": "z"}}]
+    for number, part in enumerate(wrong):
+        client.put_item(TableName=table, Item=good | part | {"worker": {"S": f"wrong-{number}"}})
+    client.put_item(TableName=table, Item={"worker": {"S": "empty"}})
+    assert fleet.others(NOW) == [card("worker-1")]
+
+
+class TwoPages:
+    """Answer a scan in two pages, as DynamoDB does from 1 MB on: three large cards."""
+
+    def __init__(self, client: Any, table: str) -> None:
+        self._client = client
+        self.table = table
+
+    def scan(self, **call: Any) -> Any:
+        return self._client.scan(**call, Limit=1)
+
+
+def test_all_pages_of_the_table_are_read(aws: boto3.Session, resources: dict[str, Any]) -> None:
+    """The filter works after the page is cut: a page may be empty and not the last."""
+    client: Any = aws.client("dynamodb")
+    table = make_table(client, resources["WorkersTable"]["Properties"])
+    for number in range(6):
+        DynamoFleet(client, table).announce(card(f"worker-{number}", NOW if number % 2 else NOW - LIVE_MS - 1))
+    pages: Any = TwoPages(client, table)
+    found = {each.worker for each in DynamoFleet(pages, table).others(NOW)}
+    assert found == {"worker-1", "worker-3", "worker-5"}
+
+
 def test_a_table_that_is_not_there_is_unavailable(aws: boto3.Session) -> None:
     """The worker goes on without."""
     client: Any = aws.client("dynamodb")
     with pytest.raises(Unavailable):
         DynamoFleet(client, "nothing").others(NOW)
+
+
+def test_a_bus_that_cannot_be_reached_is_unavailable(aws: boto3.Session) -> None:
+    """Nothing else rises from it: the thread that tells events must live."""
+    closed = aws.client("events", endpoint_url="http://127.0.0.1:9", config=Config(retries={"max_attempts": 0}))
+    with pytest.raises(Unavailable, match="event bus"):
+        EventBus(closed, "bus").send([Event("Job Started", {"job_id": "j"})])
+    stranger = boto3.Session("AKIAUNKNOWN", "x", region_name="us-east-1")
+    refused = stranger.client("events", endpoint_url=aws.client("events").meta.endpoint_url)
+    with pytest.raises(Unavailable, match="refused"):
+        EventBus(refused, "bus").send([Event("Job Started", {"job_id": "j"})])
+
+
+class HalfTaken:
+    """Answer as EventBridge does when it took some: 200, with the others' faults in their places."""
+
+    def put_events(self, **call: Any) -> Any:
+        faults = [{"ErrorCode": "ThrottlingException"} if number % 2 else {} for number in range(len(call["Entries"]))]
+        return {"FailedEntryCount": sum(map(bool, faults)), "Entries": faults}
+
+
+def test_events_that_were_not_taken_are_counted() -> None:
+    """A 200 is no promise for each of them."""
+    client: Any = HalfTaken()
+    assert EventBus(client, "bus").send([Event("Job Started", {})] * 9) == 4
 
 
 def test_events_reach_a_rules_target(aws: boto3.Session) -> None:

@@ -206,3 +206,22 @@ def test_out_of_memory_is_known_by_type_or_words() -> None:
 def test_paths_and_control_characters_do_not_get_out(text: str, clean: str) -> None:
     """Server paths are nobody's business; a cell is one line."""
     assert one_line(text) == clean
+
+
+def test_steps_tell_what_is_left_also_between_two_of_them() -> None:
+    """Ten steps of two seconds: after the fourth 12 s are left, a second later 11; a step that is late counts up."""
+
+    def told(kind: str, **data: object) -> News:
+        heard = read_frame(news(kind, **data))
+        assert heard is not None
+        return heard
+
+    course = Course({"2": "KSampler"}, node="2", is_started=True)
+    for step in range(1, 5):
+        course = advance(course, told("progress", node="2", value=step, max=10), now=2.0 * step)
+    assert course.left_in_node_s(8.0) == 12
+    assert course.left_in_node_s(9.0) == 11
+    assert course.left_in_node_s(8.0 + 12 + 5) == 5
+    first = advance(Course({"2": "KSampler"}, node="2"), told("progress", node="2", value=1, max=10), now=1.0)
+    assert first.left_in_node_s(1.0) is None
+    assert advance(course, told("executing", node="3")).left_in_node_s(9.0) is None

@@ -13,7 +13,7 @@ from chalicelib.contract.manifest import Workflow
 from chalicelib.contract.states import State
 from tests.worker_fakes import FakeComfy, store_workflow
 from tests.worker_shop import Shop
-from worker.crew import Crew
+from worker.crew import TURNED_AWAY_S, Crew
 from worker.kit import Card, Kit, Lack, Post, unfit, unpacked_kits
 from worker.loop import Hand
 
@@ -171,10 +171,23 @@ def test_a_worker_shows_its_card_and_takes_it_away() -> None:
 
 
 def test_a_table_out_of_reach_hurts_nobody() -> None:
-    """The card is shown later; a job that lacks something waits for its lease."""
+    """The card is shown later; a job that lacks something is handed back at no cost."""
     shop = Elsewhere()
     shop.fleet.is_away = True
     shop.clock.after(30, shop.crew.close)
     shop.crew.run()
     shop.work()
-    assert shop.job.state in (State.RUNNING, State.QUEUED)
+    assert (shop.job.state, shop.job.budget_left) == (State.QUEUED, 3)
+
+
+def test_a_card_that_promises_too_much_does_not_keep_a_job_for_ever() -> None:
+    """Handed back five times, in five minutes and more; then the sentence."""
+    shop = Elsewhere()
+    shop.other_worker_has(kit(CheckpointLoaderSimple=LOADER))
+    for _ in range(5):
+        shop.work()
+        assert shop.job.state is State.QUEUED
+        shop.clock.pass_time(TURNED_AWAY_S + 5)
+        shop.other_worker_has(kit(CheckpointLoaderSimple=LOADER))
+    shop.work()
+    assert shop.job.state is State.FAILED

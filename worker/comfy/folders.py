@@ -8,6 +8,7 @@ its files (docs/worker.md says what to do there).
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +35,7 @@ def folders_of(url: str, argv: Sequence[str]) -> tuple[Path, ...]:
 
 
 def sweep(folders: Sequence[Path], job_folder: str) -> int:
-    """Remove *job_folder* ("cs/<job>") below each of *folders*; how many were there."""
+    """Remove *job_folder* ("cs/<job>/<attempt>") below each of *folders*; how many were there."""
     removed = 0
     for root in folders:
         path = root / job_folder
@@ -43,6 +44,9 @@ def sweep(folders: Sequence[Path], job_folder: str) -> int:
             continue
         shutil.rmtree(path, ignore_errors=True)
         removed += 1
+        with contextlib.suppress(OSError):
+            # The job's own folder goes with its last attempt; another's may still be in it.
+            path.parent.rmdir()
     return removed
 
 

@@ -22,7 +22,7 @@ SAMPLER_WEIGHT: Final = 20.0
 """A sampler that has not told its steps yet counts as twenty nodes."""
 STEPS_MOST: Final = 50.0
 STEPS_TELLING: Final = 2
-_NO_STEPS: Final[dict[str, Any]] = {"step": 0, "steps": 0, "first_step": 0, "first_step_at": None}
+_NO_STEPS: Final[dict[str, Any]] = {"step": 0, "steps": 0, "first_step": 0, "first_step_at": None, "step_at": 0.0}
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ class Course:
     first_step_at: float | None = None
     """Monotonic time of the running node's first step: the model is loaded by then."""
     first_step: float = 0
+    step_at: float = 0.0
+    """Monotonic time of its newest step."""
     made: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     """What finished nodes reported, as `executed` told: node id and output. The history confirms it, or not."""
     is_started: bool = False
@@ -100,7 +102,9 @@ class Course:
         """Guess from its steps how long the running node still needs; None when too few steps are over to tell."""
         if self.first_step_at is None or self.step - self.first_step < STEPS_TELLING:
             return None
-        return max(0.0, (now - self.first_step_at) / (self.step - self.first_step) * (self.steps - self.step))
+        step_s = (self.step_at - self.first_step_at) / (self.step - self.first_step)
+        # Between two steps the time goes on; a step that is late may be late for long.
+        return abs(step_s * (self.steps - self.step) - (now - self.step_at))
 
 
 def classes_of(graph: Mapping[str, Any]) -> dict[str, str]:
@@ -127,8 +131,8 @@ def advance(course: Course, news: News, now: float = 0.0) -> Course:
         step, steps = data.get("value"), data.get("max")
         if isinstance(step, int | float) and isinstance(steps, int | float) and abs(step) + abs(steps) < 1e9:
             if course.first_step_at is None or step < course.step:
-                return replace(course, step=step, steps=steps, first_step=step, first_step_at=now)
-            return replace(course, step=step, steps=steps)
+                return replace(course, step=step, steps=steps, first_step=step, first_step_at=now, step_at=now)
+            return replace(course, step=step, steps=steps, step_at=now)
     if news.kind == "executed" and isinstance(data.get("output"), dict):
         return replace(course, made=(*course.made, (str(data.get("node")), data["output"])))
     return course
