@@ -9,22 +9,19 @@ Several workers may share one folder. What was not used for longest goes first w
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import BinaryIO, Final, cast
 
-from chalicelib.contract.errors import Unavailable
+from worker.disk import disk
 
 _CHUNK: Final = 1 << 20
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Larder:
 
     def put(self, fill: Callable[[BinaryIO], None]) -> str:
         """Keep what *fill* writes; its sha256. `Unavailable` when the disk is full."""
-        with _disk():
+        with disk():
             self._files.mkdir(parents=True, exist_ok=True)
             with NamedTemporaryFile(dir=self._files, prefix=".", suffix=".part", delete=False) as part:
                 try:
@@ -92,7 +89,7 @@ class Larder:
 
     def note(self, url: str, known: Known) -> None:
         """Remember what *url* gave."""
-        with _disk():
+        with disk():
             self._index.mkdir(parents=True, exist_ok=True)
             place = self._place(url)
             part = place.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
@@ -127,13 +124,3 @@ def _hash(file: BinaryIO) -> str:
     while part := file.read(_CHUNK):
         digest.update(part)
     return digest.hexdigest()
-
-
-@contextmanager
-def _disk() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise Unavailable("This worker's disk is full.") from error
-        raise

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from chalicelib.contract.errors import Unavailable
+from worker.disk import disk
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 MEMORY_BYTES: Final = 8_000_000
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BUFFER: Final = 256 * 1024
 
 
@@ -35,7 +32,7 @@ class Parcel:
         self._holders = 0
         intake = _Intake(self._spool)
         try:
-            with _disk():
+            with disk():
                 fill(cast("BinaryIO", intake))
                 self._spool.flush()
         except BaseException:
@@ -94,7 +91,7 @@ class _Intake(io.RawIOBase):
         return True
 
     def write(self, part: ReadableBuffer, /) -> int:
-        with _disk():
+        with disk():
             size = self._spool.write(part)
         self.hash.update(part)
         self.size_bytes += size
@@ -134,14 +131,3 @@ class _Reader(io.RawIOBase):
             raise ValueError("a place before the file's start")
         self._place = offset
         return offset
-
-
-@contextmanager
-def _disk() -> Iterator[None]:
-    """Rename what the disk raises; what the network raises is an OSError too, and is renamed by its own edge."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise Unavailable("This worker's disk is full.") from error
-        raise
