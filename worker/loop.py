@@ -238,7 +238,7 @@ class Worker:
 
     def run(self) -> int:
         """Work until stopped (its code), until there is no work (`once`, 0), or until a thread dies by a bug (1)."""
-        log.info("worker starts", action="start", slots=len(self._hands))
+        log.info("worker starts", action="start", slots=len(self._hasty.servers) * self._hasty.settings.slots)
         self._hasty.monitor.started()
         for name, target in self._vital.items():
             self._start(name, target, is_hand=False)

@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     print("COMFY_URL is somebody else's server; left out:", ", ".join(item.name for item in left_out))
 
 
-@pytest.fixture(scope="session", params=KINDS)
+@pytest.fixture(scope="package", params=KINDS)
 def comfy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn | Real | Given]:
     """Run one server for all tests."""
     server = _server(request.param, tmp_path_factory.mktemp("comfy"))

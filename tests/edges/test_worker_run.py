@@ -208,3 +208,9 @@ def test_a_records_input_files_are_asked_for_and_checked(desk: Desk) -> None:
     assert code == 0, err
     with Image.open(desk.made()[0]) as picture:
         assert picture.convert("RGB").getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_it_loads_nothing_of_a_cloud() -> None:
+    """It runs on a machine that has no AWS library at all."""
+    code = "import sys, worker.run, worker.bridge; sys.exit(any(name.startswith('boto') for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0

@@ -128,8 +128,8 @@ class Shop:
         client = ComfyClient(self.comfy.url)
         until(lambda: client.where(prompt_id_of(job_id, self.job(job_id).attempt)).place is Place.RUNNING)
 
-    def ends(self, job_id: str) -> Job:
-        until(lambda: self.job(job_id).state not in (State.QUEUED, State.RUNNING))
+    def ends(self, job_id: str, seconds: float = 30.0) -> Job:
+        until(lambda: self.job(job_id).state not in (State.QUEUED, State.RUNNING), seconds)
         return self.job(job_id)
 
     def hints(self) -> list[str]:
@@ -375,7 +375,8 @@ def test_a_managed_comfyui_that_dies_mid_job_is_started_again(shop: Shop, tmp_pa
     until(renders)
     [child] = _children(worker.pid)
     os.kill(child, signal.SIGKILL)
-    job = shop.ends(job_id)
+    # Ten seconds to believe it, thirty at most of backoff, and the run.
+    job = shop.ends(job_id, 80)
     assert (job.state, job.attempt) == (State.SUCCEEDED, 2)
 
 
