@@ -220,13 +220,19 @@ function applyCells({ sheet: id, cells }) {
   }
   state.cells = [...known.values()].filter((each) => each[2]);
   if (state === sheet && rows.size) {
-    table.updateData([...rows.values()]).then(() => {
-      for (const r of rows.keys()) {
-        const row = table.getRow(r);
-        if (row && r !== editing) row.reformat(); // it would end the editing
-      }
-      showSelected();
-    });
+    const grid = table;
+    // A hidden row, or one that a coming grid has and this one not, is not there to be updated.
+    const there = [...rows.values()].filter(({ r }) => grid.getRow(r));
+    grid
+      .updateData(there)
+      .then(() => {
+        for (const { r } of there) {
+          const row = grid.getRow(r);
+          if (row && r !== editing) row.reformat(); // it would end the editing
+        }
+        showSelected();
+      })
+      .catch(() => load()); // the grid was made anew meanwhile
   }
   showGate();
 }
