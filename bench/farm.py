@@ -47,10 +47,22 @@ class Relayed:
 
     def calls(self) -> dict[str, int]:
         """Give the calls by kind since the last time."""
+        return self._ask()["calls"]
+
+    def answered_ns(self, kind: str, after_ns: int) -> int:
+        """Say when the last call of *kind* was answered; that of before *after_ns* does not count and is waited for."""
+        pause, deadline = threading.Event(), time.monotonic() + PATIENCE_S
+        while (answered := self._ask()["answered"].get(kind, 0)) < after_ns:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no {kind} was answered in time")
+            pause.wait(0.01)
+        return answered
+
+    def _ask(self) -> dict[str, dict[str, int]]:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        told: dict[str, int] = json.loads(self._process.stdout.readline())
+        told: dict[str, dict[str, int]] = json.loads(self._process.stdout.readline())
         return told
 
     def close(self) -> None:

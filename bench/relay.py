@@ -1,8 +1,10 @@
 """
 Relay connections to a local cloud and hold every answer back for a while, as a distant region would.
 
-`python -m bench.relay --to PORT --delay-ms 40` prints the port it listens on, and a JSON line of calls by kind for each
-line on its standard input. What it adds beside the delay is less than a millisecond (tests/unit/test_bench.py).
+`python -m bench.relay --to PORT --delay-ms 40` prints the port it listens on, and a JSON line for each line on its
+standard input: `calls` by kind since the last time, and `answered`, when the last answer to each kind was handed on
+(nanoseconds since the epoch). Bytes are never changed, so a signature over the Host header still holds. What the relay
+adds beside the delay is less than a millisecond (tests/unit/test_bench.py).
 """
 
 from __future__ import annotations
@@ -12,11 +14,10 @@ import asyncio
 import json
 import re
 import sys
+import time
 from collections import Counter
 
-_CALL = re.compile(
-    rb"(GET|PUT|POST|DELETE|HEAD) (/\S*) HTTP/1\.1\r\n((?:[^\r\n]+\r\n)*)", re.IGNORECASE
-)
+_CALL = re.compile(rb"(GET|PUT|POST|DELETE|HEAD) (/\S*) HTTP/1\.1\r\n((?:[^\r\n]+\r\n)*)", re.IGNORECASE)
 _TARGET = re.compile(rb"x-amz-target: *\S+?\.(\w+)\r\n", re.IGNORECASE)
 
 
@@ -33,41 +34,71 @@ def kind_of(head: bytes) -> str | None:
 
 
 class _Side(asyncio.Protocol):
-    """Hand on what comes in, at once or after a delay."""
+    """Be one end of a connection: hand what comes in to the other end."""
 
-    def __init__(self, relay: Relay, peer: _Side | None, delay_s: float) -> None:
-        self._relay = relay
-        self._delay_s = delay_s
-        self.peer = peer
+    def __init__(self, relay: Relay) -> None:
+        self.relay = relay
         self.transport: asyncio.Transport | None = None
-        self.early: list[bytes] = []
+        self._early: list[bytes] = []
+        self._is_over = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        for data in self.early:
+        for data in self._early:
             transport.write(data)
+        self._early.clear()
+        if self._is_over:
+            transport.close()
+
+    def send(self, data: bytes) -> None:
+        """Write, now or as soon as there is a connection."""
+        if self.transport is None:
+            self._early.append(data)
+        elif not self.transport.is_closing():
+            self.transport.write(data)
+
+    def hang_up(self) -> None:
+        """Close, after what was written."""
+        self._is_over = True
+        if self.transport is not None:
+            self.transport.close()
+
+
+class _Near(_Side):
+    """Face the caller: requests go on at once, and are counted."""
+
+    far: _Far
+    asked: str | None = None
+    """What the caller asked last; boto3 asks one thing at a time on a connection."""
 
     def data_received(self, data: bytes) -> None:
-        if self._delay_s:
-            asyncio.get_running_loop().call_later(self._delay_s, self._hand_on, data)
-        else:
-            kind = kind_of(data)
-            if kind is not None:
-                self._relay.calls[kind] += 1
-            self._hand_on(data)
-
-    def _hand_on(self, data: bytes) -> None:
-        if self.peer is None:
-            return
-        if self.peer.transport is None:
-            self.peer.early.append(data)
-        elif not self.peer.transport.is_closing():
-            self.peer.transport.write(data)
+        kind = kind_of(data)
+        if kind is not None:
+            self.asked = kind
+            self.relay.calls[kind] += 1
+        self.far.send(data)
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        if self.peer is not None and self.peer.transport is not None:
-            asyncio.get_running_loop().call_later(self._delay_s + 0.01, self.peer.transport.close)
+        self.far.hang_up()
+
+
+class _Far(_Side):
+    """Face the cloud: answers, and the end of the connection, are held back."""
+
+    near: _Near
+
+    def data_received(self, data: bytes) -> None:
+        asyncio.get_running_loop().call_later(self.relay.delay_s, self._hand_on, data, self.near.asked)
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        # A millisecond more, for call_later promises no order among equals.
+        asyncio.get_running_loop().call_later(self.relay.delay_s + 0.001, self.near.hang_up)
+
+    def _hand_on(self, data: bytes, asked: str | None) -> None:
+        self.near.send(data)
+        if asked is not None:
+            self.relay.answered[asked] = time.time_ns()
 
 
 class Relay:
@@ -75,23 +106,29 @@ class Relay:
 
     def __init__(self, to: int, delay_s: float) -> None:
         self._to = to
-        self._delay_s = delay_s
+        self.delay_s = delay_s
         self.calls: Counter[str] = Counter()
+        self.answered: dict[str, int] = {}
+        self._opening: set[asyncio.Task[None]] = set()
 
     async def start(self) -> int:
         """Begin to listen; the port."""
         server = await asyncio.get_running_loop().create_server(self._accept, "127.0.0.1", 0)
         return int(server.sockets[0].getsockname()[1])
 
-    def _accept(self) -> asyncio.Protocol:
-        near = _Side(self, None, 0)
-        # A delay of nothing must still not be taken for the near side, which counts.
-        far = _Side(self, near, self._delay_s or 1e-9)
-        near.peer = far
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(loop.create_connection(lambda: far, "127.0.0.1", self._to))
-        task.add_done_callback(lambda done: done.exception())
+    def _accept(self) -> _Near:
+        near, far = _Near(self), _Far(self)
+        near.far, far.near = far, near
+        task = asyncio.get_running_loop().create_task(self._open(far))
+        self._opening.add(task)  # the loop itself holds tasks only weakly
+        task.add_done_callback(self._opening.discard)
         return near
+
+    async def _open(self, far: _Far) -> None:
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: far, "127.0.0.1", self._to)
+        except OSError:
+            far.near.hang_up()
 
 
 async def _serve(to: int, delay_s: float) -> None:
@@ -99,7 +136,7 @@ async def _serve(to: int, delay_s: float) -> None:
     print(await relay.start(), flush=True)
     loop = asyncio.get_running_loop()
     while await loop.run_in_executor(None, sys.stdin.readline):
-        print(json.dumps(relay.calls), flush=True)
+        print(json.dumps({"calls": relay.calls, "answered": relay.answered}), flush=True)
         relay.calls.clear()
 
 

@@ -1,8 +1,8 @@
 """
 Look at everything a worker needs, one by one, and say what to do about what is wrong: `python -m worker doctor`.
 
-Nothing is taken, sent or rendered; into the bucket goes one small file, `runs/doctor/<worker>.txt`, for there is no
-other way to see that it may be written.
+Nothing is taken or rendered, and nothing sent unless told; into the bucket goes one small file,
+`runs/doctor/<worker>.txt`, for there is no other way to see that it may be written.
 """
 
 from __future__ import annotations
@@ -11,54 +11,44 @@ import argparse
 import dataclasses
 import json
 import os
-import shutil
+import queue
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+import threading
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
 
-import websocket
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from boto3.session import Session
+from botocore.exceptions import BotoCoreError
 from rich.console import Console
 
-from chalicelib.contract.errors import Unavailable
-from worker.aws import DateSkew
-from worker.clock import Clock
-from worker.comfy.client import ComfyClient
-from worker.gpus import NoGpus, list_gpus
-from worker.health import NOBODY
+from worker.checks import (
+    BAD,
+    GOOD,
+    NOTE,
+    Check,
+    Cloud,
+    Finding,
+    check_comfy,
+    check_credentials,
+    check_disk,
+    check_folder,
+    check_websocket,
+)
 from worker.settings import Settings, SettingsError, read_settings
 
-if TYPE_CHECKING:
-    from boto3.session import Session
-
-GOOD: Final = "good"
-BAD: Final = "bad"
-NOTE: Final = "note"
 MARKS: Final = {GOOD: "[green]✓[/]", BAD: "[red]✗[/]", NOTE: "[yellow]–[/]"}
-ASK_S: Final = 5
+CHECK_S: Final = 15.0
+"""For one check as a whole: a few answers of 5 s, and a server that drips is no reason to wait for ever."""
 
 EPILOG: Final = "Exit codes: 0 all is well, 1 something is wrong, 2 the settings make no sense."
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Hold what one check found: `good`, `bad` or `note` (cannot be told, or is not used), and what to do."""
-
-    name: str
-    verdict: str
-    seen: str
-    remedy: str = ""
-
-
-Check = Callable[[], Finding]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what may be told."""
     parser.epilog = EPILOG
     parser.add_argument("--json", action="store_true", help="findings as JSON, for programs")
+    parser.add_argument("--send", action="store_true", help="also put one event of the kind Doctor on the bus")
 
 
 def main(chosen: argparse.Namespace) -> int:
@@ -70,11 +60,9 @@ def main(chosen: argparse.Namespace) -> int:
         findings = [Finding("settings", BAD, fault, "Set it in the environment or in .env.") for fault in error.faults]
         _show(console, findings, as_json=chosen.json)
         return 2
-    findings = [Finding("settings", GOOD, f"worker {settings.worker_name}, {settings.slots} slots")]
-    if not chosen.json:
-        _show(console, findings, as_json=False)
-    for check in checks(settings):
-        finding = check()
+    findings = []
+    for name, check in checks(settings, send=chosen.send):
+        finding = within(name, check, CHECK_S)
         findings.append(finding)
         if not chosen.json:
             _show(console, [finding], as_json=False)
@@ -87,201 +75,54 @@ def main(chosen: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def checks(settings: Settings) -> Iterator[Check]:
-    """List the checks, cheapest and nearest first. Each answers within seconds."""
-    from boto3.session import Session
-
-    yield lambda: check_disk(settings)
+def checks(settings: Settings, *, send: bool = False) -> Iterator[tuple[str, Check]]:
+    """List the checks by name, cheapest and nearest first. Those of AWS are left out when it cannot be configured."""
+    yield "settings", lambda: Finding("settings", GOOD, f"worker {settings.worker_name}, {settings.slots} slots")
+    yield "disk", partial(check_disk, settings)
     if settings.comfy_dir is not None:
-        yield lambda: check_folder(settings)
+        yield "ComfyUI", partial(check_folder, settings)
     else:
         for url in settings.comfy_urls:
-            yield lambda url=url: check_comfy(url)  # type: ignore[misc]
-            yield lambda url=url: check_websocket(url)  # type: ignore[misc]
-    session = Session(region_name=settings.region)
-    yield lambda: check_credentials(session)
-    cloud = Cloud(settings, session)
-    yield from (cloud.jobs_queue, cloud.completions, cloud.table, cloud.workers)
-    yield from (cloud.workflows, cloud.write, cloud.bus, cloud.clock)
-
-
-def check_disk(settings: Settings) -> Finding:
-    """Want room for two largest jobs."""
-    folder = settings.home
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    free_mb, needed_mb = shutil.disk_usage(folder).free // 1_000_000, 2 * settings.max_output_bytes // 1_000_000
-    seen = f"{free_mb:,} MB free at {settings.home}"
-    if free_mb >= needed_mb:
-        return Finding("disk", GOOD, seen)
-    return Finding("disk", BAD, seen, f"{needed_mb:,} MB must be free: make room, or lower MAX_OUTPUT_MB.")
-
-
-def check_folder(settings: Settings) -> Finding:
-    """Look at the ComfyUI that the worker is to start, and at the GPUs."""
+            yield "ComfyUI", partial(check_comfy, url)
+            yield "WebSocket", partial(check_websocket, url)
     try:
-        gpus = ", ".join(f"{gpu.index}: {gpu.name} ({gpu.memory_mb:,} MB)" for gpu in list_gpus())
-    except NoGpus as error:
-        verdict = BAD if settings.gpus == "all" else NOTE
-        return Finding("ComfyUI", verdict, f"{settings.comfy_dir}; {error}", "Without a GPU add --cpu to COMFY_ARGS.")
-    return Finding("ComfyUI", GOOD, f"{settings.comfy_dir}, to be started; {gpus}")
-
-
-def check_comfy(url: str) -> Finding:
-    """Ask ComfyUI who it is and what waits there."""
-    comfy = ComfyClient(url)
-    try:
-        facts, length = comfy.facts(), comfy.queue_length()
-        nodes = len(comfy.object_info())
-    except Unavailable as error:
-        remedy = f"Start ComfyUI at {url}, or name it with COMFY_URL."
-        return Finding("ComfyUI", BAD, error.message, remedy)
-    seen = f"{url}: ComfyUI {facts.version} on {facts.device}, {nodes} nodes, {length} in its queue"
-    return Finding("ComfyUI", GOOD, seen)
-
-
-def check_websocket(url: str) -> Finding:
-    """Open the WebSocket and wait for its first word."""
-    address = url.replace("http", "ws", 1) + "/ws?clientId=comfysheet-doctor"
-    try:
-        socket = websocket.create_connection(address, timeout=ASK_S, suppress_origin=True, http_no_proxy=["*"])
-        try:
-            first = json.loads(socket.recv())
-        finally:
-            socket.close()
-    except (OSError, websocket.WebSocketException, ValueError) as error:
-        remedy = "A proxy in between must pass WebSockets. Without one progress is late and the GPU may wait."
-        return Finding("WebSocket", BAD, f"{url}: {type(error).__name__}", remedy)
-    return Finding("WebSocket", GOOD, f"{url}: its first word is {first.get('type')}")
-
-
-def check_credentials(session: Session) -> Finding:
-    """Say where AWS credentials come from; never what they are."""
-    try:
-        found = session.get_credentials()
+        session = Session(region_name=settings.region)
     except BotoCoreError as error:
-        return Finding("credentials", BAD, type(error).__name__, "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
-    if found is None:
-        remedy = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role."
-        return Finding("credentials", BAD, "there are none", remedy)
-    return Finding("credentials", GOOD, f"from {found.method}")
+        # A profile that is not there, or a file that cannot be read: nothing of AWS can be asked.
+        remedy = "Check AWS_PROFILE and ~/.aws/config. Nothing of AWS was looked at."
+        unusable = Finding("credentials", BAD, type(error).__name__, remedy)
+        yield "credentials", lambda: unusable
+        return
+    cloud = Cloud(settings, session)
+    yield "credentials", partial(check_credentials, session)
+    yield "jobs queue", cloud.jobs_queue
+    yield "completions queue", cloud.completions
+    yield "dead letters", cloud.dead_letters
+    yield "jobs table", cloud.table
+    yield "workers table", cloud.workers
+    yield "workflows", cloud.workflows
+    yield "bucket", cloud.write
+    yield "event bus", partial(cloud.bus, send=send)
+    yield "clock", cloud.clock
 
 
-class Cloud:
-    """Check what lies in AWS, each thing with one small question."""
+def within(name: str, check: Check, limit_s: float) -> Finding:
+    """Give what *check* finds; that it does not end within *limit_s*, or trips over an answer, is a finding too."""
+    found: queue.SimpleQueue[Finding] = queue.SimpleQueue()
 
-    def __init__(self, settings: Settings, session: Any) -> None:
-        self._settings = settings
-        self._config = Config(connect_timeout=3, read_timeout=ASK_S, retries={"total_max_attempts": 1})
-        self._session = session
-        self._skew = DateSkew(Clock().now_ms)
-        self._has_date = False
-
-    def jobs_queue(self) -> Finding:
-        """Count what waits."""
-
-        def ask() -> str:
-            wanted = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-            told = self._client("sqs").get_queue_attributes(
-                QueueUrl=self._settings.jobs_queue_url,
-                AttributeNames=wanted,
-            )["Attributes"]
-            return f"{told[wanted[0]]} jobs wait, {told[wanted[1]]} are in hand"
-
-        return _asked("jobs queue", ask, "Check JOBS_QUEUE_URL, and that the worker policy is attached.")
-
-    def completions(self) -> Finding:
-        """Say that it cannot be told without sending: a worker may only send there."""
+    def look() -> None:
         try:
-            self._client("sqs").get_queue_attributes(QueueUrl=self._settings.completions_queue_url)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if "AccessDenied" in code:
-                return Finding("completions queue", NOTE, "a worker may only send there: not tried")
-            return Finding("completions queue", BAD, code, "Check COMPLETIONS_QUEUE_URL.")
-        except BotoCoreError as error:
-            return Finding("completions queue", BAD, type(error).__name__, "Check the network and AWS_REGION.")
-        return Finding("completions queue", GOOD, "it is there")
+            found.put(check())
+        except Exception as error:
+            seen = f"an answer that makes no sense ({type(error).__name__})"
+            found.put(Finding(name, BAD, seen, "Look whether something else answers at that address."))
 
-    def table(self) -> Finding:
-        """Read a job that is nobody's; the answer's date tells the time."""
-
-        def ask() -> str:
-            client = self._client("dynamodb")
-            client.meta.events.register("after-call.dynamodb", self._note_date)
-            client.get_item(TableName=self._settings.jobs_table, Key={"job_id": {"S": NOBODY}})
-            return self._settings.jobs_table
-
-        return _asked("jobs table", ask, "Check JOBS_TABLE and AWS_REGION, and that the worker policy is attached.")
-
-    def workers(self) -> Finding:
-        """Read the other workers' cards."""
-        name = self._settings.workers_table
-        if name is None:
-            return Finding("workers table", NOTE, "WORKERS_TABLE is not set: other workers are not known")
-
-        def ask() -> str:
-            found = self._client("dynamodb").scan(TableName=name, ProjectionExpression="seen_at")["Items"]
-            now_ms = Clock().now_ms()
-            live = sum(int(item["seen_at"]["N"]) > now_ms - 150_000 for item in found)
-            return f"{live} workers are alive"
-
-        return _asked("workers table", ask, "Check WORKERS_TABLE, and that the worker policy is attached.")
-
-    def workflows(self) -> Finding:
-        """Read the catalog."""
-
-        def ask() -> str:
-            found = self._client("s3").get_object(Bucket=self._settings.bucket, Key="workflows/index.json")
-            return f"{len(json.loads(found['Body'].read()))} workflows"
-
-        return _asked("workflows", ask, "Push them: python -m infra workflows push --stage STAGE. Check S3_BUCKET.")
-
-    def write(self) -> Finding:
-        """Write one small file."""
-
-        def ask() -> str:
-            key = f"runs/doctor/{self._settings.worker_name}.txt"
-            self._client("s3").put_object(Bucket=self._settings.bucket, Key=key, Body=b"The doctor was here.\n")
-            return f"{self._settings.bucket} can be written"
-
-        return _asked("bucket", ask, "Check S3_BUCKET, and that the worker policy is attached.")
-
-    def bus(self) -> Finding:
-        """Say whether events go anywhere; none is sent."""
-        name = self._settings.bus_name
-        if name is None:
-            return Finding("event bus", NOTE, "EVENTBRIDGE_BUS_NAME is not set: nobody is told of events")
-        return Finding("event bus", NOTE, f"{name}: a worker may only send there: not tried")
-
-    def clock(self) -> Finding:
-        """Compare clocks, by the date of the table's answer."""
-        if not self._has_date:
-            return Finding("clock", NOTE, "AWS gave no answer to compare with")
-        skew_s, limit = self._skew.skew_s, self._settings.clock_skew_s
-        side = "ahead of" if skew_s > 0 else "behind"
-        seen = f"{abs(skew_s):.1f} s {side} AWS's"
-        if abs(skew_s) <= limit:
-            return Finding("clock", GOOD, seen)
-        return Finding("clock", BAD, seen, "Set this machine's clock (NTP): leases compare clocks.")
-
-    def _note_date(self, http_response: Any, **_: object) -> None:
-        date = http_response.headers.get("date")
-        if date:
-            self._skew.note(date)
-            self._has_date = True
-
-    def _client(self, name: str) -> Any:
-        return self._session.client(name, config=self._config)
-
-
-def _asked(name: str, ask: Callable[[], str], remedy: str) -> Finding:
+    threading.Thread(target=look, name=f"check {name}", daemon=True).start()
     try:
-        return Finding(name, GOOD, ask())
-    except ClientError as error:
-        return Finding(name, BAD, f"AWS says {error.response['Error']['Code']}", remedy)
-    except (BotoCoreError, ValueError, KeyError) as error:
-        return Finding(name, BAD, type(error).__name__, remedy)
+        return found.get(timeout=limit_s)
+    except queue.Empty:
+        seen = f"no answer within {limit_s:g} s"
+        return Finding(name, BAD, seen, "Look whether it is overloaded, or a proxy in between holds the answer.")
 
 
 def _show(console: Console, findings: list[Finding], *, as_json: bool) -> None:

@@ -97,8 +97,11 @@ class MetricsServer:
 
     def run(self) -> None:
         """Answer until `close`."""
-        if not self._closing.is_set():
-            self._server.serve_forever(poll_interval=0.1)
+        try:
+            if not self._closing.is_set():
+                self._server.serve_forever(poll_interval=0.1)
+        finally:
+            self._server.server_close()
 
     def close(self) -> None:
         """End `run`, and free the port."""

