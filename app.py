@@ -10,8 +10,8 @@ from collections.abc import Callable
 from chalice import Chalice, Rate, Response
 from chalice.app import CloudWatchEvent, SQSEvent
 
-from chalicelib.api import Answer, Call, guarded
-from chalicelib.hints import show_hinted
+from chalicelib.api_parts import Answer, Call, guarded
+from chalicelib.hints import work_through
 from chalicelib.wiring import world
 
 app = Chalice(app_name="comfysheet")
@@ -55,13 +55,67 @@ def health() -> Response:
 @app.route("/v1/sheets/jobs", methods=["POST"])
 def submit_rows() -> Response:
     """Accept rows of a sheet."""
-    return _answer(lambda: world.api.submit_rows(_call()))
+    return _answer(lambda: world.sheet_api.submit_rows(_call()))
 
 
 @app.route("/v1/sheets/workflows", methods=["GET"])
 def sheet_workflows() -> Response:
     """List what a row may ask for."""
-    return _answer(lambda: world.api.sheet_workflows(_call()))
+    return _answer(lambda: world.sheet_api.workflows(_call()))
+
+
+@app.route("/v1/sheets/connect", methods=["POST"])
+def connect_sheet() -> Response:
+    """Connect a spreadsheet by a code."""
+    return _answer(lambda: world.sheet_api.connect(_call()))
+
+
+@app.route("/v1/sheets/connection", methods=["POST"])
+def sheet_connection() -> Response:
+    """Say how a spreadsheet is connected."""
+    return _answer(lambda: world.sheet_api.connection(_call()))
+
+
+@app.route("/v1/sheets/progress", methods=["POST"])
+def rows_progress() -> Response:
+    """Say how far rows are."""
+    return _answer(lambda: world.sheet_api.progress(_call()))
+
+
+@app.route("/v1/sheets/cancel", methods=["POST"])
+def cancel_rows() -> Response:
+    """Cancel rows."""
+    return _answer(lambda: world.sheet_api.cancel(_call()))
+
+
+@app.route("/v1/sheets/fetch", methods=["POST"])
+def fetch_rows() -> Response:
+    """Have results written once more."""
+    return _answer(lambda: world.sheet_api.fetch(_call()))
+
+
+@app.route("/v1/sheets/auto", methods=["POST"])
+def switch_auto() -> Response:
+    """Switch auto mode."""
+    return _answer(lambda: world.sheet_api.auto(_call()))
+
+
+@app.route("/v1/sheets/claims", methods=["POST"])
+def claim_rows() -> Response:
+    """Be the only one who starts rows."""
+    return _answer(lambda: world.sheet_api.claims(_call()))
+
+
+@app.route("/v1/sheets/errands", methods=["POST"])
+def send_errand() -> Response:
+    """Ask for what only our service account can do."""
+    return _answer(lambda: world.sheet_api.errands(_call()))
+
+
+@app.route("/v1/sheets/errands/look", methods=["POST"])
+def look_at_errand() -> Response:
+    """Say what became of an errand."""
+    return _answer(lambda: world.sheet_api.look_at_errand(_call()))
 
 
 @app.route("/api/v2/jobs", methods=["POST"])
@@ -104,7 +158,7 @@ def thumbnail(job_id: str, index: str) -> Response:
 @app.on_sqs_message(queue=os.environ.get("COMPLETIONS_QUEUE_NAME", "comfysheet-completions.fifo"), batch_size=10)
 def on_completion(event: SQSEvent) -> None:
     """Bring rows up to date."""
-    show_hinted(event.to_dict()["Records"], world.complete, world.completions)
+    work_through(event.to_dict()["Records"], world.complete, world.errands, world.completions)
 
 
 @app.schedule(Rate(1, unit=Rate.MINUTES))

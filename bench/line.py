@@ -18,8 +18,9 @@ from uuid import uuid4
 
 from standardwebhooks.webhooks import Webhook
 
-from chalicelib.api import Api, Call, guarded
+from chalicelib.api_parts import Call, guarded
 from chalicelib.keys import secret_bytes, split_key
+from chalicelib.sheet_api import SheetApi
 from infra.stack import environment
 from sandbox.apps_script_run import Selection
 from sandbox.example import HEADERS
@@ -59,7 +60,7 @@ class Line:
         with _cloud_in_environment(self._world):
             from chalicelib.wiring import World as Lambdas
 
-            api = Lambdas(os.environ).api
+            api = Lambdas(os.environ).sheet_api
             key = self._world.keys.new_sheet("bench", "bench-sheet")
             calls = [_signed(key, rows) for _ in range(times + 2)]
             samples = [_timed(partial(_accepted, api, call, rows)) for call in calls]
@@ -115,7 +116,7 @@ def _timed(what: Callable[[], object]) -> float:
     return (time.perf_counter() - started) * 1000
 
 
-def _accepted(api: Api, call: Call, rows: int) -> None:
+def _accepted(api: SheetApi, call: Call, rows: int) -> None:
     answer = guarded(lambda: api.submit_rows(call))
     results: list[dict[str, Any]] = answer.body.get("results", [])
     if [result["result"] for result in results] != ["accepted"] * rows:

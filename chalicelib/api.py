@@ -1,66 +1,28 @@
 """
-Answer HTTP requests: check who asks, parse strictly, call one use case, and say errors in sentences.
-
-Bodies are limited and parsed by pydantic from the raw bytes: the standard library's parser takes NaN, duplicate keys
-and lone surrogates, and fails on depth. Errors have the Comfy API v2's envelope: {"error": {code, message, details}}.
+Answer programs and browsers: check who asks, parse strictly, call one use case. A sheet's routes are in sheet_api.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Final, Protocol
 from urllib.parse import quote
 
-from pydantic import BaseModel, ValidationError
-
-from chalicelib import __version__, signature
+from chalicelib import __version__
+from chalicelib.api_parts import Answer, Call, check_size, parse
 from chalicelib.cancel import Hints, cancel
-from chalicelib.contract.errors import Rejected, Unavailable
+from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import Job, run_key
-from chalicelib.contract.manifest import Workflow
 from chalicelib.contract.ports import Ledger
 from chalicelib.job_view import job_object
-from chalicelib.keys import ApiKey, SheetKey
+from chalicelib.keys import ApiKey
 from chalicelib.links import LINK_LIFETIME_S, NO_SUCH_OUTPUT, linked_output
-from chalicelib.settings import MAX_BODY_BYTES
-from chalicelib.submit import JobRequest, SheetRequest, Submit
-
-STATUS: Final[dict[str, int]] = {
-    "bad_request": 400,
-    "bad_signature": 401,
-    "unauthorized": 401,
-    "forbidden": 403,
-    "not_found": 404,
-    "replayed": 409,
-    "too_large": 413,
-}
-"""HTTP status by error code; every other rejection is a 422: understood, and refused for what it says."""
+from chalicelib.submit import JobRequest, Submit
 
 _SHOWN_IN_A_PAGE: Final = ("image/png", "image/jpeg", "image/webp", "image/gif", "video/", "audio/", "text/plain")
 
 MAX_INLINE_BYTES: Final = 1_900_000
 """A Lambda answers with 6 MB of JSON at most, in which a quotation mark takes two bytes and an umlaut six."""
-
-Body = TypeVar("Body", bound=BaseModel)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Hold an HTTP answer; *body* is JSON-able, text that goes out as it is, or bytes for a picture."""
-
-    status: int
-    body: Any
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Call:
-    """Hold what a route needs of a request; header names are lower case."""
-
-    headers: Mapping[str, str]
-    body: bytes
-    link_base: str
 
 
 class KeyRing(Protocol):
@@ -68,23 +30,6 @@ class KeyRing(Protocol):
 
     def api_key(self, authorization: str) -> ApiKey:
         """Answer whose key the header carries."""
-
-    def sheet_key(self, key_id: str) -> SheetKey:
-        """Answer a sheet's key."""
-
-
-class Memory(Protocol):
-    """Remember request ids (`chalicelib.keys.Nonces`)."""
-
-    def is_new(self, nonce: str, memory_s: int) -> bool:
-        """Note a request id; False when it was there."""
-
-
-class Shelf(Protocol):
-    """List workflows (`chalicelib.catalog.Catalog`)."""
-
-    def list(self) -> list[Workflow]:
-        """Answer all workflows, by id."""
 
 
 class FileStore(Protocol):
@@ -97,18 +42,6 @@ class FileStore(Protocol):
         """Give a short-lived address of a file."""
 
 
-def guarded(answer: Callable[[], Answer]) -> Answer:
-    """Turn the two families of errors into answers; anything else is a bug and rises."""
-    try:
-        return answer()
-    except Rejected as no:
-        return _error(STATUS.get(no.code, 422), no.code, no.message)
-    except Unavailable as later:
-        wait_s = max(1, round(later.retry_in_s or 2))
-        refusal = _error(503, "unavailable", later.message)
-        return Answer(refusal.status, refusal.body, {"Retry-After": str(wait_s)})
-
-
 class Api:
     """Answer the routes of app.py. Each method raises `Rejected` or `Unavailable`; `guarded` makes answers of them."""
 
@@ -118,8 +51,6 @@ class Api:
         submit: Submit,
         ledger: Ledger,
         keys: KeyRing,
-        nonces: Memory,
-        shelf: Shelf,
         files: FileStore,
         hints: Hints,
         now_ms: Callable[[], int],
@@ -127,51 +58,20 @@ class Api:
         self._submit = submit
         self._ledger = ledger
         self._keys = keys
-        self._nonces = nonces
-        self._shelf = shelf
         self._files = files
         self._hints = hints
         self._now_ms = now_ms
-
-    # -- the sheet ----------------------------------------------------------------------------------------------
-
-    def submit_rows(self, call: Call) -> Answer:
-        """POST /v1/sheets/jobs: accept up to 100 rows, one answer per row."""
-        key = self._signed(call)
-        request = _parse(SheetRequest, call.body)
-        if request.spreadsheet_id != key.spreadsheet_id:
-            raise Rejected(
-                "forbidden",
-                "This key belongs to another spreadsheet. A copied sheet needs a key of its own: ask the operator, "
-                "then paste it under ComfySheet > Settings.",
-            )
-        answers = self._submit.rows(key.client_id, request, call.link_base)
-        return Answer(200, {"results": [answer.to_json() for answer in answers]})
-
-    def sheet_workflows(self, call: Call) -> Answer:
-        """GET /v1/sheets/workflows: what a row may ask for."""
-        self._signed(call)
-        return Answer(200, {"workflows": [_listed(workflow) for workflow in self._shelf.list()]})
-
-    def _signed(self, call: Call) -> SheetKey:
-        """Check size, signature and that the request was never seen; answer the sheet's key."""
-        _check_size(call.body)
-        key = self._keys.sheet_key(call.headers.get("x-key-id", ""))
-        nonce = signature.verify(call.headers, call.body, key.secrets)
-        if not self._nonces.is_new(f"{key.key_id}:{nonce}"[:200], signature.NONCE_MEMORY_S):
-            raise Rejected("replayed", "This very request was sent before. Sign each attempt anew.")
-        return key
 
     # -- programs -----------------------------------------------------------------------------------------------
 
     def create_job(self, call: Call) -> Answer:
         """POST /api/v2/jobs: 201 for a new job, 200 for a replay of the same request."""
         key = self._keys.api_key(call.headers.get("authorization", ""))
-        _check_size(call.body)
+        check_size(call.body)
         job_key = call.headers.get("idempotency-key")
         if job_key is not None and not 1 <= len(job_key) <= 255:
             raise Rejected("bad_request", "Idempotency-Key must have 1 to 255 characters.")
-        outcome = self._submit.one(key.client_id, job_key, _parse(JobRequest, call.body), call.link_base)
+        outcome = self._submit.one(key.client_id, job_key, parse(JobRequest, call.body), call.link_base)
         return Answer(201 if outcome.created else 200, job_object(outcome.job))
 
     def get_job(self, call: Call, job_id: str) -> Answer:
@@ -249,33 +149,3 @@ class Api:
     def health(self) -> Answer:
         """GET /health: the app answers; nothing behind it is asked."""
         return Answer(200, {"status": "ok", "version": __version__})
-
-
-def _check_size(body: bytes) -> None:
-    if len(body) > MAX_BODY_BYTES:
-        raise Rejected("too_large", f"The request has more than {MAX_BODY_BYTES // 1024} KiB. Send fewer rows at once.")
-
-
-def _parse(shape: type[Body], body: bytes) -> Body:
-    try:
-        return shape.model_validate_json(body)
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "the body"
-        raise Rejected("bad_request", f"The request is not well formed: {where}: {fault['msg']}.") from None
-
-
-def _error(status: int, code: str, message: str) -> Answer:
-    return Answer(status, {"error": {"code": code, "message": message, "details": None}})
-
-
-def _listed(workflow: Workflow) -> dict[str, Any]:
-    wanted = {"name", "type", "default", "required", "min", "max", "choices", "aliases", "description"}
-    return {
-        "id": workflow.id,
-        "name": workflow.name,
-        "description": workflow.description,
-        "parameters": [
-            parameter.model_dump(mode="json", include=wanted, exclude_none=True) for parameter in workflow.parameters
-        ],
-    }

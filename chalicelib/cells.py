@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from chalicelib.contract.job import Job, prompt_fingerprint
 from chalicelib.contract.states import CELL_WORD, State
 from chalicelib.contract.words import fold
-from chalicelib.links import output_link, thumbnail_link
+from chalicelib.links import gallery_link, output_link, thumbnail_link
 
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "prompt": ("Prompt", "positive prompt", "positive", "text"),
@@ -29,12 +29,19 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "finished_at": ("Finished at", "finished", "completed at", "end time"),
     "seed": ("Seed",),
     "error": ("Error", "error message", "message"),
+    "run": ("Run", "start"),
     "job_id": ("Job ID", "job", "jobid"),
 }
 """Our columns by name: the header that set-up writes, then what else is recognised; apps_script/Columns.js agrees."""
 
 MAX_CELL_TEXT: Final = 200
 """An error sentence is cut here; a cell is no place for more."""
+
+MAX_NOTE: Final = 2_000
+"""A note is cut here."""
+
+NOTE_MARK: Final = "ComfySheet"
+"""How every note of ours begins; other people's notes are never touched. apps_script knows it too."""
 
 MAX_EXACT: Final = 2**53
 """The largest whole number that a sheet's number cell holds exactly."""
@@ -56,21 +63,32 @@ def prompt_of(inputs: Mapping[str, object]) -> str:
     return next((str(value) for header, value in inputs.items() if _NAME_OF.get(fold(header)) == "prompt"), "")
 
 
-def find_columns(header: Sequence[str]) -> dict[str, int]:
-    """Say where our columns are (0-based); of two headers for the same column the first counts."""
+def find_columns(header: Sequence[str], labels: Mapping[int, str] | None = None) -> dict[str, int]:
+    """
+    Say where our columns are (0-based); of two headers for the same column the first counts.
+
+    *labels* are what set-up wrote into columns' developer metadata, by column: a header that was renamed is known by
+    its label, unless another column has the name.
+    """
     places: dict[str, int] = {}
     for index, text in enumerate(header):
         name = _NAME_OF.get(fold(text))
         if name is not None:
+            places.setdefault(name, index)
+    taken = set(places.values())
+    for index, label in sorted((labels or {}).items()):
+        name = _NAME_OF.get(fold(label))
+        if name is not None and index not in taken:
             places.setdefault(name, index)
     return places
 
 
 @dataclass(frozen=True)
 class Text:
-    """Write text, never parsed; empty text clears the cell."""
+    """Write text, never parsed; empty text clears the cell. A *note* of ours goes with it; none takes ours away."""
 
     text: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +96,13 @@ class Number:
     """Write a number."""
 
     number: float | int
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Write a checkbox's value."""
+
+    is_on: bool
 
 
 @dataclass(frozen=True)
@@ -101,7 +126,7 @@ class Image:
         return f'=IMAGE("{self.url}")'
 
 
-Cell = Text | Number | Time | Image
+Cell = Text | Number | Tick | Time | Image
 
 
 def serial_day(ms: int, time_zone: str) -> float:
@@ -114,9 +139,13 @@ def serial_day(ms: int, time_zone: str) -> float:
     return round((local - _EPOCH) / timedelta(days=1), 8)
 
 
+def _line(text: str) -> str:
+    return " ".join(_UNSEEN.sub(" ", text).split())
+
+
 def clean_text(text: str) -> str:
     """Make a sentence fit for a cell: one line, no control characters, at most `MAX_CELL_TEXT` characters."""
-    line = " ".join(_UNSEEN.sub(" ", text).split())
+    line = _line(text)
     return line if len(line) <= MAX_CELL_TEXT else line[: MAX_CELL_TEXT - 1].rstrip() + "…"
 
 
@@ -132,15 +161,38 @@ def cells_of(job: Job, time_zone: str) -> dict[str, Cell]:
         return cells
     cells["started_at"] = Time(serial_day(job.started_at, time_zone)) if job.started_at else nothing
     cells["finished_at"] = Time(serial_day(job.finished_at, time_zone)) if job.finished_at else nothing
-    cells["error"] = Text(clean_text(job.error.sentence())) if job.error else nothing
+    cells["error"] = Text(clean_text(job.error.sentence()), error_note(job)) if job.error else nothing
     if job.state is State.SUCCEEDED and job.outputs:
         first = next((n for n, output in enumerate(job.outputs) if output.thumbnail_key), None)
-        cells["output_url"] = Text(output_link(job, first or 0))
+        cells["output_url"] = Text(output_link(job, first or 0), outputs_note(job))
         cells["preview"] = nothing if first is None else Image(thumbnail_link(job, first))
     seed = job.inputs.get("seed")
     if job.state is State.SUCCEEDED and isinstance(seed, int):
         cells["seed"] = Number(seed) if seed < MAX_EXACT else Text(str(seed))
     return cells
+
+
+def error_note(job: Job) -> str:
+    """Say in a note what the Error cell has no room for: the whole sentence, the node, and how to ask about it."""
+    if job.error is None:
+        return ""
+    lines = [f"{NOTE_MARK}: {_line(job.error.sentence())}"]
+    if job.error.node_class:
+        lines.append(f"Node: {_line(job.error.node_class)} ({job.error.node})")
+    lines += [f"Attempts: {job.attempt}", f"Job: {job.job_id}", f"All about it: {gallery_link(job)}"]
+    return "\n".join(lines)[:MAX_NOTE]
+
+
+def outputs_note(job: Job) -> str:
+    """List all files of a job that has several, and the page that shows them."""
+    if len(job.outputs) < 2:
+        return ""
+    lines = [f"{NOTE_MARK}: {len(job.outputs)} files, all on one page:", gallery_link(job), ""]
+    for number, output in enumerate(job.outputs):
+        size = f", {output.width_px} × {output.height_px}" if output.width_px and output.height_px else ""
+        lines.append(f"{number + 1}. {output.kind}{size}: {output_link(job, number)}")
+    note = "\n".join(lines)
+    return note if len(note) <= MAX_NOTE else note[:MAX_NOTE].rpartition("\n")[0] + "\n…"
 
 
 def changed_cells() -> dict[str, Cell]:
@@ -178,9 +230,11 @@ def match_rows(job_ids: Mapping[int, str], prompts: Mapping[int, str] | None, jo
 class Unreachable(Exception):
     """Say that a sheet cannot be written to for a reason that time alone does not heal."""
 
-    def __init__(self, reason: str, *, may_heal: bool) -> None:
+    def __init__(self, reason: str, *, may_heal: bool, of_tab: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.of_tab = of_tab
+        """True: other tabs of the spreadsheet can be written."""
         self.may_heal = may_heal
         """True: a person can undo the cause (share the sheet again)."""
 
@@ -206,11 +260,25 @@ class Tab:
     """Displayed texts; empty cells are left out."""
     entered: Mapping[Place, Mapping[str, object]]
     """What was entered, as the Sheets API's ExtendedValue; empty cells are left out."""
+    notes: Mapping[Place, str] = field(default_factory=dict)
+    values: Mapping[Place, Mapping[str, object]] = field(default_factory=dict)
+    """What cells are worth, as ExtendedValue, where that was asked for."""
+    labels: Mapping[int, str] = field(default_factory=dict)
+    """What set-up called columns, by column."""
 
     @property
     def columns(self) -> dict[str, int]:
         """Say where our columns are, by name."""
-        return find_columns(self.header)
+        return find_columns(self.header, self.labels)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Tell one column from another: by its label, else by its header."""
+        return tuple(f"\0{self.labels[at]}" if at in self.labels else text for at, text in enumerate(self.header))
+
+    def headed(self, row: int) -> dict[str, int]:
+        """Say which columns of *row* hold something below a header: the header's text and the column."""
+        return {text: at for at, text in enumerate(self.header) if text and (row, at) in self.texts}
 
     def column_texts(self, name: str) -> dict[int, str] | None:
         """Give the texts of one of our columns by row, the header left out; None: there is no such column."""
@@ -226,39 +294,54 @@ class Tab:
         return job_id, prompt
 
     def named_texts(self, row: int, leave: Collection[int] = ()) -> dict[str, str]:
-        """Give a row's texts by header, the columns of *leave* and those without a header left out."""
+        """Give a row's texts by column name, the columns of *leave* and those without a header left out."""
         return {
-            header: self.texts.get((row, column), "")
-            for column, header in enumerate(self.header)
-            if header and column not in leave
+            name: self.texts.get((row, column), "")
+            for column, name in enumerate(self.names)
+            if name and column not in leave
         }
 
 
-def repairs(
-    tab: Tab, written: Mapping[int, Collection[int]], after: Tab
-) -> dict[int, dict[int, Mapping[str, object] | None]]:
+@dataclass(frozen=True)
+class Held:
+    """Hold what a cell held: the entered value as ExtendedValue (None: nothing), and its note (None: not touched)."""
+
+    value: Mapping[str, object] | None
+    note: str | None = None
+
+
+def note_to_write(cell: Cell, there: str) -> str | None:
+    """Say which note goes with *cell* where *there* stands one; None: leave it. Other people's notes stay."""
+    if not isinstance(cell, Text) or not (there == "" or there.startswith(NOTE_MARK)):
+        return None
+    return cell.note if cell.note != there else None
+
+
+def repairs(tab: Tab, written: Mapping[int, Mapping[int, Cell]], after: Tab) -> dict[int, dict[int, Held]]:
     """
     Say what has to be put back where a write hit cells that it was not meant for.
 
-    *tab* is what was read before, *written* the columns that were written by row, *after* what the write's answer shows
-    of these rows and the header. Rows and columns may have moved in between. The answer gives, by row and column,
-    what the cell held that was hit (None: nothing); rows that were hit as meant are not in it.
+    *tab* is what was read before, *written* the cells that were written by row and column, *after* what the write's
+    answer shows of these rows and the header. Rows and columns may have moved in between. The answer gives, by row and
+    column, what the cell held that was hit; rows that were hit as meant are not in it.
     """
-    found: dict[int, dict[int, Mapping[str, object] | None]] = {}
+    found: dict[int, dict[int, Held]] = {}
     width = max(len(tab.header), len(after.header))
-    then, now = (each.header + ("",) * (width - len(each.header)) for each in (tab, after))
+    then, now = (each.names + ("",) * (width - len(each.header)) for each in (tab, after))
     watched = {column for name, column in tab.columns.items() if name in ("job_id", "prompt")}
-    for row, columns in written.items():
-        stayed = all(then[column] == now[column] for column in watched | set(columns))
+    for row, cells in written.items():
+        stayed = all(then[column] == now[column] for column in watched | set(cells))
         if stayed and after.identity(row) == tab.identity(row):
             continue
-        source = _source(tab, row, after.named_texts(row, leave=columns))
-        found[row] = {
-            column: tab.entered.get((source, then.index(now[column])))
-            if source is not None and now[column] in then
-            else None
-            for column in columns
-        }
+        source = _source(tab, row, after.named_texts(row, leave=cells.keys()))
+        found[row] = {}
+        for column, cell in cells.items():
+            had_note = note_to_write(cell, tab.notes.get((row, column), "")) is not None
+            if source is None or now[column] not in then:
+                found[row][column] = Held(None, "" if had_note else None)
+            else:
+                place = (source, then.index(now[column]))
+                found[row][column] = Held(tab.entered.get(place), tab.notes.get(place, "") if had_note else None)
     return found
 
 

@@ -4,20 +4,26 @@ Bring the rows up to what the ledger says.
 A hint only says "look": the items are read anew, all lagging rows of a tab go into one write, the same call answers
 which rows it hit, and a row that was hit by mistake (somebody sorted in between) gets back what it held. Only then a
 job counts as shown. Repeating any of this changes nothing.
+
+Each spreadsheet waits for its turn (Google's quota is one for all), and one that refuses us is left in peace for a
+while, with a reason that its menu shows. A row that alone refuses is found by halving, so that the others go on.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from chalicelib.cells import Cell, Moved, RowMatch, Tab, Unreachable, cells_of, changed_cells, match_rows, repairs
+from chalicelib.cells import Cell, Held, Moved, RowMatch, Tab, Unreachable, cells_of, changed_cells, match_rows, repairs
 from chalicelib.contract.errors import Unavailable
-from chalicelib.contract.job import Job
+from chalicelib.contract.job import SHOWN_BEFORE, Job
 from chalicelib.contract.ports import Ledger
-from chalicelib.contract.states import TERMINAL
+from chalicelib.contract.sheets import Parked, Registration
+from chalicelib.contract.states import CELL_WORD, OPEN, TERMINAL
+from chalicelib.contract.words import fold
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +32,17 @@ ROUNDS: Final = 4
 
 HEAL_MS: Final = 10 * 60 * 1000
 """How long a sheet that refuses us is left in peace."""
+
+CHECK_MS: Final = 10 * 60 * 1000
+"""When a row is looked at once more: an undo, or an older script, may have brought "processing" back."""
+
+PUT_OFF_MS: Final = 6 * 60 * 1000
+"""Lagging rows whose next look is further away than this were put off, and wait for it."""
+
+REFUSED_MOST: Final = 5
+"""So many rows that refuse one by one are not a bad row but a bad tab."""
+
+_UNDER_WAY: Final = frozenset(CELL_WORD[state] for state in OPEN)
 
 
 class SheetStore(Protocol):
@@ -37,76 +54,177 @@ class SheetStore(Protocol):
     def write(self, tab: Tab, rows: Mapping[int, Mapping[int, Cell]]) -> Tab:
         """Write cells by row and column; answer what header and rows hold now."""
 
-    def restore(self, tab: Tab, rows: Mapping[int, Mapping[int, Mapping[str, object] | None]]) -> None:
+    def restore(self, tab: Tab, rows: Mapping[int, Mapping[int, Held]]) -> None:
         """Put back what was there."""
+
+
+class Spreadsheets(Protocol):
+    """Know the spreadsheets (`chalicelib.registry.Registry`)."""
+
+    def get(self, spreadsheet_id: str) -> Registration:
+        """Read what is known of one."""
+
+    def park(self, spreadsheet_id: str, parked: Parked) -> None:
+        """Note why its rows are not written."""
+
+    def unpark(self, spreadsheet_id: str) -> None:
+        """Note that they are."""
+
+
+class Turns(Protocol):
+    """Give turns (`chalicelib.rates.SheetsBudget`)."""
+
+    def turn(self, spreadsheet_id: str, now: int) -> int:
+        """Take a turn: 0, or how many ms to wait."""
+
+
+class Books(Protocol):
+    """Add up what is used (`chalicelib.rates.UsageBook`)."""
+
+    def note(self, job: Job, now: int) -> None:
+        """Note what an ended job has used."""
+
+
+@dataclass
+class _Flush:
+    """Hold what one flush of a tab is at."""
+
+    spreadsheet_id: str
+    sheet_id: int
+    left: list[Job]
+    checks: Collection[str]
+    """Ids of the jobs that were shown before: their rows are only looked at."""
+    refused: list[str] = field(default_factory=list)
+    written: int = 0
 
 
 class Complete:
     """Show jobs in their rows."""
 
-    def __init__(self, ledger: Ledger, sheets: SheetStore, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        sheets: SheetStore,
+        spreadsheets: Spreadsheets,
+        turns: Turns,
+        books: Books,
+        now_ms: Callable[[], int],
+    ) -> None:
         self._ledger = ledger
         self._sheets = sheets
+        self._spreadsheets = spreadsheets
+        self._turns = turns
+        self._books = books
         self._now_ms = now_ms
 
-    def show(self, job_ids: Iterable[str]) -> set[str]:
+    def show(self, job_ids: Iterable[str], check: Iterable[str] = ()) -> dict[str, float | None]:
         """
         Bring the rows of these jobs, and all other lagging rows of their spreadsheets, up to date.
 
-        Answer the ids that could not be shown now (quota, Google down): hint at them again later.
+        The rows of *check* were shown before and are looked at once more. Answer the ids that could not be shown now
+        (quota, Google down), and in how many seconds to hint at them again (None: after a while).
         """
-        jobs = self._ledger.get_many(list(job_ids))
-        for job in jobs:
+        checks = set(check)
+        waiting: dict[str, list[Job]] = defaultdict(list)
+        for job in self._ledger.get_many([*job_ids, *checks]):
             if job.target is None:
                 self._ledger.mark_synced(job)
-        waiting: dict[str, list[Job]] = defaultdict(list)
-        for job in jobs:
-            if job.target is not None and not job.is_shown:
+            elif not job.is_shown or job.job_id in checks:
                 waiting[job.target.spreadsheet_id].append(job)
-        later: set[str] = set()
+        later: dict[str, float | None] = {}
         for spreadsheet_id, asked in waiting.items():
             try:
-                self._flush(spreadsheet_id, asked)
+                self._take_turn(spreadsheet_id, asked, checks)
             except Unavailable as reason:
-                log.warning("sheet later", extra={"action": "later", "reason": reason.message, "jobs": len(asked)})
-                later.update(job.job_id for job in asked)
+                log.info("sheet later", extra={"action": "later", "reason": reason.message, "jobs": len(asked)})
+                later.update({job.job_id: reason.retry_in_s for job in asked})
         return later
 
-    def _flush(self, spreadsheet_id: str, asked: Sequence[Job]) -> None:
-        """Show every lagging job of one spreadsheet, tab by tab."""
+    def _take_turn(self, spreadsheet_id: str, asked: Sequence[Job], checks: Collection[str]) -> None:
+        now = self._now_ms()
+        parked = self._spreadsheets.get(spreadsheet_id).parked
+        if parked is not None and now < parked.until:
+            for job in asked:
+                self._ledger.look_later(job, due_at=parked.until)
+            return
+        if wait_ms := self._turns.turn(spreadsheet_id, now):
+            raise Unavailable("Other spreadsheets have their turn first.", retry_in_s=wait_ms / 1000)
+        if self._flush(spreadsheet_id, asked, checks) and parked is not None:
+            self._spreadsheets.unpark(spreadsheet_id)
+
+    def _flush(self, spreadsheet_id: str, asked: Sequence[Job], checks: Collection[str]) -> bool:
+        """Show every lagging job of one spreadsheet, tab by tab; False when a tab refused."""
         known = {job.job_id: job for job in asked}
         others = [job_id for job_id in self._ledger.unshown(spreadsheet_id) if job_id not in known]
         tabs: dict[int, list[Job]] = defaultdict(list)
+        put_off = self._now_ms() + PUT_OFF_MS
         for job in [*asked, *self._ledger.get_many(others)]:
             # The index may be late: the strongly read item decides.
-            if job.target is not None and not job.is_shown and job.target.spreadsheet_id == spreadsheet_id:
+            wanted = job.job_id in checks or (not job.is_shown and (job.job_id in known or (job.due_at or 0) < put_off))
+            if job.target is not None and wanted and job.target.spreadsheet_id == spreadsheet_id:
                 tabs[job.target.sheet_id].append(job)
+        reached = True
         for sheet_id, jobs in tabs.items():
             try:
-                self._flush_tab(spreadsheet_id, sheet_id, jobs)
+                self._flush_tab(_Flush(spreadsheet_id, sheet_id, jobs, checks))
             except Unreachable as trouble:
-                self._park(jobs, trouble)
+                reached = False
+                self._park(spreadsheet_id, jobs, trouble)
+        return reached
 
-    def _flush_tab(self, spreadsheet_id: str, sheet_id: int, jobs: Sequence[Job]) -> None:
-        left = list(jobs)
-        refused = 0
+    def _flush_tab(self, flush: _Flush) -> None:
+        before: Tab | None = None
         for _ in range(ROUNDS):
-            tab = self._sheets.read(spreadsheet_id, sheet_id)
-            matches = match_rows(tab.column_texts("job_id") or {}, tab.column_texts("prompt"), left)
+            tab = self._sheets.read(flush.spreadsheet_id, flush.sheet_id)
+            matches = match_rows(tab.column_texts("job_id") or {}, tab.column_texts("prompt"), flush.left)
+            matches = [match for match in matches if self._is_due(match, tab, flush)]
+            refuses = before is not None and (before.title, before.names) == (tab.title, tab.names)
             try:
-                missed = self._write(tab, matches)
+                missed = self._halved(tab, matches, flush) if refuses else self._write(tab, matches)
             except Moved:
-                refused += 1
+                before = tab
                 continue
-            for job in left:
-                if job.job_id not in missed:
-                    self._shown(job, found=any(match.job.job_id == job.job_id for match in matches))
-            left = [job for job in left if job.job_id in missed]
-            if not left:
+            found = {match.job.job_id for match in matches}
+            for job in flush.left:
+                if job.job_id not in missed and job.job_id not in flush.refused:
+                    self._shown(job, found=job.job_id in found or self._is_there(job, tab), flush=flush)
+            flush.left = [job for job in flush.left if job.job_id in missed]
+            if not flush.left:
                 return
-        if refused == ROUNDS:
-            raise Unreachable("The tab refuses every write: is one of our columns protected?", may_heal=True)
+            before = None
         raise Unavailable("Rows keep moving while they are written.", retry_in_s=5)
+
+    def _is_due(self, match: RowMatch, tab: Tab, flush: _Flush) -> bool:
+        """Say whether a row is to be written: one that is only looked at, if it fell back to before the end."""
+        if match.job.job_id not in flush.checks or not match.job.is_shown:
+            return True
+        status = (tab.column_texts("status") or {}).get(match.row, "")
+        return match.same_prompt and fold(status) in _UNDER_WAY
+
+    def _is_there(self, job: Job, tab: Tab) -> bool:
+        return job.is_shown and job.job_key in {text.strip() for text in (tab.column_texts("job_id") or {}).values()}
+
+    def _halved(self, tab: Tab, matches: Sequence[RowMatch], flush: _Flush) -> set[str]:
+        """Write what can be written, half by half; answer as `_write` does. A row that alone refuses is given up."""
+        try:
+            missed = self._write(tab, matches)
+        except Moved:
+            if len(matches) > 1:
+                middle = len(matches) // 2
+                return self._halved(tab, matches[:middle], flush) | self._halved(tab, matches[middle:], flush)
+            job = matches[0].job
+            flush.refused.append(job.job_id)
+            if len(flush.refused) > REFUSED_MOST or (not flush.written and len(flush.refused) > 1):
+                raise Unreachable(
+                    "The tab refuses to be written: is one of our columns protected? Protect it with a warning only.",
+                    may_heal=True,
+                    of_tab=True,
+                ) from None
+            log.warning("row refused", extra={"job_id": job.job_id, "action": "refused", "row": matches[0].row + 1})
+            self._ledger.mark_synced(job, gone=job.state in TERMINAL)
+            return set()
+        flush.written += 1
+        return missed
 
     def _write(self, tab: Tab, matches: Sequence[RowMatch]) -> set[str]:
         """Write the matched rows; answer the jobs whose row had moved away, after putting back what was hit."""
@@ -129,16 +247,24 @@ class Complete:
             log.info("rows moved", extra={"action": "restored", "rows": len(wrong)})
         return {match.job.job_id for match in matches if match.row in wrong}
 
-    def _shown(self, job: Job, *, found: bool) -> None:
-        self._ledger.mark_synced(job)
+    def _shown(self, job: Job, *, found: bool, flush: _Flush) -> None:
+        now = self._now_ms()
+        has_ended = job.state in TERMINAL
+        is_new = has_ended and not job.is_shown
+        is_first = is_new and job.synced_version != SHOWN_BEFORE
+        look_at = now + CHECK_MS if is_new and found and job.job_id not in flush.checks else None
+        if self._ledger.mark_synced(job, look_at=look_at, gone=has_ended and not found) and is_first:
+            self._books.note(job, now)
         log.info("row", extra={"job_id": job.job_id, "action": "shown" if found else "row gone", "state": job.state})
 
-    def _park(self, jobs: Sequence[Job], trouble: Unreachable) -> None:
+    def _park(self, spreadsheet_id: str, jobs: Sequence[Job], trouble: Unreachable) -> None:
         """Leave a sheet that refuses us: try again now and then until the deadline, or never. Results stay."""
         now = self._now_ms()
+        until = now if trouble.of_tab else now + HEAL_MS
+        self._spreadsheets.park(spreadsheet_id, Parked(reason=trouble.reason, since=now, until=until))
         for job in jobs:
             log.warning("row parked", extra={"job_id": job.job_id, "action": "parked", "reason": trouble.reason})
             if trouble.may_heal and now < job.deadline:
                 self._ledger.look_later(job, due_at=now + HEAL_MS)
             else:
-                self._ledger.mark_synced(job)
+                self._ledger.mark_synced(job, gone=job.state in TERMINAL)

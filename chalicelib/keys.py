@@ -1,7 +1,8 @@
 """
 Know who is asking: API keys, sheet keys and the ids of requests already seen.
 
-A key reads `ck_<key id>_<secret>`. Of an API key only the SHA-256 is kept (a random secret needs no slow hash). A sheet
+A key reads `ck_<key id>_<secret>`, a one-time code that connects a spreadsheet `cc_<key id>_<secret>`. Of an API key
+and of a code only the SHA-256 is kept (a random secret needs no slow hash). A sheet
 key signs, so its secret must be readable: it lies in SSM as a SecureString, never in the table.
 Keys are cached for 30 s a container: a revoked key is dead within a minute.
 """
@@ -12,6 +13,7 @@ import base64
 import hashlib
 import hmac
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -26,10 +28,16 @@ if TYPE_CHECKING:
 
 CACHE_S: Final = 30
 _KEY: Final = re.compile(r"ck_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+_CODE: Final = re.compile(r"cc_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _NOBODY: Final = hashlib.sha256(b"nobody").hexdigest()
 
 UNKNOWN_KEY = Rejected(
     "unauthorized", "This key is not known here. Check it, or ask the operator for a new one (python -m infra keys)."
+)
+UNKNOWN_CODE = Rejected(
+    "unknown_code",
+    "This code is not known here, or its time is over. Check that you copied all of it, or ask the operator for a new "
+    "one (python -m infra keys new-code).",
 )
 
 
@@ -50,6 +58,15 @@ class SheetKey:
     client_id: str
     spreadsheet_id: str
     secrets: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    """Name a one-time code: whose it is, and the spreadsheet that it has connected (empty: none yet)."""
+
+    code_id: str
+    client_id: str
+    used_by: str
 
 
 def split_key(key: str) -> tuple[str, str]:
@@ -98,6 +115,24 @@ class Keys:
         if record.get("kind") != "sheet":
             raise UNKNOWN_KEY
         return SheetKey(key_id, record["client_id"], record["spreadsheet_id"], self._secrets_of(key_id))
+
+    def code(self, text: str) -> Code:
+        """Answer whose code this is; raise `Rejected` (unknown_code). Never from the cache: it changes when used."""
+        match = _CODE.fullmatch(text.strip())
+        if match is None:
+            raise UNKNOWN_CODE
+        self._records.pop(match[1], None)
+        record = self._record(match[1])
+        known = record.get("secret_sha256", _NOBODY)
+        right = hmac.compare_digest(hashlib.sha256(match[2].encode()).hexdigest(), known)
+        if not right or record.get("kind") != "code" or int(record["expires_at"]) < time.time():
+            raise UNKNOWN_CODE
+        return Code(match[1], record["client_id"], record.get("used_by", ""))
+
+    def forget(self, key_id: str) -> None:
+        """Drop what is cached of a key that was just made or ended."""
+        self._records.pop(key_id, None)
+        self._secrets.pop(key_id, None)
 
     def _record(self, key_id: str) -> dict[str, str]:
         now = self._clock_s()

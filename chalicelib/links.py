@@ -28,6 +28,11 @@ def thumbnail_link(job: Job, index: int) -> str:
     return f"{job.link_base}/o/{job.job_id}/{index}/thumb?t={job.view_token}"
 
 
+def gallery_link(job: Job) -> str:
+    """Give the link of the page that shows all outputs."""
+    return f"{job.link_base}/o/{job.job_id}/?t={job.view_token}"
+
+
 def linked_output(job: Job | None, index: str, token: str) -> Output:
     """Answer the output that a link names; raise `Rejected` (not_found) without telling what was wrong."""
     expected = job.view_token if job else "-" * 22

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.contract.events import Hint, JobMessage, hint_dedup_id
+from chalicelib.contract.events import Check, Errand, Hint, JobMessage, News, hint_dedup_id
 from chalicelib.contract.job import Job
 
 if TYPE_CHECKING:
@@ -48,6 +49,16 @@ class JobQueue:
                 log.warning("job not sent", extra={"job_id": part[int(failed["Id"])].job_id, "error": failed["Code"]})
         return taken
 
+    def waiting(self) -> int:
+        """Count the messages that no worker has taken (about: SQS counts so); 0 when it cannot be told."""
+        name: Literal["ApproximateNumberOfMessages"] = "ApproximateNumberOfMessages"
+        try:
+            told = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
+        except (BotoCoreError, ClientError) as error:
+            log.warning("queue not counted", extra={"error": type(error).__name__})
+            return 0
+        return int(told["Attributes"][name])
+
 
 class CompletionQueue:
     """Hint at news on the FIFO queue; the message group is the spreadsheet, so each has one writer at a time."""
@@ -59,19 +70,40 @@ class CompletionQueue:
     def hint(self, job: Job, sweep_minute: int | None = None) -> None:
         """Send a hint for *job*'s version. Nothing is raised: the sweeper hints again."""
         hint = Hint(job_id=job.job_id, version=job.version)
+        self._send(hint, _group(job), hint_dedup_id(hint, sweep_minute))
+
+    def hint_again(self, job: Job) -> None:
+        """Hint at news that was shown before; as `hint`."""
+        hint = Hint(job_id=job.job_id, version=job.version)
+        self._send(hint, _group(job), f"{hint_dedup_id(hint)}:{secrets.token_hex(4)}")
+
+    def check(self, jobs: Sequence[Job], sweep_minute: int) -> None:
+        """Ask for a second look at the rows of *jobs*, all of one spreadsheet; as `hint`."""
+        message = Check(check=[job.job_id for job in jobs])
+        self._send(message, _group(jobs[0]), f"check:{jobs[0].job_id}:{sweep_minute}")
+
+    def ask(self, errand: Errand) -> None:
+        """Send an errand; the same id within five minutes is sent once. Nothing is raised: whoever asked asks again."""
+        self._send(errand, errand.spreadsheet_id, f"{errand.errand}:{errand.id}")
+
+    def _send(self, message: News, group: str, dedup_id: str) -> None:
         try:
             self._client.send_message(
                 QueueUrl=self._url,
-                MessageBody=hint.model_dump_json(),
-                MessageGroupId=job.target.spreadsheet_id if job.target else job.client_id,
-                MessageDeduplicationId=hint_dedup_id(hint, sweep_minute),
+                MessageBody=message.model_dump_json(),
+                MessageGroupId=group,
+                MessageDeduplicationId=dedup_id,
             )
         except (BotoCoreError, ClientError) as error:
-            log.warning("hint not sent", extra={"job_id": job.job_id, "error": type(error).__name__})
+            log.warning("news not sent", extra={"group": group, "error": type(error).__name__})
 
-    def settle(self, done: Sequence[str], later: Sequence[str], delay_s: int) -> None:
-        """Delete the messages of receipts *done*; show those of *later* again after *delay_s*."""
+    def settle(self, done: Sequence[str], later: Mapping[str, int]) -> None:
+        """Delete the messages of receipts *done*; show those of *later* again after as many seconds."""
         for receipt in done:
             self._client.delete_message(QueueUrl=self._url, ReceiptHandle=receipt)
-        for receipt in later:
+        for receipt, delay_s in later.items():
             self._client.change_message_visibility(QueueUrl=self._url, ReceiptHandle=receipt, VisibilityTimeout=delay_s)
+
+
+def _group(job: Job) -> str:
+    return job.target.spreadsheet_id if job.target else job.client_id

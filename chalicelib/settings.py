@@ -26,6 +26,9 @@ class Settings(BaseModel):
     jobs_table: str = Field(alias="JOBS_TABLE", min_length=1)
     keys_table: str = Field(alias="KEYS_TABLE", min_length=1)
     nonces_table: str = Field(alias="NONCES_TABLE", min_length=1)
+    sheets_table: str = Field(alias="SHEETS_TABLE", min_length=1)
+    rates_table: str = Field(alias="RATES_TABLE", min_length=1)
+    workers_table: str = Field(alias="WORKERS_TABLE", min_length=1)
     jobs_queue_url: str = Field(alias="JOBS_QUEUE_URL", min_length=1)
     completions_queue_url: str = Field(alias="COMPLETIONS_QUEUE_URL", min_length=1)
     bucket: str = Field(alias="S3_BUCKET", min_length=1)
@@ -33,6 +36,8 @@ class Settings(BaseModel):
     google_secret_id: str = Field(alias="GOOGLE_SECRET_ID", min_length=1)
     public_url: str = Field(default="", alias="PUBLIC_URL")
     """The API's address as people reach it; empty: taken from each request."""
+    gpu_hour_price: float | None = Field(default=None, alias="GPU_HOUR_PRICE", ge=0)
+    """What an hour of a GPU costs, in US dollars; None: costs are not shown."""
     sheets_api_endpoint: str = Field(default="", alias="SHEETS_API_ENDPOINT")
     """Another address for the Sheets API; empty: Google's."""
 
@@ -40,7 +45,8 @@ class Settings(BaseModel):
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read and check the settings; raise `SettingsError` that names every variable at fault."""
     try:
-        return Settings.model_validate(dict(environment))
+        given = {name: value for name, value in environment.items() if not (name == "GPU_HOUR_PRICE" and value == "")}
+        return Settings.model_validate(given)
     except ValidationError as error:
         names = sorted({str(fault["loc"][0]) for fault in error.errors()})
         raise SettingsError(

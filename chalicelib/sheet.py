@@ -1,37 +1,42 @@
 """
 Reach Google Sheets: one read and one write per tab, however many rows.
 
-Writes are `updateCells` with typed cells, addressed by the tab's id, so nothing is parsed. The same call answers what
-it hit. The client is built once and used by one thread: httplib2 mixes up answers
-between threads.
+Every call is counted before it is made (`Spend`): a service account has 60 of each kind a minute. Writes are
+`updateCells` with typed cells, addressed by the tab's id, so nothing is parsed, and the same call answers what it hit.
+The client is built once and used by one thread: httplib2 mixes up answers between threads.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal
 
-from chalicelib.cells import Cell, Image, Moved, Number, Tab, Text, Time, Unreachable
+from chalicelib.cells import Cell, Held, Moved, Tab, Unreachable
 from chalicelib.contract.errors import Unavailable
+from chalicelib.contract.sheets import PROOF_KEY
+from chalicelib.grid import FILTER_VIEWS, cell_data, filter_view, held_data, tab_of, updates
 
 SCOPES: Final = ("https://www.googleapis.com/auth/spreadsheets",)
 TIMEOUT_S: Final = 20
-_RETRIES: Final = 2
+_RETRIES: Final = 1
 """Within one call; the client sleeps random()*2**k and ignores Retry-After, so the queue does the rest."""
 
+_LABELS: Final = "columnMetadata(developerMetadata(metadataKey,metadataValue))"
 _READ_FIELDS: Final = (
-    "properties.timeZone,"
-    "sheets(properties(sheetId,title),data(startRow,startColumn,rowData(values(formattedValue,userEnteredValue))))"
+    "properties.timeZone,sheets(properties(sheetId,title),data(startRow,startColumn,{labels},"
+    "rowData(values(formattedValue,userEnteredValue,note{more}))))"
 )
 _WRITE_FIELDS: Final = (
-    "updatedSpreadsheet.sheets(properties.sheetId,data(startRow,startColumn,rowData(values(formattedValue))))"
+    f"updatedSpreadsheet.sheets(properties.sheetId,data(startRow,startColumn,{_LABELS},"
+    "rowData(values(formattedValue))))"
 )
 _REFUSED: Final = "Google Sheets refused the call"
-_TIME_FORMAT: Final = {"numberFormat": {"type": "DATE_TIME", "pattern": "yyyy-mm-dd hh:mm:ss"}}
 
 Service = Any
 """googleapiclient's Resource for Sheets v4; it carries no types."""
+Spend = Callable[[Literal["reads", "writes"], str], None]
+"""Count a call for a spreadsheet; raise `Unavailable` when this minute's are spent."""
 
 
 def connect(credentials_json: str, api_endpoint: str) -> Service:
@@ -50,28 +55,30 @@ def connect(credentials_json: str, api_endpoint: str) -> Service:
 class Sheets:
     """Read and write tabs. *service* makes the client on first use. All rows and columns are 0-based."""
 
-    def __init__(self, service: Callable[[], Service]) -> None:
+    def __init__(self, service: Callable[[], Service], spend: Spend = lambda _kind, _id: None) -> None:
         self._service = service
+        self._spend = spend
         self._built: Service = None
 
-    def read(self, spreadsheet_id: str, sheet_id: int) -> Tab:
+    def read(self, spreadsheet_id: str, sheet_id: int, *, with_values: bool = False) -> Tab:
         """
         Read a tab whole: whatever a write may hit by mistake has to be known to be put back.
 
-        Raise `Unreachable` (not shared, deleted) or `Unavailable`.
+        *with_values* adds what formulas are worth. Raise `Unreachable` (not shared, deleted) or `Unavailable`.
         """
         body = {"dataFilters": [{"gridRange": {"sheetId": sheet_id}}], "includeGridData": True}
-        call = self._spreadsheets().getByDataFilter(spreadsheetId=spreadsheet_id, body=body, fields=_READ_FIELDS)
-        answer = self._execute(call)
+        fields = _READ_FIELDS.format(labels=_LABELS, more=",effectiveValue" if with_values else "")
+        call = self._spreadsheets().getByDataFilter(spreadsheetId=spreadsheet_id, body=body, fields=fields)
+        answer = self._execute(call, "reads", spreadsheet_id)
         titles = [
             sheet["properties"]["title"]
             for sheet in answer.get("sheets", [])
             if sheet["properties"].get("sheetId", 0) == sheet_id
         ]
         if not titles:
-            raise Unreachable("The tab was deleted.", may_heal=False)
+            raise Unreachable("The tab of these rows was deleted.", may_heal=False, of_tab=True)
         time_zone = answer.get("properties", {}).get("timeZone", "UTC")
-        return _tab(spreadsheet_id, sheet_id, titles[0], time_zone, answer)
+        return tab_of(spreadsheet_id, sheet_id, titles[0], time_zone, answer)
 
     def write(self, tab: Tab, rows: Mapping[int, Mapping[int, Cell]]) -> Tab:
         """
@@ -79,48 +86,114 @@ class Sheets:
 
         Raise as `read`, and `Moved` when the tab is no longer what was read.
         """
-        data = {row: {column: _cell_data(cell) for column, cell in cells.items()} for row, cells in rows.items()}
-        return self._update(tab, data)
-
-    def restore(self, tab: Tab, rows: Mapping[int, Mapping[int, Mapping[str, object] | None]]) -> None:
-        """Put entered values back (None: clear the cell). Raise as `write`."""
         data = {
-            row: {
-                column: ({"userEnteredValue": dict(value)} if value else {}, "userEnteredValue")
-                for column, value in cells.items()
-            }
+            row: {column: cell_data(cell, tab.notes.get((row, column), "")) for column, cell in cells.items()}
             for row, cells in rows.items()
         }
+        return self._update(tab, data)
+
+    def restore(self, tab: Tab, rows: Mapping[int, Mapping[int, Held]]) -> None:
+        """Put back what cells held. Raise as `write`."""
+        data = {row: {column: held_data(held) for column, held in cells.items()} for row, cells in rows.items()}
         self._update(tab, data)
+
+    def tabs(self, spreadsheet_id: str) -> dict[int, str]:
+        """Give the titles of all tabs by id. Raise as `read`."""
+        call = self._spreadsheets().get(spreadsheetId=spreadsheet_id, fields="sheets.properties(sheetId,title)")
+        answer = self._execute(call, "reads", spreadsheet_id)
+        found = [sheet["properties"] for sheet in answer.get("sheets", [])]
+        return {each.get("sheetId", 0): each["title"] for each in found}
+
+    def add_tab(self, spreadsheet_id: str, title: str) -> int:
+        """Make a tab at the end; its id. Raise as `read`."""
+        properties = {"title": title, "gridProperties": {"frozenRowCount": 1}}
+        answer = self._change(spreadsheet_id, [{"addSheet": {"properties": properties}}])
+        return int(answer["replies"][0]["addSheet"]["properties"].get("sheetId", 0))
+
+    def append(self, spreadsheet_id: str, sheet_id: int, rows: Sequence[Sequence[Cell]]) -> None:
+        """Add rows below the last one that holds something. Raise as `read`."""
+        data = [{"values": [cell_data(cell, "")[0] for cell in row]} for row in rows]
+        fields = "userEnteredValue,userEnteredFormat.numberFormat,note"
+        self._change(spreadsheet_id, [{"appendCells": {"sheetId": sheet_id, "rows": data, "fields": fields}}])
+
+    def proofs(self, spreadsheet_id: str) -> list[str]:
+        """Read what connecting scripts wrote to prove that their people are editors. Raise as `read`."""
+        body = {"dataFilters": [{"developerMetadataLookup": {"metadataKey": PROOF_KEY}}]}
+        call = self._spreadsheets().developerMetadata().search(spreadsheetId=spreadsheet_id, body=body)
+        answer = self._execute(call, "reads", spreadsheet_id)
+        return [
+            str(each["developerMetadata"].get("metadataValue", ""))
+            for each in answer.get("matchedDeveloperMetadata", [])
+        ]
+
+    def try_write(self, spreadsheet_id: str) -> None:
+        """Write something that nobody sees and take it away again, in one call. Raise as `read`."""
+        entry = {"metadataKey": "comfysheet-try", "visibility": "DOCUMENT", "location": {"spreadsheet": True}}
+        lookup = {"developerMetadataLookup": {"metadataKey": "comfysheet-try"}}
+        self._change(
+            spreadsheet_id,
+            [
+                {"createDeveloperMetadata": {"developerMetadata": entry}},
+                {"deleteDeveloperMetadata": {"dataFilter": lookup}},
+            ],
+        )
+
+    def prepare(self, tab: Tab, *, allow_images: bool) -> None:
+        """Add our filter views where they lack, and open the gate before =IMAGE() if told. Raise as `read`."""
+        fields = "sheets(properties.sheetId,filterViews(title))"
+        call = self._spreadsheets().get(spreadsheetId=tab.spreadsheet_id, fields=fields)
+        answer = self._execute(call, "reads", tab.spreadsheet_id)
+        there = {
+            view.get("title")
+            for sheet in answer.get("sheets", [])
+            if sheet.get("properties", {}).get("sheetId", 0) == tab.sheet_id
+            for view in sheet.get("filterViews", [])
+        }
+        requests = (
+            []
+            if "status" not in tab.columns
+            else [filter_view(tab, title) for title in FILTER_VIEWS if title not in there]
+        )
+        if allow_images:
+            gate = "importFunctionsExternalUrlAccessAllowed"
+            requests.append({"updateSpreadsheetProperties": {"properties": {gate: True}, "fields": gate}})
+        if requests:
+            self._change(tab.spreadsheet_id, requests)
+
+    def _change(self, spreadsheet_id: str, requests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        body = {"requests": list(requests)}
+        call = self._spreadsheets().batchUpdate(spreadsheetId=spreadsheet_id, body=body)
+        return self._execute(call, "writes", spreadsheet_id)
 
     def _update(self, tab: Tab, rows: Mapping[int, Mapping[int, tuple[dict[str, Any], str]]]) -> Tab:
         quoted = tab.title.replace("'", "''")
         body = {
-            "requests": [request for row, cells in rows.items() for request in _updates(tab.sheet_id, row, cells)],
+            "requests": [request for row, cells in rows.items() for request in updates(tab.sheet_id, row, cells)],
             "includeSpreadsheetInResponse": True,
             "responseIncludeGridData": True,
             "responseRanges": [f"'{quoted}'!1:1", f"'{quoted}'!{min(rows) + 1}:{max(rows) + 1}"],
         }
         call = self._spreadsheets().batchUpdate(spreadsheetId=tab.spreadsheet_id, body=body, fields=_WRITE_FIELDS)
         try:
-            answer = self._execute(call)
+            answer = self._execute(call, "writes", tab.spreadsheet_id)
         except Unreachable as error:
             if error.reason.startswith(_REFUSED):
                 raise Moved from error
             raise
-        return _tab(tab.spreadsheet_id, tab.sheet_id, tab.title, tab.time_zone, answer["updatedSpreadsheet"])
+        return tab_of(tab.spreadsheet_id, tab.sheet_id, tab.title, tab.time_zone, answer["updatedSpreadsheet"])
 
     def _spreadsheets(self) -> Service:
         if self._built is None:
             self._built = self._service()
         return self._built.spreadsheets()
 
-    def _execute(self, call: Any) -> dict[str, Any]:
-        """Make the call; rename Google's errors. Their texts are localised, so only the status is looked at."""
+    def _execute(self, call: Any, kind: Literal["reads", "writes"], spreadsheet_id: str) -> dict[str, Any]:
+        """Count and make the call; rename Google's errors. Their texts are localised: only the status is looked at."""
         from google.auth.exceptions import RefreshError, TransportError
         from googleapiclient.errors import HttpError
         from httplib2 import HttpLib2Error
 
+        self._spend(kind, spreadsheet_id)
         try:
             answer: dict[str, Any] = call.execute(num_retries=_RETRIES)
         except HttpError as error:
@@ -139,53 +212,4 @@ def _renamed(status: int, details: object) -> Exception:
         return Unreachable("The spreadsheet is not shared with the service account as an editor.", may_heal=True)
     if status == 404:
         return Unreachable("The spreadsheet was deleted.", may_heal=False)
-    return Unreachable(f"{_REFUSED} (status {status}): the tab may be gone.", may_heal=False)
-
-
-def _cell_data(cell: Cell) -> tuple[dict[str, Any], str]:
-    """Give a cell's CellData and the fields mask that goes with it. A masked but absent field is cleared."""
-    if isinstance(cell, Time):
-        data = {"userEnteredValue": {"numberValue": cell.serial}, "userEnteredFormat": _TIME_FORMAT}
-        return data, "userEnteredValue,userEnteredFormat.numberFormat"
-    if isinstance(cell, Text):
-        return ({"userEnteredValue": {"stringValue": cell.text}} if cell.text else {}), "userEnteredValue"
-    if isinstance(cell, Number):
-        return {"userEnteredValue": {"numberValue": cell.number}}, "userEnteredValue"
-    if isinstance(cell, Image):
-        return {"userEnteredValue": {"formulaValue": cell.formula}}, "userEnteredValue"
-    raise TypeError(f"no such cell: {cell!r}")
-
-
-def _updates(sheet_id: int, row: int, cells: Mapping[int, tuple[dict[str, Any], str]]) -> Iterator[dict[str, Any]]:
-    """Make one updateCells for each run of neighbouring columns with the same mask."""
-    run: list[int] = []
-    for column in [*sorted(cells), -1]:
-        if run and (column != run[-1] + 1 or cells[column][1] != cells[run[0]][1]):
-            yield {
-                "updateCells": {
-                    "start": {"sheetId": sheet_id, "rowIndex": row, "columnIndex": run[0]},
-                    "rows": [{"values": [cells[place][0] for place in run]}],
-                    "fields": cells[run[0]][1],
-                }
-            }
-            run = []
-        run.append(column)
-
-
-def _tab(spreadsheet_id: str, sheet_id: int, title: str, time_zone: str, answer: Mapping[str, Any]) -> Tab:
-    """Collect the cells of an answer with grid data; other tabs in it are left out."""
-    texts: dict[tuple[int, int], str] = {}
-    entered: dict[tuple[int, int], Mapping[str, object]] = {}
-    for sheet in answer.get("sheets", []):
-        if sheet["properties"].get("sheetId", 0) != sheet_id:
-            continue
-        for block in sheet.get("data", []):
-            for row, line in enumerate(block.get("rowData", []), start=block.get("startRow", 0)):
-                for column, value in enumerate(line.get("values", []), start=block.get("startColumn", 0)):
-                    if text := value.get("formattedValue"):
-                        texts[row, column] = text
-                    if "userEnteredValue" in value:
-                        entered[row, column] = value["userEnteredValue"]
-    width = max((column for row, column in texts if row == 0), default=-1) + 1
-    header = tuple(texts.get((0, column), "") for column in range(width))
-    return Tab(spreadsheet_id, sheet_id, title, time_zone, header, texts, entered)
+    return Unreachable(f"{_REFUSED} (status {status}): the tab may be gone.", may_heal=False, of_tab=True)

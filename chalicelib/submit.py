@@ -30,6 +30,7 @@ from chalicelib.contract.job import (
     prompt_fingerprint,
 )
 from chalicelib.contract.manifest import Workflow
+from chalicelib.contract.parameter import Parameter
 from chalicelib.contract.ports import Ledger, Submitted
 from chalicelib.contract.states import State
 
@@ -111,7 +112,7 @@ def draw_seed() -> int:
 
 
 class Submit:
-    """Accept jobs. Handed its edges; *pick_seed* draws what "random" means."""
+    """Accept jobs. *pick_seed* draws what "random" means; *files* lists what live workers have for a parameter."""
 
     def __init__(
         self,
@@ -120,12 +121,14 @@ class Submit:
         jobs: Jobs,
         now_ms: Callable[[], int],
         pick_seed: Callable[[], int] = draw_seed,
+        files: Callable[[Workflow, Parameter], tuple[str, ...]] = lambda _workflow, _parameter: (),
     ) -> None:
         self._ledger = ledger
         self._catalog = catalog
         self._jobs = jobs
         self._now_ms = now_ms
         self._pick_seed = pick_seed
+        self._files = files
 
     def rows(self, client_id: str, request: SheetRequest, link_base: str) -> list[RowAnswer]:
         """
@@ -182,7 +185,9 @@ class Submit:
     ) -> tuple[Job, tuple[str, ...]]:
         """Make the job that is asked for, and name the inputs that its workflow does not know."""
         workflow = self._catalog.find(workflow_name)
-        resolved = resolve_inputs(workflow, given, pick_seed=self._pick_seed)
+        resolved = resolve_inputs(
+            workflow, given, pick_seed=self._pick_seed, files=lambda parameter: self._files(workflow, parameter)
+        )
         now = self._now_ms()
         job = Job(
             job_id=job_id_of(client_id, job_key),

@@ -8,19 +8,27 @@ older message stale.
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from chalicelib.contract.errors import Unavailable
+from chalicelib.contract.events import CHECKED_AT_ONCE, Errand
 from chalicelib.contract.job import QUEUED_LOST_MS, Job, JobError
 from chalicelib.contract.ports import Ledger
+from chalicelib.contract.sheets import Registration
 from chalicelib.contract.states import TERMINAL, State
 
 log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 200
 """Jobs looked at per index shard and minute."""
+
+AUTOS_AT_ONCE: Final = 15
+"""Spreadsheets in which rows start by themselves, looked at in one minute: each costs a read of Google's 60."""
+
+CHECK_UNTIL_MS: Final = 60 * 60 * 1000
+"""How long after its end a job's row may still be looked at once more."""
 
 REHINT_MS: Final = 2 * 60 * 1000
 LONGEST_WAIT_MS: Final = 60 * 60 * 1000
@@ -50,20 +58,42 @@ class Hints(Protocol):
     def hint(self, job: Job, sweep_minute: int | None = None) -> None:
         """Hint at *job*'s news."""
 
+    def check(self, jobs: Sequence[Job], sweep_minute: int) -> None:
+        """Ask for a second look at the rows of *jobs*."""
+
+    def ask(self, errand: Errand) -> None:
+        """Send an errand."""
+
+
+class Spreadsheets(Protocol):
+    """Know the spreadsheets (`chalicelib.registry.Registry`)."""
+
+    def autos(self) -> list[Registration]:
+        """List those in which rows start by themselves."""
+
+    def note_auto(self, spreadsheet_id: str, now: int) -> None:
+        """Note that they are looked at."""
+
 
 class Sweep:
     """Look at every job whose time has come and do the one thing that it lacks."""
 
-    def __init__(self, ledger: Ledger, jobs: Jobs, hints: Hints, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, ledger: Ledger, jobs: Jobs, hints: Hints, spreadsheets: Spreadsheets, now_ms: Callable[[], int]
+    ) -> None:
         self._ledger = ledger
+        self._spreadsheets = spreadsheets
+        self._checks: dict[str, list[Job]] = {}
         self._jobs = jobs
         self._hints = hints
         self._now_ms = now_ms
 
     def sweep(self) -> Counter[str]:
-        """Make one round; answer how often each thing was done (re-sent, hinted, gave up, waits, shown)."""
+        """Make one round; answer how often each thing was done (re-sent, hinted, gave up, waits, checked, auto)."""
         done: Counter[str] = Counter()
         now = self._now_ms()
+        self._checks = defaultdict(list)
+        done["auto"] = self._start_autos(now)
         ids = list(self._ledger.due(now, AT_ONCE))
         for job in self._ledger.get_many(ids):
             try:
@@ -71,8 +101,19 @@ class Sweep:
             except Unavailable as reason:
                 log.warning("sweep later", extra={"job_id": job.job_id, "reason": reason.message})
                 done["unavailable"] += 1
+        for jobs in self._checks.values():
+            for begin in range(0, len(jobs), CHECKED_AT_ONCE):
+                self._hints.check(jobs[begin : begin + CHECKED_AT_ONCE], now // 60_000)
         log.info("sweep", extra={"action": "sweep", **done})
         return done
+
+    def _start_autos(self, now: int) -> int:
+        """Have completion look for rows that start by themselves; those looked at longest ago come first."""
+        waiting = sorted(self._spreadsheets.autos(), key=lambda each: each.auto_at)[:AUTOS_AT_ONCE]
+        for each in waiting:
+            self._spreadsheets.note_auto(each.spreadsheet_id, now)
+            self._hints.ask(Errand(errand="auto", spreadsheet_id=each.spreadsheet_id, id=str(now // 60_000)))
+        return len(waiting)
 
     def _look(self, job: Job, now: int) -> str:
         if job.state in TERMINAL:
@@ -96,8 +137,12 @@ class Sweep:
 
     def _look_at_ended(self, job: Job, now: int) -> str:
         if job.is_shown:
-            self._ledger.mark_synced(job)
-            return "shown"
+            if job.target is None or now > (job.finished_at or 0) + CHECK_UNTIL_MS:
+                self._ledger.mark_synced(job)
+                return "shown"
+            self._ledger.look_later(job, due_at=now + REHINT_MS)
+            self._checks[job.target.spreadsheet_id].append(job)
+            return "checked"
         self._ledger.look_later(job, due_at=now + REHINT_MS)
         self._hints.hint(job, sweep_minute=now // 60_000)
         return "hinted"

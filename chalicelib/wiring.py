@@ -6,6 +6,7 @@ Googleapiclient is imported in the completion's path only: every function loads 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -19,18 +20,29 @@ from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from botocore.config import Config
 
 from chalicelib.api import Api
+from chalicelib.auto import AutoStart
 from chalicelib.blobs import Blobs
 from chalicelib.catalog import Catalog
 from chalicelib.complete import Complete
+from chalicelib.crew import Crew
+from chalicelib.errands import Errands
+from chalicelib.keymaker import KeyMaker
 from chalicelib.keys import Keys, Nonces
 from chalicelib.ledger import DynamoLedger
+from chalicelib.pairing import Pairing
+from chalicelib.panel import Edges, Panel
 from chalicelib.queues import CompletionQueue, JobQueue
+from chalicelib.rates import Counters, SheetsBudget, UsageBook
+from chalicelib.registry import Registry
 from chalicelib.settings import Settings, read_settings
+from chalicelib.sheet_api import SheetApi
 from chalicelib.submit import Submit
 from chalicelib.sweep import Sweep
 
 if TYPE_CHECKING:
-    from chalicelib.sheet import Service
+    from chalicelib.sheet import Service, Sheets
+
+log = logging.getLogger(__name__)
 
 # The sum of these stays below the API function's own 20 seconds.
 _PATIENCE = Config(
@@ -94,38 +106,112 @@ class World:
         return Catalog(self._blobs, clock_s=time.monotonic)
 
     @cached_property
-    def api(self) -> Api:
-        """Make the API."""
+    def _submit(self) -> Submit:
+        return Submit(self.ledger, self._catalog, self._jobs, now_ms, files=self._crew.choices)
+
+    @cached_property
+    def _crew(self) -> Crew:
+        return Crew(self._dynamodb, self.settings.workers_table, now_ms)
+
+    @cached_property
+    def _registry(self) -> Registry:
+        return Registry(self._dynamodb, self.settings.sheets_table)
+
+    @cached_property
+    def _counters(self) -> Counters:
+        return Counters(self._dynamodb, self.settings.rates_table)
+
+    @cached_property
+    def _ssm(self) -> Any:
+        return self._client("ssm")
+
+    @cached_property
+    def _keys(self) -> Keys:
         settings = self.settings
-        keys = Keys(self._dynamodb, self._client("ssm"), settings.keys_table, settings.secrets_prefix, time.monotonic)
+        return Keys(self._dynamodb, self._ssm, settings.keys_table, settings.secrets_prefix, time.monotonic)
+
+    @cached_property
+    def api(self) -> Api:
+        """Make the API of programs and browsers."""
         return Api(
-            submit=Submit(self.ledger, self._catalog, self._jobs, now_ms),
+            submit=self._submit,
             ledger=self.ledger,
-            keys=keys,
-            nonces=Nonces(self._dynamodb, settings.nonces_table, time.time),
-            shelf=self._catalog,
+            keys=self._keys,
             files=self._blobs,
             hints=self.completions,
             now_ms=now_ms,
         )
 
     @cached_property
-    def complete(self) -> Complete:
-        """Make the completion."""
+    def sheet_api(self) -> SheetApi:
+        """Make the API of the sheets' scripts."""
+        settings = self.settings
+        edges = Edges(
+            ledger=self.ledger,
+            spreadsheets=self._registry,
+            books=UsageBook(self._counters),
+            workers=self._crew,
+            line=self._jobs,
+            news=self.completions,
+            now_ms=now_ms,
+            gpu_hour_price=settings.gpu_hour_price,
+        )
+        maker = KeyMaker(self._dynamodb, self._ssm, settings.keys_table, settings.secrets_prefix)
+        return SheetApi(
+            submit=self._submit,
+            panel=Panel(edges),
+            pairing=Pairing(self._keys, maker, self._registry, self.completions, now_ms),
+            keys=self._keys,
+            nonces=Nonces(self._dynamodb, settings.nonces_table, time.time),
+            shelf=self._catalog,
+            workers=self._crew,
+        )
+
+    @cached_property
+    def _sheets(self) -> Sheets:
         from chalicelib.sheet import Sheets
 
-        return Complete(self.ledger, Sheets(self._sheets_service), now_ms)
+        return Sheets(self._sheets_service, lambda kind, name: self._budget.spend(kind, name, now_ms()))
+
+    @cached_property
+    def _budget(self) -> SheetsBudget:
+        return SheetsBudget(self._counters)
+
+    @cached_property
+    def complete(self) -> Complete:
+        """Make the completion."""
+        books = UsageBook(self._counters)
+        return Complete(self.ledger, self._sheets, self._registry, self._budget, books, now_ms)
+
+    @cached_property
+    def errands(self) -> Errands:
+        """Make what completion does beside it."""
+        link_base = self.settings.public_url
+        auto = AutoStart(self.ledger, self._sheets, self._registry, self._submit, link_base, now_ms)
+        return Errands(self.ledger, self._sheets, self._registry, auto, lambda: self._account, now_ms)
+
+    @cached_property
+    def _google(self) -> str:
+        secret = self._client("secretsmanager").get_secret_value(SecretId=self.settings.google_secret_id)
+        return str(secret["SecretString"])
+
+    @cached_property
+    def _account(self) -> str:
+        """Name our service account, and note it for the API, which may not read Google's key."""
+        email = str(json.loads(self._google).get("client_email", "the service account"))
+        self._registry.note_account(email)
+        return email
 
     def _sheets_service(self) -> Service:
         from chalicelib.sheet import connect
 
-        secret = self._client("secretsmanager").get_secret_value(SecretId=self.settings.google_secret_id)
-        return connect(secret["SecretString"], self.settings.sheets_api_endpoint)
+        log.info("connecting to Google Sheets", extra={"account": self._account})
+        return connect(self._google, self.settings.sheets_api_endpoint)
 
     @cached_property
     def sweep(self) -> Sweep:
         """Make the sweeper."""
-        return Sweep(self.ledger, self._jobs, self.completions, now_ms)
+        return Sweep(self.ledger, self._jobs, self.completions, self._registry, now_ms)
 
 
 def log_as_json(level: str) -> None:

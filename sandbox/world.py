@@ -25,7 +25,7 @@ import requests
 
 from chalicelib.catalog import push
 from infra import package
-from infra.keys import KeyMaker
+from infra.keys import Doorkeeper
 from infra.workflow_files import read_folder
 from infra.workflows import open_blobs
 from sandbox.apps_script import ScriptProject
@@ -185,7 +185,7 @@ class World:
         except secrets.exceptions.ResourceExistsException:
             secrets.put_secret_value(SecretId=outputs["GoogleSecretId"], SecretString=json.dumps(account))
         push(open_blobs(session, outputs["Bucket"]), read_folder())
-        self.keys = KeyMaker(session, outputs["KeysTable"], outputs["SecretsPrefix"])
+        self.keys = Doorkeeper(session, outputs)
         # What a person types under ComfySheet > Settings.
         self.properties.document["API_URL"] = self.cloud.api_url
         if "SHEET_KEY" not in self.properties.document:

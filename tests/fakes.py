@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from chalicelib.contract.job import Job, JobError, Output, Progress, Timings
+from chalicelib.contract.job import SHOWN_BEFORE, Job, JobError, Output, Progress, Timings
 from chalicelib.contract.ports import Claimed, Lease, Refused, Submitted, refusal_of
 from chalicelib.contract.states import OPEN, TERMINAL, TRANSITIONS, Guard, State, Verb
 
@@ -40,6 +40,7 @@ class MemoryLedger:
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
         self._dirty: set[str] = set()
+        self._gone: set[str] = set()
         self._lock = threading.RLock()
 
     def get(self, job_id: str) -> Job | None:
@@ -158,21 +159,37 @@ class MemoryLedger:
             if there is not None and there.version == job.version and there.due_at is not None:
                 self._jobs[job.job_id] = there.model_copy(update={"due_at": due_at})
 
-    def mark_synced(self, job: Job) -> bool:
+    def mark_synced(self, job: Job, *, look_at: int | None = None, gone: bool = False) -> bool:
         with self._lock:
             there = self._jobs.get(job.job_id)
             if there is None or not self._may(Verb.SYNCED, there, {"version": job.version}):
                 return False
-            due_at = None if there.state in TERMINAL else there.due_at
+            due_at = look_at if there.state in TERMINAL else there.due_at
             self._move(Verb.SYNCED, there, synced_version=job.version, due_at=due_at)
             self._dirty.discard(job.job_id)
+            (self._gone.add if gone else self._gone.discard)(job.job_id)
             return True
 
+    def show_again(self, job_id: str, *, now: int) -> Job | None:
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is None or not self._may(Verb.SHOW_AGAIN, job, {}):
+                return None
+            self._dirty.add(job_id)
+            self._gone.discard(job_id)
+            return self._move(Verb.SHOW_AGAIN, job, synced_version=SHOWN_BEFORE, due_at=now + SWEEP_SLACK_MS)
+
+    def gone(self, spreadsheet_id: str) -> list[str]:
+        return self._of(self._gone, spreadsheet_id)
+
     def unshown(self, spreadsheet_id: str) -> list[str]:
+        return self._of(self._dirty, spreadsheet_id)
+
+    def _of(self, job_ids: set[str], spreadsheet_id: str) -> list[str]:
         with self._lock:
             return [
                 job_id
-                for job_id in self._dirty
+                for job_id in job_ids
                 if (target := self._jobs[job_id].target) is not None and target.spreadsheet_id == spreadsheet_id
             ]
 
@@ -206,6 +223,7 @@ class MemoryLedger:
         if move.target is not None:
             sets |= {"state": move.target, "version": job.version + 1}
             self._dirty.add(job.job_id)
+            self._gone.discard(job.job_id)
         moved = job.model_copy(update=sets)
         self._jobs[job.job_id] = moved
         return moved

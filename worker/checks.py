@@ -18,11 +18,11 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.contract.errors import Unavailable
+from chalicelib.contract.kit import LIVE_MS
 from worker.aws import DateSkew
 from worker.bus import EventBus
 from worker.clock import Clock
 from worker.comfy.client import ComfyClient
-from worker.fleet import LIVE_MS
 from worker.gpus import NoGpus, list_gpus
 from worker.health import NOBODY
 from worker.kit import bare_url

@@ -15,8 +15,9 @@ from typing import Any, Final
 import structlog
 
 from chalicelib.contract.errors import Unavailable
+from chalicelib.contract.kit import Kit
 from worker.clock import Clock
-from worker.kit import Card, Kit, Post
+from worker.kit import Card, Post, lacks_of
 from worker.ports import Fleet
 from worker.server import Server
 
@@ -71,7 +72,7 @@ class Crew:
 
     def has_one_for(self, graph: Mapping[str, Any]) -> bool:
         """Say whether another live worker has all that *graph* needs."""
-        return any(not kit.lacks(graph) for kit in self.kits())
+        return any(not lacks_of(kit, graph) for kit in self.kits())
 
     def all_kits(self) -> list[Kit]:
         """List every kit that is known, this worker's own first: for the nearest names."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from chalicelib.contract.kit import LIVE_MS, unpacked_kits
 from worker.aws import renamed
-from worker.kit import Card, unpacked_kits
+from worker.kit import Card
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 WHAT: Final = "The workers table"
-LIVE_MS: Final = 150_000
-"""A card that is older belongs to a worker that is gone: two announcements were missed."""
 KEPT_S: Final = 600
 """When DynamoDB may delete it (it takes its time: days)."""
 

@@ -7,23 +7,18 @@ not allowed is a mistake in the job, and ComfyUI's own answer says which.
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from chalicelib.contract.graph import is_link
 from chalicelib.contract.job import JobError
+from chalicelib.contract.kit import Kit, packed_kits
 from worker.comfy.faults import MISSING_MODEL, MODEL_FILE, choices_of, nearest, not_in_list, one_line
 
 CARD_MOST_BYTES: Final = 350_000
 """DynamoDB items hold 400 KB."""
-UNPACKED_MOST_BYTES: Final = 32_000_000
-"""Cards are other machines' words: a small one must not become all of our memory."""
 
 # ComfyUI 0.28: an empty folder makes an empty list, or one of what needs no file (vae_name: ["pixel_space"]). Such a
 # list is known by its input's name: ckpt_name, clip_name1, text_encoder. One of somebody's own (CustomCombo) is not.
@@ -40,43 +35,34 @@ class Lack:
     value: str = ""
 
 
-@dataclass(frozen=True)
-class Kit:
-    """Hold a server's node classes, and the model files by (class, input)."""
-
-    classes: frozenset[str]
-    models: Mapping[tuple[str, str], frozenset[str]]
-    is_whole: bool = True
-    """False: the names of the model files were too many for a card, and are left out: any may be there."""
-
-    @staticmethod
-    def of(object_info: Mapping[str, Any]) -> Kit:
-        """Read /object_info (both ways of listing choices, 2024-03 to 0.38)."""
-        models = {}
-        for node_class, told in object_info.items():
-            for name, config in _inputs_of(told):
-                if _is_open(config):
-                    continue
-                files = frozenset(each for each in choices_of(config) if MODEL_FILE.search(each))
-                if files or _is_model_list(name, config):
-                    models[(node_class, name)] = files
-        return Kit(frozenset(object_info), models)
-
-    def lacks(self, graph: Mapping[str, Any]) -> list[Lack]:
-        """List what *graph* needs and is not here."""
-        lacks = []
-        for node, told in graph.items():
-            node_class = str(told.get("class_type", ""))
-            if node_class not in self.classes:
-                lacks.append(Lack(node, node_class))
+def kit_of(object_info: Mapping[str, Any]) -> Kit:
+    """Read /object_info (both ways of listing choices, 2024-03 to 0.38)."""
+    models = {}
+    for node_class, told in object_info.items():
+        for name, config in _inputs_of(told):
+            if _is_open(config):
                 continue
-            for name, value in told.get("inputs", {}).items():
-                files = self.models.get((node_class, name))
-                if files is None or is_link(value) or not isinstance(value, str) or not MODEL_FILE.search(value):
-                    continue
-                if value not in files:
-                    lacks.append(Lack(node, node_class, name, value))
-        return lacks
+            files = frozenset(each for each in choices_of(config) if MODEL_FILE.search(each))
+            if files or _is_model_list(name, config):
+                models[(node_class, name)] = files
+    return Kit(frozenset(object_info), models)
+
+
+def lacks_of(kit: Kit, graph: Mapping[str, Any]) -> list[Lack]:
+    """List what *graph* needs and *kit* has not."""
+    lacks = []
+    for node, told in graph.items():
+        node_class = str(told.get("class_type", ""))
+        if node_class not in kit.classes:
+            lacks.append(Lack(node, node_class))
+            continue
+        for name, value in told.get("inputs", {}).items():
+            files = kit.models.get((node_class, name))
+            if files is None or is_link(value) or not isinstance(value, str) or not MODEL_FILE.search(value):
+                continue
+            if value not in files:
+                lacks.append(Lack(node, node_class, name, value))
+    return lacks
 
 
 def unfit(lack: Lack, kits: Iterable[Kit]) -> JobError:
@@ -146,55 +132,10 @@ class Card:
 
         Too many names (some ten thousand files) and those of the models are left out: classes are a few thousand.
         """
-        text = _packed(self.kits)
+        text = packed_kits(self.kits)
         if len(text) > CARD_MOST_BYTES:
-            text = _packed([Kit(kit.classes, {}, is_whole=False) for kit in self.kits])
+            text = packed_kits([Kit(kit.classes, {}, is_whole=False) for kit in self.kits])
         return text
-
-
-def _packed(kits: Iterable[Kit]) -> str:
-    """Write each list once: many loaders read the same folder, and so do many servers."""
-    lists: dict[frozenset[str], int] = {}
-    told = [
-        {
-            "classes": lists.setdefault(kit.classes, len(lists)),
-            "models": [
-                (node_class, name, lists.setdefault(files, len(lists)))
-                for (node_class, name), files in sorted(kit.models.items(), key=lambda each: each[0])
-            ],
-            "is_whole": kit.is_whole,
-        }
-        for kit in kits
-    ]
-    text = json.dumps({"lists": [sorted(files) for files in lists], "kits": told}, separators=(",", ":"))
-    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
-
-
-def unpacked_kits(text: str) -> tuple[Kit, ...]:
-    """Read what `packed_kits` gave; raise ValueError (also for what unpacks to more than 32 MB) when it is not that."""
-    try:
-        unzip = zlib.decompressobj(wbits=31)
-        content = unzip.decompress(base64.b64decode(text, validate=True), UNPACKED_MOST_BYTES)
-        if not unzip.eof:
-            raise ValueError("a card that is cut off, or too large")
-        told = json.loads(content)
-        lists = [_names(each) for each in told["lists"]]
-        return tuple(
-            Kit(
-                lists[each["classes"]],
-                {(str(node_class), str(name)): lists[place] for node_class, name, place in each["models"]},
-                is_whole=each["is_whole"] is True,
-            )
-            for each in told["kits"]
-        )
-    except (zlib.error, LookupError, TypeError, RecursionError) as error:
-        raise ValueError("no card of ours") from error
-
-
-def _names(told: object) -> frozenset[str]:
-    if not isinstance(told, list) or not all(isinstance(each, str) for each in told):
-        raise ValueError("no list of names")
-    return frozenset(told)
 
 
 def _inputs_of(told: object) -> Iterator[tuple[str, object]]:

@@ -10,9 +10,10 @@ from typing import Any
 import structlog
 
 from chalicelib.contract.errors import Unavailable
+from chalicelib.contract.kit import Kit
 from worker.comfy.folders import folders_of, sweep
 from worker.health import Health
-from worker.kit import Kit, Lack
+from worker.kit import Lack, kit_of, lacks_of
 from worker.pace import Pace
 from worker.ports import Comfy, Doorbell, Process
 
@@ -48,7 +49,7 @@ class Server:
 
     def ask_kit(self) -> Kit:
         """Read the server's catalogue anew: models and nodes come and go. `Unavailable` when it does not answer."""
-        kit = Kit.of(self.comfy.object_info())
+        kit = kit_of(self.comfy.object_info())
         with self._lock:
             self._kit = kit
         return kit
@@ -59,10 +60,10 @@ class Server:
 
         What seems to be lacking is asked for afresh: a model may have been copied there meanwhile.
         """
-        if self._kit is not None and not self._kit.lacks(graph):
+        if self._kit is not None and not lacks_of(self._kit, graph):
             return None
         try:
-            lacks = self.ask_kit().lacks(graph)
+            lacks = lacks_of(self.ask_kit(), graph)
         except Unavailable as error:
             # ComfyUI's own answer to the prompt will tell.
             log.warning("the node catalogue was not read", action="kit", url=self.url, reason=error.message)

@@ -4,9 +4,9 @@ Shape the messages. All of them are hints: who gets one reads the job item befor
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 MAX_BODY_BYTES: Final = 4096
 """A message of ours is under 300 bytes; anything much larger is not ours."""
@@ -30,6 +30,39 @@ class Hint(Message):
 
     job_id: str = Field(min_length=36, max_length=36)
     version: int = Field(ge=1)
+
+
+CHECKED_AT_ONCE: Final = 90
+"""Jobs of one `Check`: more would not fit into a message of ours."""
+
+
+class Check(Message):
+    """Tell completion to look once more at rows that were shown: somebody may have undone what was written."""
+
+    check: list[str] = Field(min_length=1, max_length=CHECKED_AT_ONCE)
+
+
+class Errand(Message):
+    """
+    Ask completion for something else about a spreadsheet, in its turn: Google has one writer per spreadsheet.
+
+    prove: is the connecting script an editor; check: may we read and write; prepare: filter views and pictures;
+    relink: find rows for results that have none; auto: start the rows that ask for it.
+    """
+
+    errand: Literal["prove", "check", "prepare", "relink", "auto"]
+    spreadsheet_id: str = Field(min_length=1, max_length=200)
+    id: str = Field(min_length=1, max_length=64)
+    sheet_id: int = Field(default=0, ge=0)
+    allow_images: bool = False
+
+
+News = Hint | Check | Errand
+
+
+def read_news(body: str) -> News:
+    """Read a message of the completions queue; raise pydantic's ValidationError when it is none."""
+    return TypeAdapter(News).validate_json(body)
 
 
 def hint_dedup_id(hint: Hint, sweep_minute: int | None = None) -> str:

@@ -29,9 +29,17 @@ class Resolved(Frozen):
     ignored: tuple[str, ...] = ()
 
 
-def resolve_inputs(workflow: Workflow, given: Mapping[str, object], *, pick_seed: Callable[[], int]) -> Resolved:
+def resolve_inputs(
+    workflow: Workflow,
+    given: Mapping[str, object],
+    *,
+    pick_seed: Callable[[], int],
+    files: Callable[[Parameter], tuple[str, ...]] = lambda _: (),
+) -> Resolved:
     """
     Match *given* (values by header text) to the workflow's parameters, fill defaults, draw seeds.
+
+    *files* lists the file names that a parameter can have now (empty: nobody knows).
 
     Raise `Rejected` (invalid_input) with one sentence that names every fault.
     """
@@ -49,8 +57,10 @@ def resolve_inputs(workflow: Workflow, given: Mapping[str, object], *, pick_seed
             headers[parameter.name] = header
     inputs: dict[str, Value] = {}
     faults = []
-    for parameter in workflow.parameters:
-        asked = headers.get(parameter.name)
+    for described in workflow.parameters:
+        asked = headers.get(described.name)
+        known = files(described)
+        parameter = described.model_copy(update={"choices": known}) if known else described
         try:
             inputs[parameter.name] = _resolve(parameter, None if asked is None else given[asked], pick_seed)
         except ValueError as fault:

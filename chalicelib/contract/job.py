@@ -28,6 +28,9 @@ JOB_LIFETIME_MS: Final = 24 * 3600 * 1000
 QUEUED_LOST_MS: Final = 5 * 60 * 1000
 """How long a queued job may be silent before the sweeper sends its message again."""
 
+SHOWN_BEFORE: Final = -1
+"""`synced_version` of a job whose row is to be written once more."""
+
 RETENTION_MS: Final = 90 * 24 * 3600 * 1000
 """How long the ledger keeps a job."""
 

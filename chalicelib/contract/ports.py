@@ -119,11 +119,22 @@ class Ledger(Protocol):
     def look_later(self, job: Job, *, due_at: int) -> None:
         """Put off the sweeper's next look at *job* (only if it is still the version that was read)."""
 
-    def mark_synced(self, job: Job) -> bool:
-        """Note that the row shows *job*'s version. False: there is newer news already."""
+    def mark_synced(self, job: Job, *, look_at: int | None = None, gone: bool = False) -> bool:
+        """
+        Note that the row shows *job*'s version. False: there is newer news already.
+
+        The sweeper looks at an ended job once more at *look_at* (None: never again). With *gone* there was no row to
+        show it: the job is listed by `gone` until it is shown after all.
+        """
+
+    def show_again(self, job_id: str, *, now: int) -> Job | None:
+        """Make an ended job count as not shown; answer it as it stands then. None: unknown, or it has not ended."""
 
     def unshown(self, spreadsheet_id: str) -> list[str]:
         """List ids of jobs whose rows in *spreadsheet_id* lag behind (may be late by a moment)."""
+
+    def gone(self, spreadsheet_id: str) -> list[str]:
+        """List ids of ended jobs whose rows in *spreadsheet_id* were not found (may be late by a moment)."""
 
     def due(self, now: int, limit: int) -> Iterable[str]:
         """List ids of jobs that the sweeper should look at, oldest first (may be late by a moment)."""

@@ -71,6 +71,7 @@ class Verb(StrEnum):
     CANCEL = "cancel"
     RESEND = "re-send"
     SYNCED = "synced"
+    SHOW_AGAIN = "show again"
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ TRANSITIONS: Final[dict[Verb, Transition]] = {
         Transition(Verb.CANCEL, "API", OPEN, State.CANCELED),
         Transition(Verb.RESEND, "sweeper", OPEN, None, (Guard.SEQ, Guard.UNATTENDED)),
         Transition(Verb.SYNCED, "completion", OPEN | TERMINAL, None, (Guard.VERSION,)),
+        Transition(Verb.SHOW_AGAIN, "API", TERMINAL, None),
     )
 }
 

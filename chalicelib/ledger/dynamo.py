@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.contract.errors import Unavailable
-from chalicelib.contract.job import RETENTION_MS, Job, JobError, Output, Progress, Timings
+from chalicelib.contract.job import RETENTION_MS, SHOWN_BEFORE, Job, JobError, Output, Progress, Timings
 from chalicelib.contract.ports import Claimed, Lease, Refused, Submitted, refusal_of
 from chalicelib.contract.states import OPEN, TERMINAL, TRANSITIONS, Guard, State, Verb
-from chalicelib.ledger.item import DUE_SHARDS, Attributes, item_of, job_of, value_of
+from chalicelib.ledger.item import DUE_SHARDS, GONE, Attributes, due_shard, item_of, job_of, value_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -80,6 +80,10 @@ class DynamoLedger:
     def unshown(self, spreadsheet_id: str) -> list[str]:
         """List ids of jobs whose rows in *spreadsheet_id* lag behind (the index may be late by a moment)."""
         return list(self._query("dirty", "dirty_sheet = :key", {":key": {"S": spreadsheet_id}}, limit=None))
+
+    def gone(self, spreadsheet_id: str) -> list[str]:
+        """List ids of ended jobs whose rows in *spreadsheet_id* were not found (the index may be late by a moment)."""
+        return self.unshown(f"{GONE}{spreadsheet_id}")
 
     def due(self, now: int, limit: int) -> Iterable[str]:
         """List ids of jobs that the sweeper should look at, oldest first within each shard."""
@@ -210,17 +214,36 @@ class DynamoLedger:
         except _Refused:
             return
 
-    def mark_synced(self, job: Job) -> bool:
-        """Note that the row shows *job*'s version; an ended job then leaves the sweeper's index."""
-        gone: tuple[str, ...] = ("dirty_sheet",)
-        if job.state in TERMINAL:
-            gone += ("due_at", "due_shard")
+    def mark_synced(self, job: Job, *, look_at: int | None = None, gone: bool = False) -> bool:
+        """Note that the row shows *job*'s version; an ended job then leaves the sweeper's index, or waits there."""
         sets: Attributes = {"synced_version": job.version}
+        removed: tuple[str, ...] = ()
+        if gone and job.target is not None:
+            sets["dirty_sheet"] = f"{GONE}{job.target.spreadsheet_id}"
+        else:
+            removed += ("dirty_sheet",)
+        if job.state in TERMINAL:
+            if look_at is None:
+                removed += ("due_at", "due_shard")
+            else:
+                sets |= {"due_at": look_at, "due_shard": due_shard(job.job_id)}
         try:
-            self._move(Verb.SYNCED, job.job_id, {"version": job.version}, sets=sets, gone=gone)
+            self._move(Verb.SYNCED, job.job_id, {"version": job.version}, sets=sets, gone=removed)
         except _Refused as refused:
             return refused.job is not None and refused.job.synced_version == job.version == refused.job.version
         return True
+
+    def show_again(self, job_id: str, *, now: int) -> Job | None:
+        """Make an ended job count as not shown; answer it as it stands then. None: unknown, or it has not ended."""
+        sets: Attributes = {
+            "synced_version": SHOWN_BEFORE,
+            "due_at": now + SWEEP_SLACK_MS,
+            "due_shard": due_shard(job_id),
+        }
+        try:
+            return self._move(Verb.SHOW_AGAIN, job_id, {}, sets=sets)
+        except _Refused:
+            return None
 
     # -- the one way to write -----------------------------------------------------------------------------------
 
@@ -268,7 +291,7 @@ class DynamoLedger:
         bound |= {f":add_{name}": {"N": str(number)} for name, number in counts.items()}
         assigned = [f"#{name} = :set_{name}" for name in sets]
         assigned += [f"#{name} = #{name} + :add_{name}" for name in counts]
-        if move.is_news:
+        if move.is_news or verb is Verb.SHOW_AGAIN:
             names |= {"#dirty_sheet": "dirty_sheet", "#sheet": "sheet"}
             assigned.append("#dirty_sheet = #sheet")
         update = "SET " + ", ".join(assigned)

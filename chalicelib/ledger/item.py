@@ -14,6 +14,9 @@ from chalicelib.contract.job import Job
 
 Attributes = dict[str, Any]
 
+GONE: Final = "gone#"
+"""What stands before the spreadsheet's id in the `dirty` index while a job's row cannot be found."""
+
 DUE_SHARDS: Final = 4
 """Partitions of the `due` index, so that the sweeper's index never is one hot key."""
 
@@ -57,8 +60,13 @@ def item_of(job: Job) -> Attributes:
     if not job.is_shown:
         item["dirty_sheet"] = {"S": sheet}
     if job.due_at is not None:
-        item["due_shard"] = {"S": str(int(job.job_id[:8], 16) % DUE_SHARDS)}
+        item["due_shard"] = {"S": due_shard(job.job_id)}
     return item
+
+
+def due_shard(job_id: str) -> str:
+    """Name the partition of the `due` index that a job is in."""
+    return str(int(job_id[:8], 16) % DUE_SHARDS)
 
 
 def job_of(item: Mapping[str, Any]) -> Job:

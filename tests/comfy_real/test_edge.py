@@ -22,7 +22,7 @@ from worker.comfy.faults import GraphRefused, failure
 from worker.comfy.folders import folders_of, sweep
 from worker.comfy.history import Ending, Entry, Place
 from worker.comfy.outputs import files_of, texts_of
-from worker.kit import Kit
+from worker.kit import kit_of
 from worker.ports import FileGone, Watch
 
 ours = pytest.mark.ours
@@ -242,7 +242,7 @@ def test_an_animated_picture_is_one_file(server: Line) -> None:
         quality=80,
         method="default",
     )
-    kit = Kit.of(server.client.object_info())
+    kit = kit_of(server.client.object_info())
     assert "SaveAnimatedWEBP" in kit.classes
     content = server.fetch(server.run({"1": empty(batch_size=4), "9": save}))
     with Image.open(BytesIO(content)) as picture:

@@ -324,6 +324,42 @@ def test_a_shown_end_leaves_the_sweepers_index(ledger: Ledger) -> None:
     assert job.job_id not in list(ledger.due(late, 10_000))
 
 
+def test_a_shown_end_can_be_looked_at_once_more(ledger: Ledger) -> None:
+    """Completion asks for a second look: the job stays in the index until then."""
+    job = ended(ledger, State.SUCCEEDED)
+    assert ledger.mark_synced(job, look_at=NOW + 600_000)
+    assert job.job_id not in list(ledger.due(NOW + 599_999, 10_000))
+    assert job.job_id in list(ledger.due(NOW + 600_000, 10_000))
+    assert ledger.mark_synced(job)
+    assert job.job_id not in list(ledger.due(NOW + 600_000, 10_000))
+
+
+def test_a_result_without_a_row_is_kept_in_a_list_of_its_own(ledger: Ledger) -> None:
+    """Its row is gone: it lags no more, and is listed until it is shown somewhere."""
+    sheet = f"sheet-{uuid4()}"
+    claimed = running(ledger, queued(ledger, target=target(sheet)))
+    assert ledger.commit(claimed.lease, now=NOW, outputs=[output()], timings=Timings())
+    job = stored(ledger, claimed.job.job_id)
+    assert ledger.mark_synced(job, gone=True)
+    assert (ledger.unshown(sheet), ledger.gone(sheet)) == ([], [job.job_id])
+    assert ledger.mark_synced(job)
+    assert ledger.gone(sheet) == []
+
+
+def test_an_ended_job_can_be_shown_again_and_an_open_one_not(ledger: Ledger) -> None:
+    """Fetching a result again makes its row lag; what still runs will be shown anyway."""
+    sheet = f"sheet-{uuid4()}"
+    claimed = running(ledger, queued(ledger, target=target(sheet)))
+    assert ledger.show_again(claimed.job.job_id, now=NOW) is None
+    assert ledger.fail(claimed.lease, now=NOW, error=ERROR)
+    job = stored(ledger, claimed.job.job_id)
+    assert ledger.mark_synced(job, gone=True)
+    again = ledger.show_again(job.job_id, now=NOW)
+    assert again is not None and not again.is_shown and again.version == job.version
+    assert (ledger.unshown(sheet), ledger.gone(sheet)) == ([job.job_id], [])
+    assert job.job_id in list(ledger.due(NOW + 10 * LEASE_MS, 10_000))
+
+
 def test_due_is_about_time(ledger: Ledger) -> None:
     """A job is looked at when its time has come, and later when it was put off."""
     job = queued(ledger, due_at=NOW + 1_000)

@@ -11,10 +11,11 @@ import pytest
 from botocore.config import Config
 
 from chalicelib.contract.errors import Unavailable
+from chalicelib.contract.kit import LIVE_MS
 from tests.conftest import make_table
 from worker.bus import EventBus
-from worker.fleet import LIVE_MS, DynamoFleet
-from worker.kit import Card, Kit, Post
+from worker.fleet import DynamoFleet
+from worker.kit import Card, Post, kit_of
 from worker.ports import Event
 
 NOW = 1_800_000_000_000
@@ -27,7 +28,7 @@ def fleet(aws: boto3.Session, resources: dict[str, Any]) -> DynamoFleet:
 
 
 def card(worker: str, seen_at: int = NOW) -> Card:
-    return Card.of(worker, seen_at, [Post("http://a", "0.28.0", "gpu", 1, Kit.of({worker: {}}))])
+    return Card.of(worker, seen_at, [Post("http://a", "0.28.0", "gpu", 1, kit_of({worker: {}}))])
 
 
 def test_live_cards_are_seen_and_old_ones_are_not(fleet: DynamoFleet) -> None:

@@ -28,7 +28,7 @@ class Program:
     def __init__(self, world: World, client: str) -> None:
         self.api = world.cloud.api_url
         self.session = requests.Session()
-        self.session.headers["Authorization"] = f"Bearer {world.keys.new_api(client)}"
+        self.session.headers["Authorization"] = f"Bearer {world.keys.maker.new_api(client)}"
 
     def submit(self) -> str:
         asked = {"workflow_id": "txt2img-sdxl", "inputs": {"prompt": PROMPT, "width": 64, "height": 64, "steps": 20}}

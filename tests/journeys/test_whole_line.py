@@ -168,7 +168,7 @@ def test_a_program_submits_polls_replays_and_cancels(person: Person) -> None:
     """The jobs API: created, replayed, refused with another body, shown, and cancelled for good."""
     api = person.world.cloud.api_url
     session = requests.Session()
-    session.headers["Authorization"] = f"Bearer {person.world.keys.new_api('studio-a')}"
+    session.headers["Authorization"] = f"Bearer {person.world.keys.maker.new_api('studio-a')}"
     asked = {
         "workflow_id": "txt2img-sdxl",
         "inputs": {"prompt": "from a program", "steps": 150, "width": 128, "height": 96},
@@ -187,7 +187,7 @@ def test_a_program_submits_polls_replays_and_cancels(person: Person) -> None:
     assert session.get(f"{api}/api/v2/jobs/{job_id}", timeout=20).json()["status"] == "canceled"
     stranger = requests.get(
         f"{api}/api/v2/jobs/{job_id}",
-        headers={"Authorization": f"Bearer {person.world.keys.new_api('studio-b')}"},
+        headers={"Authorization": f"Bearer {person.world.keys.maker.new_api('studio-b')}"},
         timeout=20,
     )
     assert stranger.status_code == 404

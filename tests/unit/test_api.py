@@ -13,16 +13,21 @@ from uuid import uuid4
 
 import pytest
 
-from chalicelib.api import MAX_INLINE_BYTES, Answer, Api, Call, guarded
+from chalicelib.api import MAX_INLINE_BYTES, Api
+from chalicelib.api_parts import Answer, Call, guarded
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import Job, Timings, run_key
 from chalicelib.contract.manifest import Workflow
 from chalicelib.contract.ports import Claimed
 from chalicelib.keys import UNKNOWN_KEY, ApiKey, SheetKey, secret_bytes, split_key
+from chalicelib.pairing import Pairing
+from chalicelib.panel import Edges, Panel
+from chalicelib.sheet_api import SheetApi
 from chalicelib.submit import Submit
 from infra.workflow_files import read_folder
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW, output
+from tests.sheet_fakes import Crowd, Locksmith, MemoryRegistry, NoteBook, Post
 
 SECRET = bytes(range(32))
 SHEET_KEY = "ck_0123456789ab_" + base64.urlsafe_b64encode(SECRET).decode().rstrip("=")
@@ -52,15 +57,28 @@ class Desk:
         self.hinted: list[str] = []
         self.seen: set[str] = set()
         self.kept: dict[str, bytes] = {}
-        self.api = Api(
-            submit=Submit(self.ledger, self, self, lambda: NOW),
+        self.crowd = Crowd()
+        self.registry, self.post_box, self.books, self.locksmith = MemoryRegistry(), Post(), NoteBook(), Locksmith()
+        submit = Submit(self.ledger, self, self, lambda: NOW, files=lambda *asked: self.crowd.choices(*asked))
+        self.api = Api(submit=submit, ledger=self.ledger, keys=Ring(), files=self, hints=self, now_ms=lambda: NOW)
+        edges = Edges(
             ledger=self.ledger,
+            spreadsheets=self.registry,
+            books=self.books,
+            workers=self.crowd,
+            line=self.post_box,
+            news=self.post_box,
+            now_ms=lambda: NOW,
+            gpu_hour_price=0.5,
+        )
+        self.sheet_api = SheetApi(
+            submit=submit,
+            panel=Panel(edges),
+            pairing=Pairing(self.locksmith, self.locksmith, self.registry, self.post_box, lambda: NOW),
             keys=Ring(),
             nonces=self,
             shelf=self,
-            files=self,
-            hints=self,
-            now_ms=lambda: NOW,
+            workers=self.crowd,
         )
 
     def find(self, name: str) -> Workflow:
@@ -91,7 +109,7 @@ class Desk:
 
     def post(self, body: bytes, *, headers: dict[str, str] | None = None, at: int | None = None) -> Answer:
         call = Call(headers or signed(body, at=at), body, "https://host/api")
-        return guarded(lambda: self.api.submit_rows(call))
+        return guarded(lambda: self.sheet_api.submit_rows(call))
 
     def rows(self, *rows: dict[str, Any], **fields: Any) -> Answer:
         return self.post(request(*rows, **fields))

@@ -2,82 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.cells import Cell, Image, Moved, Number, Tab, Text, Time, Unreachable
-from chalicelib.complete import HEAL_MS, Complete
+from chalicelib.cells import Cell, Image, Moved, Tab, Text, Unreachable
+from chalicelib.complete import CHECK_MS, HEAL_MS, Complete
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import Job, JobError, Timings
 from chalicelib.contract.ports import Claimed
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job, output, target
-
-HEADER = ["Prompt", "Workflow", "Status", "Output URL", "Preview", "Seed", "Error", "Job ID", "Notes"]
-SHEET = "sheet-1"
-
-
-class PaperSheet:
-    """Be one tab on paper: rows of texts; *between* is what somebody does right before each write."""
-
-    def __init__(self, *rows: Mapping[str, str]) -> None:
-        self.grid: list[list[str]] = [list(HEADER), *([row.get(name, "") for name in HEADER] for row in rows)]
-        self.reads = 0
-        self.writes = 0
-        self.between: list[Callable[[], None]] = []
-        self.trouble: list[Exception] = []
-
-    def read(self, spreadsheet_id: str, sheet_id: int) -> Tab:
-        self.reads += 1
-        if self.trouble:
-            raise self.trouble.pop(0)
-        return self._tab()
-
-    def write(self, tab: Tab, rows: Mapping[int, Mapping[int, Cell]]) -> Tab:
-        self.writes += 1
-        if self.between:
-            self.between.pop(0)()
-        for row, cells in rows.items():
-            for column, cell in cells.items():
-                self._put(row, column, shown(cell))
-        return self._tab()
-
-    def restore(self, tab: Tab, rows: Mapping[int, Mapping[int, Mapping[str, Any] | None]]) -> None:
-        for row, cells in rows.items():
-            for column, value in cells.items():
-                self._put(row, column, str(value["stringValue"]) if value else "")
-
-    def row(self, prompt: str) -> dict[str, str]:
-        """Give the row of *prompt*, by header."""
-        header = self.grid[0]
-        [found] = [line for line in self.grid[1:] if line[header.index("Prompt")] == prompt]
-        return dict(zip(header, found, strict=True))
-
-    def _put(self, row: int, column: int, text: str) -> None:
-        while len(self.grid) <= row:
-            self.grid.append([""] * len(self.grid[0]))
-        self.grid[row][column] = text
-
-    def _tab(self) -> Tab:
-        texts = {(r, c): text for r, line in enumerate(self.grid) for c, text in enumerate(line) if text}
-        entered = {place: {"stringValue": text} for place, text in texts.items()}
-        return Tab(SHEET, 0, "Tab", "UTC", tuple(self.grid[0]), texts, entered)
-
-
-def shown(cell: Cell) -> str:
-    match cell:
-        case Text(text):
-            return text
-        case Number(number):
-            return str(number)
-        case Time(serial):
-            return str(serial)
-        case Image():
-            return cell.formula
+from tests.paper import HEADER, SHEET, PaperSheet
+from tests.sheet_fakes import FreeTurns, MemoryRegistry, NoteBook
 
 
 class Desk:
@@ -85,6 +25,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.ledger = MemoryLedger()
+        self.registry, self.turns, self.books = MemoryRegistry(), FreeTurns(), NoteBook()
 
     def submitted(self, prompt: str, **fields: Any) -> Job:
         job = new_job(
@@ -113,7 +54,7 @@ def row_of(job: Job, **cells: str) -> dict[str, str]:
 
 
 def complete(desk: Desk, sheet: PaperSheet) -> Complete:
-    return Complete(desk.ledger, sheet, lambda: NOW)
+    return Complete(desk.ledger, sheet, desk.registry, desk.turns, desk.books, lambda: NOW)
 
 
 def test_all_lagging_rows_of_a_tab_go_into_one_read_and_one_write() -> None:
@@ -121,7 +62,7 @@ def test_all_lagging_rows_of_a_tab_go_into_one_read_and_one_write() -> None:
     desk = Desk()
     jobs = [desk.done(f"p{number}") for number in range(40)]
     sheet = PaperSheet(*map(row_of, jobs))
-    assert complete(desk, sheet).show([jobs[0].job_id]) == set()
+    assert complete(desk, sheet).show([jobs[0].job_id]) == {}
     assert (sheet.reads, sheet.writes) == (1, 1)
     for job in jobs:
         row = sheet.row(str(job.inputs["prompt"]))
@@ -163,7 +104,7 @@ def test_a_sort_between_read_and_write_is_undone_and_followed() -> None:
         sheet.grid[1], sheet.grid[2] = sheet.grid[2], sheet.grid[1]
 
     sheet.between.append(swap)
-    assert complete(desk, sheet).show([job.job_id]) == set()
+    assert complete(desk, sheet).show([job.job_id]) == {}
     assert sheet.row("mine")["Status"] == "done" and job.job_id in sheet.row("mine")["Output URL"]
     assert sheet.row("zz other") == {
         **sheet.row("zz other"),
@@ -228,7 +169,7 @@ def test_rows_that_never_hold_still_come_again_later() -> None:
         sheet.grid[1], sheet.grid[2] = sheet.grid[2], sheet.grid[1]
 
     sheet.between += [swap] * 20
-    assert complete(desk, sheet).show([job.job_id]) == {job.job_id}
+    assert complete(desk, sheet).show([job.job_id]).keys() == {job.job_id}
     assert not desk.now(job).is_shown
 
 
@@ -247,7 +188,7 @@ def test_a_deleted_row_holds_up_nobody() -> None:
     desk = Desk()
     gone, there = desk.done("gone"), desk.done("there")
     sheet = PaperSheet(row_of(there))
-    assert complete(desk, sheet).show([gone.job_id, there.job_id]) == set()
+    assert complete(desk, sheet).show([gone.job_id, there.job_id]) == {}
     assert desk.now(gone).is_shown and sheet.row("there")["Status"] == "done"
 
 
@@ -282,9 +223,9 @@ def test_a_busy_google_means_later() -> None:
     job = desk.done("p")
     sheet = PaperSheet(row_of(job))
     sheet.trouble.append(Unavailable("busy"))
-    assert complete(desk, sheet).show([job.job_id]) == {job.job_id}
+    assert complete(desk, sheet).show([job.job_id]).keys() == {job.job_id}
     assert not desk.now(job).is_shown
-    assert complete(desk, sheet).show([job.job_id]) == set()
+    assert complete(desk, sheet).show([job.job_id]) == {}
 
 
 @pytest.mark.parametrize("may_heal", [True, False])
@@ -294,7 +235,7 @@ def test_a_sheet_that_refuses_us_is_left_in_peace(may_heal: bool) -> None:
     job = desk.done("p")
     sheet = PaperSheet(row_of(job))
     sheet.trouble.append(Unreachable("no", may_heal=may_heal))
-    assert complete(desk, sheet).show([job.job_id]) == set()
+    assert complete(desk, sheet).show([job.job_id]) == {}
     there = desk.now(job)
     assert there.is_shown is not may_heal
     assert there.due_at == (NOW + HEAL_MS if may_heal else None)
@@ -310,5 +251,147 @@ def test_a_renamed_tab_is_read_again() -> None:
         raise Moved
 
     sheet.between.append(renamed)
-    assert complete(desk, sheet).show([job.job_id]) == set()
+    assert complete(desk, sheet).show([job.job_id]) == {}
     assert sheet.row("p")["Status"] == "done" and sheet.reads == 2
+
+
+def test_a_spreadsheet_waits_for_its_turn() -> None:
+    """Told to wait: nothing is read or written, and the wait is handed on."""
+    desk = Desk()
+    job = desk.done("p")
+    sheet = PaperSheet(row_of(job))
+    desk.turns.waits.append(2500)
+    assert complete(desk, sheet).show([job.job_id]) == {job.job_id: 2.5}
+    assert (sheet.reads, sheet.writes) == (0, 0)
+    assert complete(desk, sheet).show([job.job_id]) == {}
+
+
+def test_a_parked_spreadsheet_costs_no_call_and_says_why() -> None:
+    """Until its time; a good write then takes the reason away."""
+    desk = Desk()
+    job = desk.done("p")
+    sheet = PaperSheet(row_of(job))
+    sheet.trouble.append(Unreachable("Not shared.", may_heal=True))
+    complete(desk, sheet).show([job.job_id])
+    parked = desk.registry.get(SHEET).parked
+    assert parked is not None and parked.reason == "Not shared."
+    assert complete(desk, sheet).show([job.job_id]) == {} and sheet.reads == 1
+    later = Complete(desk.ledger, sheet, desk.registry, desk.turns, desk.books, lambda: NOW + HEAL_MS)
+    assert later.show([job.job_id]) == {}
+    assert sheet.row("p")["Status"] == "done" and desk.registry.get(SHEET).parked is None
+
+
+def test_a_row_that_refuses_does_not_hold_up_the_others() -> None:
+    """Halving finds it; its result is kept for later."""
+    desk = Desk()
+    jobs = [desk.done(f"p{number}") for number in range(40)]
+    sheet = PaperSheet(*map(row_of, jobs))
+    sheet.cursed = {"p17"}
+    assert complete(desk, sheet).show([jobs[0].job_id]) == {}
+    assert [sheet.row(f"p{number}")["Status"] for number in range(40)].count("done") == 39
+    assert desk.ledger.gone(SHEET) == [jobs[17].job_id]
+    assert sheet.writes <= 2 + 2 * 6
+
+
+def test_a_tab_that_refuses_every_row_is_found_out_soon() -> None:
+    """Protected: a few tries, then a reason; the results wait."""
+    desk = Desk()
+    jobs = [desk.done(f"p{number}") for number in range(40)]
+    sheet = PaperSheet(*map(row_of, jobs))
+    sheet.cursed = {f"p{number}" for number in range(40)}
+    assert complete(desk, sheet).show([jobs[0].job_id]) == {}
+    parked = desk.registry.get(SHEET).parked
+    assert parked is not None and "protected" in parked.reason
+    assert sheet.writes <= 14
+    assert sum(desk.now(job).is_shown for job in jobs) <= 1
+
+
+def test_a_row_is_looked_at_once_more_and_put_right() -> None:
+    """Somebody's undo brought "processing" back: ten minutes later the row says done again."""
+    desk = Desk()
+    job, fine = desk.done("undone"), desk.done("fine")
+    sheet = PaperSheet(row_of(job), row_of(fine))
+    complete(desk, sheet).show([job.job_id])
+    assert desk.now(job).due_at == NOW + CHECK_MS
+    sheet.grid[1][HEADER.index("Status")] = "processing"
+    sheet.grid[1][HEADER.index("Output URL")] = ""
+    sheet.grid[2][HEADER.index("Status")] = "mine: keep"
+    assert complete(desk, sheet).show([], [job.job_id, fine.job_id]) == {}
+    assert sheet.row("undone")["Status"] == "done" and job.job_id in sheet.row("undone")["Output URL"]
+    assert sheet.row("fine")["Status"] == "mine: keep"
+    assert desk.now(job).due_at is None and desk.now(fine).due_at is None
+
+
+def test_what_is_used_is_booked_once() -> None:
+    """Repeated hints, second looks and results that are fetched again do not count twice."""
+    desk = Desk()
+    job = desk.done("p")
+    sheet = PaperSheet(row_of(job))
+    complete(desk, sheet).show([job.job_id])
+    complete(desk, sheet).show([job.job_id], [job.job_id])
+    assert desk.ledger.show_again(job.job_id, now=NOW) is not None
+    complete(desk, sheet).show([job.job_id])
+    assert desk.books.noted == [job.job_id]
+
+
+def test_the_error_cell_carries_a_note_and_other_peoples_notes_stay() -> None:
+    """Details and the job's id are in the note; it goes when the row is well again."""
+    desk = Desk()
+    job = desk.submitted("p", link_base="https://host/api")
+    claimed = desk.ledger.claim(job.job_id, 1, owner="w", token="t", now=NOW, lease_ms=1000)
+    assert isinstance(claimed, Claimed)
+    error = JobError(code="x", text="It broke. " * 40, node_class="KSampler", node="3")
+    desk.ledger.fail(claimed.lease, now=NOW, error=error)
+    sheet = PaperSheet(row_of(job), {"Prompt": "q"})
+    complete(desk, sheet).show([job.job_id])
+    note = sheet.note("p", "Error")
+    assert note.startswith("ComfySheet: It broke.") and "KSampler (3)" in note and job.job_id in note
+    assert len(sheet.row("p")["Error"]) <= 200
+    sheet.notes[1, HEADER.index("Error")] = "ask Anna"
+    assert desk.ledger.show_again(job.job_id, now=NOW) is not None
+    complete(desk, sheet).show([job.job_id])
+    assert sheet.note("p", "Error") == "ask Anna"
+
+
+def test_several_files_are_listed_in_a_note() -> None:
+    """The first is in the row, all are in the note, with the page that shows them."""
+    desk = Desk()
+    job = desk.submitted("p", link_base="https://host/api")
+    claimed = desk.ledger.claim(job.job_id, 1, owner="w", token="t", now=NOW, lease_ms=1000)
+    assert isinstance(claimed, Claimed)
+    made = [output(f"outputs/{job.job_id}/1/{number}.png") for number in range(3)]
+    assert desk.ledger.commit(claimed.lease, now=NOW, outputs=made, timings=Timings())
+    sheet = PaperSheet(row_of(job))
+    complete(desk, sheet).show([job.job_id])
+    note = sheet.note("p", "Output URL")
+    assert note.startswith("ComfySheet: 3 files") and f"/o/{job.job_id}/?t=" in note
+    assert all(f"/o/{job.job_id}/{number}?t=" in note for number in range(3))
+
+
+def test_a_renamed_header_is_known_by_its_label() -> None:
+    """Set-up labels the columns; a word of ours in another header wins over the label."""
+    desk = Desk()
+    job = desk.done("p")
+    sheet = PaperSheet(row_of(job))
+    sheet.labels = {HEADER.index("Status"): "Status", HEADER.index("Notes"): "Error"}
+    sheet.grid[0][HEADER.index("Status")] = "Zustand"
+    complete(desk, sheet).show([job.job_id])
+    assert sheet.grid[1][HEADER.index("Status")] == "done"
+
+
+def test_notes_that_hit_the_wrong_row_are_taken_back() -> None:
+    """A sort between read and write: cells and notes of the row that was hit are as before."""
+    desk = Desk()
+    job, other = desk.submitted("mine", link_base="https://host/api"), desk.submitted("other")
+    claimed = desk.ledger.claim(job.job_id, 1, owner="w", token="t", now=NOW, lease_ms=1000)
+    assert isinstance(claimed, Claimed)
+    desk.ledger.fail(claimed.lease, now=NOW, error=JobError(code="x", text="It broke."))
+    sheet = PaperSheet(row_of(job), row_of(other, Error="old error"))
+
+    def swap() -> None:
+        sheet.grid[1], sheet.grid[2] = sheet.grid[2], sheet.grid[1]
+
+    sheet.between.append(swap)
+    complete(desk, sheet).show([job.job_id])
+    assert sheet.row("other")["Error"] == "old error" and sheet.note("other", "Error") == ""
+    assert sheet.row("mine")["Error"] == "It broke." and job.job_id in sheet.note("mine", "Error")

@@ -10,27 +10,15 @@ from chalicelib.contract.states import State
 from chalicelib.sweep import Sweep
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job
+from tests.sheet_fakes import MemoryRegistry, Post
 
 LEASE_MS = 60_000
 
 
-class Post:
-    """Note what is sent."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, int]] = []
-        self.hinted: list[tuple[str, int | None]] = []
-
-    def send(self, jobs: list[Job]) -> int:
-        self.sent += [(job.job_id, job.seq) for job in jobs]
-        return len(jobs)
-
-    def hint(self, job: Job, sweep_minute: int | None = None) -> None:
-        self.hinted.append((job.job_id, sweep_minute))
-
-
-def sweep(ledger: MemoryLedger, post: Post, now: int) -> Callable[[], object]:
-    return Sweep(ledger, post, post, lambda: now).sweep
+def sweep(
+    ledger: MemoryLedger, post: Post, now: int, registry: MemoryRegistry | None = None
+) -> Callable[[], object]:
+    return Sweep(ledger, post, post, registry or MemoryRegistry(), lambda: now).sweep
 
 
 def claimed(ledger: MemoryLedger, job: Job, now: int = NOW) -> Claimed:
@@ -107,3 +95,32 @@ def test_what_is_shown_leaves_the_sweepers_sight() -> None:
     ledger.commit(job.lease, now=NOW, outputs=[], timings=Timings())
     sweep(ledger, post, NOW + 60_000)()
     assert list(ledger.due(NOW + 10**9, 10)) == [] and post.hinted == []
+
+
+def test_a_shown_end_is_looked_at_once_more_and_then_left() -> None:
+    """One message for all rows of a spreadsheet; an hour after the end nobody looks any more."""
+    ledger, post = MemoryLedger(), Post()
+    jobs = []
+    for _ in range(3):
+        lease = claimed(ledger, ledger.submit(new_job()).job).lease
+        assert ledger.commit(lease, now=NOW, outputs=[], timings=Timings())
+        job = ledger.get(lease.job_id)
+        assert job is not None and ledger.mark_synced(job, look_at=NOW + 600_000)
+        jobs.append(job)
+    sweep(ledger, post, NOW + 599_999)()
+    assert post.checked == []
+    sweep(ledger, post, NOW + 600_000)()
+    assert [sorted(each) for each in post.checked] == [sorted(job.job_id for job in jobs)]
+    sweep(ledger, post, NOW + 2 * 3_600_000)()
+    assert len(post.checked) == 1 and not list(ledger.due(NOW + 10**9, 10)) and post.hinted == []
+
+
+def test_rows_that_start_by_themselves_are_asked_for_every_minute() -> None:
+    """Every registered spreadsheet in turn, those that waited longest first, fifteen a minute."""
+    ledger, post, registry = MemoryLedger(), Post(), MemoryRegistry()
+    for number in range(20):
+        registry.set_auto(f"sheet-{number:02}", 0, on=True)
+    sweep(ledger, post, NOW, registry)()
+    assert len(post.errands) == 15 and {errand.errand for errand in post.errands} == {"auto"}
+    sweep(ledger, post, NOW + 60_000, registry)()
+    assert {errand.spreadsheet_id for errand in post.errands} == {f"sheet-{number:02}" for number in range(20)}

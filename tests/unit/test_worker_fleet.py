@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from chalicelib.contract.kit import Kit, unpacked_kits
 from chalicelib.contract.manifest import Workflow
 from chalicelib.contract.states import State
 from tests.worker_fakes import FakeComfy, store_workflow
 from tests.worker_shop import Shop
 from worker.crew import TURNED_AWAY_S, Crew
-from worker.kit import Card, Kit, Lack, Post, unfit, unpacked_kits
+from worker.kit import Card, Lack, Post, kit_of, lacks_of, unfit
 from worker.loop import Hand
 
 LOADER = {"input": {"required": {"ckpt_name": [["base.safetensors", "sub/fine.safetensors"], {}]}}}
@@ -26,28 +27,28 @@ GRAPH = {
 
 
 def kit(**classes: Any) -> Kit:
-    return Kit.of({"SaveImage": {}, **classes})
+    return kit_of({"SaveImage": {}, **classes})
 
 
 def test_a_kit_knows_classes_and_model_files() -> None:
     """Both ways in which servers list choices; samplers and the like are no models."""
     sampler = {"input": {"required": {"sampler_name": [["euler", "ddim"], {}]}}}
     both = kit(CheckpointLoaderSimple=LOADER, KSampler=sampler)
-    assert both.lacks(GRAPH) == []
+    assert lacks_of(both, GRAPH) == []
     assert set(both.models) == {("CheckpointLoaderSimple", "ckpt_name")}
     newer = kit(CheckpointLoaderSimple=NEW_LOADER)
-    assert newer.lacks(GRAPH) == [Lack("4", "CheckpointLoaderSimple", "ckpt_name", "sub/fine.safetensors")]
-    assert kit().lacks(GRAPH) == [Lack("4", "CheckpointLoaderSimple")]
+    assert lacks_of(newer, GRAPH) == [Lack("4", "CheckpointLoaderSimple", "ckpt_name", "sub/fine.safetensors")]
+    assert lacks_of(kit(), GRAPH) == [Lack("4", "CheckpointLoaderSimple")]
     empty = kit(CheckpointLoaderSimple={"input": {"required": {"ckpt_name": [[], {}]}}})
-    assert len(empty.lacks(GRAPH)) == 1
+    assert len(lacks_of(empty, GRAPH)) == 1
 
 
 def test_links_and_other_wrong_values_are_left_to_comfyui() -> None:
     """Its own answer names what is allowed."""
     graph = {"4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": ["1", 0]}}}
-    assert kit(CheckpointLoaderSimple=LOADER).lacks(graph) == []
+    assert lacks_of(kit(CheckpointLoaderSimple=LOADER), graph) == []
     graph["4"]["inputs"]["ckpt_name"] = "no model"  # type: ignore[index]
-    assert kit(CheckpointLoaderSimple=LOADER).lacks(graph) == []
+    assert lacks_of(kit(CheckpointLoaderSimple=LOADER), graph) == []
 
 
 def test_a_real_catalogue_is_read(recorded: Path = Path("tests/data/object_info")) -> None:
@@ -55,7 +56,7 @@ def test_a_real_catalogue_is_read(recorded: Path = Path("tests/data/object_info"
     found = sorted(recorded.glob("*.json"))
     assert found
     told = json.loads(found[0].read_text())
-    assert Kit.of(told).classes == frozenset(told)
+    assert kit_of(told).classes == frozenset(told)
 
 
 def test_a_card_travels_packed() -> None:

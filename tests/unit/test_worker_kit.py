@@ -10,18 +10,19 @@ from typing import Any
 
 import pytest
 
-from worker.kit import CARD_MOST_BYTES, UNPACKED_MOST_BYTES, Card, Kit, Lack, Post, bare_url, unfit, unpacked_kits
+from chalicelib.contract.kit import UNPACKED_MOST_BYTES, Kit, unpacked_kits
+from worker.kit import CARD_MOST_BYTES, Card, Lack, Post, bare_url, kit_of, lacks_of, unfit
 
 CATALOGUE = json.loads(Path("tests/data/object_info/comfyui_0.28.0.json").read_text())
 """As a real ComfyUI without any model told it."""
 
 
 def lacking(node_class: str, name: str, value: Any, catalogue: Any = CATALOGUE) -> list[Lack]:
-    return Kit.of(catalogue).lacks({"1": {"class_type": node_class, "inputs": {name: value}}})
+    return lacks_of(kit_of(catalogue), {"1": {"class_type": node_class, "inputs": {name: value}}})
 
 
 def kit(files: list[str], node_class: str = "LoraLoader", name: str = "lora_name") -> Kit:
-    return Kit.of({"SaveImage": {}, node_class: {"input": {"required": {name: [files]}}}})
+    return kit_of({"SaveImage": {}, node_class: {"input": {"required": {name: [files]}}}})
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_somebodys_own_empty_list_lacks_nothing() -> None:
 @pytest.mark.parametrize("told", [None, [], "x", {}, {"input": None}, {"input": {"required": []}}])
 def test_an_odd_catalogue_entry_is_a_class_without_lists(told: Any) -> None:
     """A custom node's catalogue may be anything."""
-    assert Kit.of({"Odd": told}) == Kit(frozenset({"Odd"}), {})
+    assert kit_of({"Odd": told}) == Kit(frozenset({"Odd"}), {})
 
 
 def test_a_card_writes_the_same_list_once() -> None:
@@ -79,7 +80,7 @@ def test_a_card_writes_the_same_list_once() -> None:
     files = [f"model-{number * 7919 % 10007:x}.safetensors" for number in range(2000)]
     loaders = {f"Loader{number}": {"input": {"required": {"lora_name": [files]}}} for number in range(20)}
     one = Card.of("w", 1, [Post("http://a", "v", "d", 0, kit(files))]).packed_kits()
-    twenty = Card.of("w", 1, [Post("http://a", "v", "d", 0, Kit.of(loaders))])
+    twenty = Card.of("w", 1, [Post("http://a", "v", "d", 0, kit_of(loaders))])
     assert len(twenty.packed_kits()) < len(one) * 1.2
     assert unpacked_kits(twenty.packed_kits()) == twenty.kits
 
@@ -92,8 +93,8 @@ def test_a_card_that_would_be_too_large_leaves_the_files_out_and_says_so() -> No
     assert len(text) < CARD_MOST_BYTES < len(base64.b64encode(gzip.compress(json.dumps(files).encode())))
     [small] = unpacked_kits(text)
     assert (small.classes, small.is_whole) == (card.kits[0].classes, False)
-    assert small.lacks({"1": {"class_type": "LoraLoader", "inputs": {"lora_name": "any.ckpt"}}}) == []
-    assert small.lacks({"1": {"class_type": "Other", "inputs": {}}}) == [Lack("1", "Other")]
+    assert lacks_of(small, {"1": {"class_type": "LoraLoader", "inputs": {"lora_name": "any.ckpt"}}}) == []
+    assert lacks_of(small, {"1": {"class_type": "Other", "inputs": {}}}) == [Lack("1", "Other")]
 
 
 def packed(told: object) -> str:

@@ -1,0 +1,252 @@
+"""
+Start the rows that ask for it by themselves: Status says "pending", or the box Run is ticked. No script is needed.
+
+Who starts rows holds the spreadsheet's lease, here and in the script: so no row is started twice. The order keeps what
+dies half-way whole: first the row gets its Job ID, then the job is submitted under it, then Status says "queued". A row
+that still says "pending" with a Job ID of ours is taken up where it was left.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+from uuid import uuid4
+
+from chalicelib.cells import COLUMNS, Cell, Moved, Tab, Text, Tick, Unreachable, cells_of, clean_text, repairs
+from chalicelib.complete import SheetStore
+from chalicelib.contract.errors import Unavailable
+from chalicelib.contract.job import Job, job_id_of, prompt_fingerprint
+from chalicelib.contract.ports import Ledger
+from chalicelib.contract.sheets import Registration
+from chalicelib.contract.states import CELL_WORD, OPEN, State
+from chalicelib.contract.words import fold
+from chalicelib.submit import MAX_ROWS, Row, RowAnswer, Scalar, SheetRequest
+
+log = logging.getLogger(__name__)
+
+HOLD_MS: Final = 60_000
+STARTED_MOST: Final = 5 * MAX_ROWS
+"""Rows of one tab that start in one round; the others have theirs a minute later."""
+WISH: Final = "pending"
+_UNDER_WAY: Final = frozenset(CELL_WORD[state] for state in OPEN)
+_OURS: Final = frozenset(COLUMNS) - {"prompt", "seed"}
+"""Columns that are no input of a workflow."""
+
+
+class Reader(SheetStore, Protocol):
+    """Read tabs with what their formulas are worth (`chalicelib.sheet.Sheets`)."""
+
+    def read(self, spreadsheet_id: str, sheet_id: int, *, with_values: bool = False) -> Tab:
+        """Read a tab."""
+
+
+class Spreadsheets(Protocol):
+    """Know the spreadsheets (`chalicelib.registry.Registry`)."""
+
+    def get(self, spreadsheet_id: str) -> Registration:
+        """Read what is known of one."""
+
+    def hold(self, spreadsheet_id: str, token: str, *, now: int, until: int) -> bool:
+        """Be the only one who starts rows."""
+
+    def let_go(self, spreadsheet_id: str, token: str) -> None:
+        """End what `hold` began."""
+
+
+class Submitter(Protocol):
+    """Accept rows (`chalicelib.submit.Submit`)."""
+
+    def rows(self, client_id: str, request: SheetRequest, link_base: str) -> list[RowAnswer]:
+        """Accept rows."""
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Hold a row (0-based) that is to start, the key of its job, and the job if it was submitted before."""
+
+    row: int
+    key: str
+    there: Job | None = None
+
+
+class AutoStart:
+    """Start rows of the tabs that are registered for it."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        sheets: Reader,
+        spreadsheets: Spreadsheets,
+        submit: Submitter,
+        link_base: str,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._ledger = ledger
+        self._sheets = sheets
+        self._spreadsheets = spreadsheets
+        self._submit = submit
+        self._link_base = link_base
+        self._now_ms = now_ms
+
+    def start(self, spreadsheet_id: str) -> int:
+        """Start what asks for it; the number of rows. Raise `Unavailable` while somebody else starts rows there."""
+        there = self._spreadsheets.get(spreadsheet_id)
+        if there.client_id is None or not there.auto_tabs:
+            return 0
+        if there.parked is not None and self._now_ms() < there.parked.until:
+            return 0
+        token, now = uuid4().hex, self._now_ms()
+        if not self._spreadsheets.hold(spreadsheet_id, token, now=now, until=now + HOLD_MS):
+            raise Unavailable("Somebody is starting rows of this spreadsheet just now.", retry_in_s=10)
+        started = 0
+        try:
+            for sheet_id in there.auto_tabs:
+                started += self._start_tab(there.client_id, spreadsheet_id, sheet_id)
+        finally:
+            self._spreadsheets.let_go(spreadsheet_id, token)
+        if started:
+            log.info("rows started", extra={"action": "auto", "rows": started})
+        return started
+
+    def _start_tab(self, client_id: str, spreadsheet_id: str, sheet_id: int) -> int:
+        try:
+            tab = self._sheets.read(spreadsheet_id, sheet_id, with_values=True)
+        except Unreachable as trouble:
+            if not trouble.of_tab:
+                raise
+            return 0
+        if not {"status", "job_id"} <= tab.columns.keys():
+            return 0
+        wanted = self._wanted(client_id, tab)
+        if not wanted:
+            return 0
+        marked, tab = self._write(tab, {each.row: _marked(tab, each) for each in wanted})
+        wanted = [each for each in wanted if each.row in marked]
+        cells: dict[int, dict[str, Cell]] = {}
+        for each in wanted:
+            if each.there is not None:
+                cells[each.row] = cells_of(each.there, tab.time_zone)
+        for each, answer in self._submitted(client_id, tab, [each for each in wanted if each.there is None]):
+            cells[each.row] = _told(answer)
+        self._write(tab, {row: _placed(tab, told) for row, told in cells.items()})
+        return len(cells)
+
+    def _wanted(self, client_id: str, tab: Tab) -> list[_Wanted]:
+        status, run, ids = (tab.column_texts(name) or {} for name in ("status", "run", "job_id"))
+        rows = [
+            row
+            for row in sorted({row for row, _ in tab.texts if row > 0})
+            if fold(status.get(row, "")) == WISH
+            or (fold(run.get(row, "")) == "true" and fold(status.get(row, "")) not in _UNDER_WAY)
+        ]
+        rows = [row for row in rows if _inputs(tab, row) or _workflow(tab, row)][:STARTED_MOST]
+        keys = {row: ids.get(row, "").strip() for row in rows}
+        known = {
+            job.job_key: job
+            for job in self._ledger.get_many([job_id_of(client_id, key) for key in keys.values() if key])
+        }
+        all_keys = [text.strip() for text in ids.values()]
+        wanted = []
+        for row in rows:
+            key, job = keys[row], known.get(keys[row])
+            is_own = bool(key) and all_keys.count(key) == 1 and fold(status.get(row, "")) == WISH
+            if is_own and job is None:
+                wanted.append(_Wanted(row, key))  # given by an earlier round that died
+            elif is_own and job is not None and job.state in OPEN and _is_same(job, tab, row):
+                wanted.append(_Wanted(row, key, job))
+            else:
+                wanted.append(_Wanted(row, str(uuid4())))
+        return wanted
+
+    def _write(self, tab: Tab, plan: Mapping[int, Mapping[int, Cell]]) -> tuple[set[int], Tab]:
+        """Write rows; those that were hit as meant, and the tab as it is then. Others are left to the next round."""
+        if not plan:
+            return set(), tab
+        expected = _with(tab, plan)
+        try:
+            after = self._sheets.write(tab, plan)
+        except Moved:
+            return set(), tab
+        wrong = repairs(expected, plan, after)
+        if wrong:
+            self._sheets.restore(tab, wrong)
+        return set(plan) - set(wrong), expected
+
+    def _submitted(self, client_id: str, tab: Tab, wanted: Sequence[_Wanted]) -> Iterator[tuple[_Wanted, RowAnswer]]:
+        for begin in range(0, len(wanted), MAX_ROWS):
+            part = wanted[begin : begin + MAX_ROWS]
+            rows = [
+                Row(
+                    job_key=each.key, row=each.row + 1, workflow=_workflow(tab, each.row), inputs=_inputs(tab, each.row)
+                )
+                for each in part
+            ]
+            request = SheetRequest(spreadsheet_id=tab.spreadsheet_id, sheet_id=tab.sheet_id, rows=rows)
+            yield from zip(part, self._submit.rows(client_id, request, self._link_base), strict=True)
+
+
+def _workflow(tab: Tab, row: int) -> str:
+    return tab.texts.get((row, tab.columns.get("workflow", -1)), "").strip()[:200]
+
+
+def _inputs(tab: Tab, row: int) -> dict[str, Scalar]:
+    """Read a row's inputs by header: numbers and booleans as such, the prompt and everything else as shown."""
+    ours = {at: name for name, at in tab.columns.items()}
+    inputs: dict[str, Scalar] = {}
+    for header, at in tab.headed(row).items():
+        name = ours.get(at)
+        if name in _OURS or header in inputs:
+            continue
+        shown = tab.texts[row, at]
+        worth = tab.values.get((row, at), {})
+        value: Scalar = shown
+        if name != "prompt" and isinstance(worth.get("boolValue"), bool):
+            value = bool(worth["boolValue"])
+        elif name != "prompt" and isinstance(number := worth.get("numberValue"), int | float) and _is_number(shown):
+            value = int(number) if float(number).is_integer() else float(number)
+        if shown.strip() and value is not False:
+            inputs[COLUMNS[name][0] if name else header.strip()] = value
+    return inputs
+
+
+def _is_number(shown: str) -> bool:
+    """Tell a number from a date or a time, which are numbers too."""
+    return not any(mark in shown for mark in ("/", ":")) and shown.count("-") < 2
+
+
+def _is_same(job: Job, tab: Tab, row: int) -> bool:
+    prompt = tab.texts.get((row, tab.columns.get("prompt", -1)), "")
+    return job.target is not None and job.target.prompt_hash == prompt_fingerprint(prompt)
+
+
+def _marked(tab: Tab, wanted: _Wanted) -> dict[int, Cell]:
+    """Give the row its Job ID; the wish goes into Status, for the tick is taken away."""
+    cells: dict[str, Cell] = {"job_id": Text(wanted.key), "status": Text(WISH), "error": Text("")}
+    if (tab.column_texts("run") or {}).get(wanted.row):
+        cells["run"] = Tick(False)
+    return _placed(tab, cells)
+
+
+def _told(answer: RowAnswer) -> dict[str, Cell]:
+    if answer.result == "rejected":
+        return {"status": Text(CELL_WORD[State.FAILED]), "error": Text(clean_text(answer.message or ""))}
+    return {"status": Text(CELL_WORD[State(answer.state or State.QUEUED)])}
+
+
+def _placed(tab: Tab, cells: Mapping[str, Cell]) -> dict[int, Cell]:
+    return {tab.columns[name]: cell for name, cell in cells.items() if name in tab.columns}
+
+
+def _with(tab: Tab, written: Mapping[int, Mapping[int, Cell]]) -> Tab:
+    """Give the tab as it is if a write hits what is meant: its rows are known by the Job IDs that it writes."""
+    texts = dict(tab.texts)
+    for row, cells in written.items():
+        for at, cell in cells.items():
+            if isinstance(cell, Text) and at == tab.columns.get("job_id"):
+                texts[row, at] = cell.text
+    return Tab(
+        tab.spreadsheet_id, tab.sheet_id, tab.title, tab.time_zone, tab.header, texts, tab.entered, tab.notes,
+        tab.values, tab.labels,
+    )  # fmt: skip

@@ -1,0 +1,177 @@
+"""Answer the routes that a spreadsheet's script calls: /v1/sheets/…, each request signed with the sheet's key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from pydantic import Field
+
+from chalicelib import signature
+from chalicelib.api_parts import Answer, Call, check_size, parse
+from chalicelib.contract.errors import Rejected
+from chalicelib.contract.manifest import Workflow
+from chalicelib.contract.parameter import Parameter
+from chalicelib.keys import SheetKey
+from chalicelib.pairing import Asked, Pairing
+from chalicelib.panel import (
+    AutoRequest,
+    ClaimRequest,
+    ErrandLook,
+    ErrandRequest,
+    OfRows,
+    OfSheet,
+    Panel,
+)
+from chalicelib.submit import Request, SheetRequest, Submit
+
+Of = TypeVar("Of", OfSheet, OfRows, AutoRequest, ClaimRequest, ErrandRequest, ErrandLook)
+
+
+class ConnectRequest(Request):
+    """Connect a spreadsheet by a one-time code."""
+
+    code: str = Field(min_length=1, max_length=200)
+    spreadsheet_id: str = Field(min_length=1, max_length=200)
+    sheet_id: int = Field(default=0, ge=0)
+    title: str = Field(default="", max_length=500)
+
+
+class KeyRing(Protocol):
+    """Look keys up (`chalicelib.keys.Keys`)."""
+
+    def sheet_key(self, key_id: str) -> SheetKey:
+        """Answer a sheet's key."""
+
+
+class Memory(Protocol):
+    """Remember request ids (`chalicelib.keys.Nonces`)."""
+
+    def is_new(self, nonce: str, memory_s: int) -> bool:
+        """Note a request id; False when it was there."""
+
+
+class Shelf(Protocol):
+    """List workflows (`chalicelib.catalog.Catalog`)."""
+
+    def list(self) -> list[Workflow]:
+        """Answer all workflows, by id."""
+
+
+class Workers(Protocol):
+    """Know the workers' files (`chalicelib.crew.Crew`)."""
+
+    def choices(self, workflow: Workflow, parameter: Parameter) -> tuple[str, ...]:
+        """List the files that live workers have for a parameter."""
+
+
+class SheetApi:
+    """Answer a script. Each method raises `Rejected` or `Unavailable`; `guarded` makes answers of them."""
+
+    def __init__(
+        self,
+        *,
+        submit: Submit,
+        panel: Panel,
+        pairing: Pairing,
+        keys: KeyRing,
+        nonces: Memory,
+        shelf: Shelf,
+        workers: Workers,
+    ) -> None:
+        self._submit = submit
+        self._panel = panel
+        self._pairing = pairing
+        self._keys = keys
+        self._nonces = nonces
+        self._shelf = shelf
+        self._workers = workers
+
+    def connect(self, call: Call) -> Answer:
+        """POST /v1/sheets/connect: not signed, for the key is what it asks for; the code stands for it."""
+        check_size(call.body)
+        asked = parse(ConnectRequest, call.body)
+        return Answer(200, self._pairing.connect(Asked(asked.code, asked.spreadsheet_id, asked.title)))
+
+    def submit_rows(self, call: Call) -> Answer:
+        """POST /v1/sheets/jobs: accept up to 100 rows, one answer per row."""
+        key = self._signed(call)
+        request = parse(SheetRequest, call.body)
+        _check_own(key, request.spreadsheet_id)
+        answers = self._submit.rows(key.client_id, request, call.link_base)
+        return Answer(200, {"results": [answer.to_json() for answer in answers]})
+
+    def workflows(self, call: Call) -> Answer:
+        """GET /v1/sheets/workflows: what a row may ask for."""
+        self._signed(call)
+        return Answer(200, {"workflows": [self._listed(workflow) for workflow in self._shelf.list()]})
+
+    def connection(self, call: Call) -> Answer:
+        """POST /v1/sheets/connection: whose the key is, and how things stand."""
+        return self._answered(call, OfSheet, lambda key, _: self._panel.connection(key))
+
+    def progress(self, call: Call) -> Answer:
+        """POST /v1/sheets/progress: how far rows are."""
+        return self._answered(call, OfRows, self._panel.progress)
+
+    def cancel(self, call: Call) -> Answer:
+        """POST /v1/sheets/cancel: cancel rows."""
+        return self._answered(call, OfRows, self._panel.cancel)
+
+    def fetch(self, call: Call) -> Answer:
+        """POST /v1/sheets/fetch: have results written once more."""
+        return self._answered(call, OfRows, self._panel.fetch)
+
+    def auto(self, call: Call) -> Answer:
+        """POST /v1/sheets/auto: switch auto mode."""
+        return self._answered(call, AutoRequest, self._panel.switch_auto)
+
+    def claims(self, call: Call) -> Answer:
+        """POST /v1/sheets/claims: be the only one who starts rows."""
+        return self._answered(call, ClaimRequest, self._panel.claim)
+
+    def errands(self, call: Call) -> Answer:
+        """POST /v1/sheets/errands: ask for what only our service account can do."""
+        return self._answered(call, ErrandRequest, self._panel.send_errand)
+
+    def look_at_errand(self, call: Call) -> Answer:
+        """POST /v1/sheets/errands/look: what became of it."""
+        return self._answered(call, ErrandLook, self._panel.look_at_errand)
+
+    def _answered(self, call: Call, shape: type[Of], answer: Callable[[SheetKey, Of], dict[str, Any]]) -> Answer:
+        key = self._signed(call)
+        asked = parse(shape, call.body)
+        _check_own(key, asked.spreadsheet_id)
+        return Answer(200, answer(key, asked), {"Cache-Control": "no-store"})
+
+    def _signed(self, call: Call) -> SheetKey:
+        """Check size, signature and that the request was never seen; answer the sheet's key."""
+        check_size(call.body)
+        key = self._keys.sheet_key(call.headers.get("x-key-id", ""))
+        nonce = signature.verify(call.headers, call.body, key.secrets)
+        if not self._nonces.is_new(f"{key.key_id}:{nonce}"[:200], signature.NONCE_MEMORY_S):
+            raise Rejected("replayed", "This very request was sent before. Sign each attempt anew.")
+        return key
+
+    def _listed(self, workflow: Workflow) -> dict[str, Any]:
+        return {
+            "id": workflow.id,
+            "name": workflow.name,
+            "description": workflow.description,
+            "parameters": [self._parameter(workflow, each) for each in workflow.parameters],
+        }
+
+    def _parameter(self, workflow: Workflow, parameter: Parameter) -> dict[str, Any]:
+        wanted = {"name", "type", "default", "required", "min", "max", "choices", "aliases", "description"}
+        told = parameter.model_dump(mode="json", include=wanted, exclude_none=True)
+        live = self._workers.choices(workflow, parameter)
+        return told | {"label": parameter.title} | ({"choices": list(live)} if live else {})
+
+
+def _check_own(key: SheetKey, spreadsheet_id: str) -> None:
+    if spreadsheet_id != key.spreadsheet_id:
+        raise Rejected(
+            "forbidden",
+            "This key belongs to another spreadsheet. A copied sheet needs a key of its own: ask the operator for a "
+            "code, then connect it under ComfySheet > Settings.",
+        )

@@ -1,0 +1,140 @@
+"""What completion does beside rows, and what it notes for the person who waits."""
+
+from __future__ import annotations
+
+import pytest
+
+from chalicelib.auto import AutoStart
+from chalicelib.cells import Unreachable
+from chalicelib.contract.errors import Unavailable
+from chalicelib.contract.events import Errand
+from chalicelib.contract.job import Job, Timings
+from chalicelib.contract.ports import Claimed
+from chalicelib.contract.sheets import ErrandNote, Parked, Proof
+from chalicelib.errands import RESULT_COLUMNS, Errands
+from tests.fakes import MemoryLedger
+from tests.jobs import NOW, new_job, output, target
+from tests.paper import HEADER, SHEET, PaperSheet
+from tests.sheet_fakes import MemoryRegistry
+
+
+class Nobody:
+    """Start nothing."""
+
+    def rows(self, *_: object) -> list[object]:
+        return []
+
+
+class Desk:
+    """Hold a spreadsheet and its errands."""
+
+    def __init__(self, *rows: dict[str, str]) -> None:
+        self.ledger, self.registry, self.sheet = MemoryLedger(), MemoryRegistry(), PaperSheet(*rows)
+        auto = AutoStart(self.ledger, self.sheet, self.registry, Nobody(), "", lambda: NOW)  # type: ignore[arg-type]
+        self.errands = Errands(self.ledger, self.sheet, self.registry, auto, lambda: "robot@google", lambda: NOW)
+
+    def run(self, what: str, *, allow_images: bool = False) -> ErrandNote | None:
+        errand = Errand.model_validate(
+            {"errand": what, "spreadsheet_id": SHEET, "id": "e1", "allow_images": allow_images}
+        )
+        self.errands.run(errand)
+        return self.registry.get(SHEET).errand
+
+    def lost(self, prompt: str) -> Job:
+        """Make a result whose row was not found."""
+        job = self.ledger.submit(
+            new_job(target=target(SHEET, prompt=prompt), inputs={"prompt": prompt, "seed": 5}, link_base="https://h")
+        ).job
+        claimed = self.ledger.claim(job.job_id, 1, owner="w", token="t", now=NOW, lease_ms=1000)
+        assert isinstance(claimed, Claimed)
+        assert self.ledger.commit(claimed.lease, now=NOW, outputs=[output()], timings=Timings())
+        there = self.ledger.get(job.job_id)
+        assert there is not None and self.ledger.mark_synced(there, gone=True)
+        return there
+
+
+def proof(desk: Desk) -> Proof:
+    there = desk.registry.get(SHEET).proof
+    assert there is not None
+    return there
+
+
+def test_a_proof_is_seen_only_where_it_stands() -> None:
+    """Not written: told; written: seen; too late: nothing."""
+    desk = Desk()
+    desk.registry.start_proof(SHEET, Proof(text="right", code_id="c", until=NOW + 1))
+    desk.sheet.proofs_there = ["wrong"]
+    desk.run("prove")
+    assert not proof(desk).is_seen and "not written" in proof(desk).trouble
+    desk.sheet.proofs_there = ["wrong", "right"]
+    desk.run("prove")
+    assert proof(desk).is_seen and proof(desk).trouble == ""
+    desk.registry.start_proof(SHEET, Proof(text="right", code_id="c", until=NOW))
+    desk.run("prove")
+    assert not proof(desk).is_seen
+
+
+def test_a_spreadsheet_that_is_not_shared_is_told_with_whom_to_share_it() -> None:
+    """In the proof's trouble and in an errand's message."""
+    desk = Desk()
+    desk.registry.start_proof(SHEET, Proof(text="right", code_id="c", until=NOW + 1))
+    desk.sheet.trouble.append(Unreachable("It is not shared.", may_heal=True))
+    desk.run("prove")
+    assert proof(desk).trouble.endswith("Share the spreadsheet with robot@google as an editor, then try again.")
+    desk.sheet.trouble.append(Unreachable("It is not shared.", may_heal=True))
+    note = desk.run("check")
+    assert note is not None and note.state == "failed" and "robot@google" in note.message
+
+
+def test_a_good_check_ends_the_parking() -> None:
+    """The person shared the sheet and pressed Test: rows are written again at once."""
+    desk = Desk()
+    desk.registry.park(SHEET, Parked(reason="Not shared.", since=NOW, until=NOW + 600_000))
+    note = desk.run("check")
+    assert note is not None and note.state == "done" and desk.registry.get(SHEET).parked is None
+    assert desk.sheet.writes == 1
+
+
+def test_prepare_opens_the_gate_only_when_told() -> None:
+    """True cannot be undone: it is the person's word."""
+    desk = Desk()
+    desk.run("prepare")
+    note = desk.run("prepare", allow_images=True)
+    assert desk.sheet.prepared == [False, True] and note is not None and "Pictures" in note.message
+
+
+def test_results_without_rows_are_found_again_or_kept_in_a_tab() -> None:
+    """A row that was cut and pasted into another tab gets its result; the others go to Results, each once."""
+    desk = Desk()
+    moved, gone = desk.lost("moved"), desk.lost("gone")
+    desk.sheet.add_tab(SHEET, "Other tab")
+    row = {"Prompt": "moved", "Job ID": moved.job_key, "Status": "processing"}
+    desk.sheet.others[1][1].extend([list(HEADER), [row.get(name, "") for name in HEADER]])
+    note = desk.run("relink")
+    assert desk.sheet.others[1][1][1][HEADER.index("Status")] == "done"
+    title, results = desk.sheet.others[2]
+    assert title == "Results" and results[0] == list(RESULT_COLUMNS)
+    assert len(results) == 2 and dict(zip(results[0], results[1], strict=True))["Job ID"] == gone.job_key
+    assert dict(zip(results[0], results[1], strict=True))["Prompt"] == "gone"
+    assert note is not None and "1 found again" in note.message and "1 put into the tab Results" in note.message
+    assert desk.ledger.gone(SHEET) == []
+    desk.run("relink")
+    assert len(desk.sheet.others[2][1]) == 2
+
+
+def test_results_that_were_written_but_not_noted_are_not_written_twice() -> None:
+    """Killed between the tab and the note: the next round finds them in Results by their Job IDs."""
+    desk = Desk()
+    gone = desk.lost("gone")
+    desk.run("relink")
+    assert desk.ledger.mark_synced(gone, gone=True)
+    desk.run("relink")
+    assert [line[-1] for line in desk.sheet.others[1][1]].count(gone.job_key) == 1
+
+
+def test_a_busy_google_means_later() -> None:
+    """The errand rises, to come again."""
+    desk = Desk()
+    desk.sheet.trouble.append(Unavailable("busy"))
+    with pytest.raises(Unavailable):
+        desk.run("check")

@@ -1,0 +1,92 @@
+"""A batch of news is worked through: what is done is deleted, what is not comes again in time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from chalicelib.contract.errors import Unavailable
+from chalicelib.contract.events import Check, Errand, Hint
+from chalicelib.hints import DELAYS_S, work_through
+
+
+class Line:
+    """Be completion, its errands and its queue."""
+
+    def __init__(self, waits: Mapping[str, float | None] | None = None, errand_fails: float | None = None) -> None:
+        self.waits = dict(waits or {})
+        self.errand_fails = errand_fails
+        self.shown: tuple[list[str], list[str]] | None = None
+        self.run_: list[Errand] = []
+        self.settled: tuple[list[str], dict[str, int]] | None = None
+
+    def show(self, job_ids: Any, check: Any) -> dict[str, float | None]:
+        self.shown = (list(job_ids), list(check))
+        return self.waits
+
+    def run(self, errand: Errand) -> None:
+        if self.errand_fails is not None:
+            raise Unavailable("busy", retry_in_s=self.errand_fails)
+        self.run_.append(errand)
+
+    def settle(self, done: Sequence[str], later: Mapping[str, int]) -> None:
+        self.settled = (list(done), dict(later))
+
+    def work(self, *records: dict[str, Any]) -> None:
+        work_through(records, self, self, self)  # type: ignore[arg-type]
+
+
+def record(body: str, receipt: str, times: int = 1) -> dict[str, Any]:
+    return {"body": body, "receiptHandle": receipt, "attributes": {"ApproximateReceiveCount": str(times)}}
+
+
+def hint(job_id: str, receipt: str, times: int = 1) -> dict[str, Any]:
+    return record(Hint(job_id=job_id, version=1).model_dump_json(), receipt, times)
+
+
+A, B, C = (str(uuid4()) for _ in range(3))
+ERRAND = Errand(errand="check", spreadsheet_id="s", id="e").model_dump_json()
+
+
+def test_a_batch_of_all_kinds_is_one_flush() -> None:
+    """Hints, second looks and errands; nothing is settled by hand when all is well: SQS deletes the batch."""
+    line = Line()
+    line.work(hint(A, "r1"), hint(A, "r2"), record(Check(check=[B, C]).model_dump_json(), "r3"), record(ERRAND, "r4"))
+    assert line.shown == ([A], [B, C])
+    assert [errand.errand for errand in line.run_] == ["check"] and line.settled is None
+
+
+def test_what_has_to_wait_comes_again_when_its_turn_is() -> None:
+    """The wait that was told, in whole seconds, rounded up; the others are deleted."""
+    line = Line({A: 2.3})
+    with pytest.raises(Unavailable):
+        line.work(hint(A, "r1"), hint(B, "r2"), record(Check(check=[A, C]).model_dump_json(), "r3"))
+    assert line.settled == (["r2"], {"r1": 3, "r3": 3})
+
+
+def test_an_outage_is_asked_about_more_and_more_seldom() -> None:
+    """Without a told wait the pause grows with every time."""
+    for times, pause in [(1, DELAYS_S[0]), (3, DELAYS_S[2]), (40, DELAYS_S[-1])]:
+        line = Line({A: None})
+        with pytest.raises(Unavailable):
+            line.work(hint(A, "r1", times))
+        assert line.settled == ([], {"r1": pause})
+
+
+def test_an_errand_that_has_to_wait_holds_up_no_row() -> None:
+    """The rows of the batch are deleted, the errand comes again."""
+    line = Line(errand_fails=10)
+    with pytest.raises(Unavailable):
+        line.work(hint(A, "r1"), record(ERRAND, "r2"))
+    assert line.settled == (["r1"], {"r2": 10})
+
+
+def test_what_nobody_understands_is_dropped() -> None:
+    """It would hold up its whole group."""
+    line = Line({A: 1})
+    with pytest.raises(Unavailable):
+        line.work(record("{", "r1"), record('{"errand": "rob"}', "r2"), hint(A, "r3"))
+    assert line.settled == (["r1", "r2"], {"r3": 1})
