@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import uuid4
 
-from chalicelib.cells import COLUMNS, Cell, Moved, Tab, Text, Tick, Unreachable, cells_of, clean_text, repairs
-from chalicelib.complete import SheetStore
+from chalicelib.cells import COLUMNS, Cell, Moved, Tab, Text, Tick, Unreachable, cells_of, clean_text
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import Job, job_id_of, prompt_fingerprint
 from chalicelib.contract.ports import Ledger
 from chalicelib.contract.sheets import Registration
 from chalicelib.contract.states import CELL_WORD, OPEN, State
 from chalicelib.contract.words import fold
+from chalicelib.mend import SheetStore, write
 from chalicelib.submit import MAX_ROWS, Row, RowAnswer, Scalar, SheetRequest
 
 log = logging.getLogger(__name__)
@@ -164,15 +164,11 @@ class AutoStart:
         """Write rows; those that were hit as meant, and the tab as it is then. Others are left to the next round."""
         if not plan:
             return set(), tab
-        expected = _with(tab, plan)
         try:
-            after = self._sheets.write(tab, plan)
+            missed = write(self._sheets, tab, plan)
         except Moved:
             return set(), tab
-        wrong = repairs(expected, plan, after)
-        if wrong:
-            self._sheets.restore(tab, wrong)
-        return set(plan) - set(wrong), expected
+        return set(plan) - missed, _with(tab, plan)
 
     def _submitted(self, client_id: str, tab: Tab, wanted: Sequence[_Wanted]) -> Iterator[tuple[_Wanted, RowAnswer]]:
         for begin in range(0, len(wanted), MAX_ROWS):

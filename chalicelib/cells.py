@@ -287,12 +287,6 @@ class Tab:
             return None
         return {row: text for (row, at), text in self.texts.items() if at == column and row > 0}
 
-    def identity(self, row: int) -> tuple[str, str]:
-        """Tell one row from another, wherever it is: by the texts of its Job ID and its prompt."""
-        columns = self.columns
-        job_id, prompt = (self.texts.get((row, columns.get(name, -1)), "") for name in ("job_id", "prompt"))
-        return job_id, prompt
-
     def named_texts(self, row: int, leave: Collection[int] = ()) -> dict[str, str]:
         """Give a row's texts by column name, the columns of *leave* and those without a header left out."""
         return {
@@ -302,57 +296,8 @@ class Tab:
         }
 
 
-@dataclass(frozen=True)
-class Held:
-    """Hold what a cell held: the entered value as ExtendedValue (None: nothing), and its note (None: not touched)."""
-
-    value: Mapping[str, object] | None
-    note: str | None = None
-
-
 def note_to_write(cell: Cell, there: str) -> str | None:
     """Say which note goes with *cell* where *there* stands one; None: leave it. Other people's notes stay."""
     if not isinstance(cell, Text) or not (there == "" or there.startswith(NOTE_MARK)):
         return None
     return cell.note if cell.note != there else None
-
-
-def repairs(tab: Tab, written: Mapping[int, Mapping[int, Cell]], after: Tab) -> dict[int, dict[int, Held]]:
-    """
-    Say what has to be put back where a write hit cells that it was not meant for.
-
-    *tab* is what was read before, *written* the cells that were written by row and column, *after* what the write's
-    answer shows of these rows and the header. Rows and columns may have moved in between. The answer gives, by row and
-    column, what the cell held that was hit; rows that were hit as meant are not in it.
-    """
-    found: dict[int, dict[int, Held]] = {}
-    width = max(len(tab.header), len(after.header))
-    then, now = (each.names + ("",) * (width - len(each.header)) for each in (tab, after))
-    watched = {column for name, column in tab.columns.items() if name in ("job_id", "prompt")}
-    for row, cells in written.items():
-        stayed = all(then[column] == now[column] for column in watched | set(cells))
-        if stayed and after.identity(row) == tab.identity(row):
-            continue
-        source = _source(tab, row, after.named_texts(row, leave=cells.keys()))
-        found[row] = {}
-        for column, cell in cells.items():
-            had_note = note_to_write(cell, tab.notes.get((row, column), "")) is not None
-            if source is None or now[column] not in then:
-                found[row][column] = Held(None, "" if had_note else None)
-            else:
-                place = (source, then.index(now[column]))
-                found[row][column] = Held(tab.entered.get(place), tab.notes.get(place, "") if had_note else None)
-    return found
-
-
-def _source(tab: Tab, row: int, untouched: Mapping[str, str]) -> int | None:
-    """
-    Find which row of *tab* it is whose *untouched* texts (by header) now stand at *row*; None: a new or blank one.
-
-    Where several look alike the one that stood there is meant: columns move more often than both at once.
-    """
-    for candidate in [row, *sorted({each for each, _ in tab.texts if each > 0})]:
-        before = tab.named_texts(candidate)
-        if all(before.get(header, text) == text for header, text in untouched.items()):
-            return candidate
-    return None

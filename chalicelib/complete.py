@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from chalicelib.cells import Cell, Held, Moved, RowMatch, Tab, Unreachable, cells_of, changed_cells, match_rows, repairs
+from chalicelib.cells import Cell, Moved, RowMatch, Tab, Unreachable, cells_of, changed_cells, match_rows
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import SHOWN_BEFORE, Job
 from chalicelib.contract.ports import Ledger
 from chalicelib.contract.sheets import Parked, Registration
 from chalicelib.contract.states import CELL_WORD, OPEN, TERMINAL
 from chalicelib.contract.words import fold
+from chalicelib.mend import Held, SheetStore, write
 
 log = logging.getLogger(__name__)
 
@@ -43,19 +44,6 @@ REFUSED_MOST: Final = 5
 """So many rows that refuse one by one are not a bad row but a bad tab."""
 
 _UNDER_WAY: Final = frozenset(CELL_WORD[state] for state in OPEN)
-
-
-class SheetStore(Protocol):
-    """Read and write tabs (`chalicelib.sheet.Sheets`)."""
-
-    def read(self, spreadsheet_id: str, sheet_id: int) -> Tab:
-        """Read a tab."""
-
-    def write(self, tab: Tab, rows: Mapping[int, Mapping[int, Cell]]) -> Tab:
-        """Write cells by row and column; answer what header and rows hold now."""
-
-    def restore(self, tab: Tab, rows: Mapping[int, Mapping[int, Held]]) -> None:
-        """Put back what was there."""
 
 
 class Spreadsheets(Protocol):
@@ -228,7 +216,7 @@ class Complete:
 
     def _write(self, tab: Tab, matches: Sequence[RowMatch]) -> set[str]:
         """Write the matched rows; answer the jobs whose row had moved away, after putting back what was hit."""
-        plan: dict[int, dict[int, Cell]] = {}
+        plan: dict[int, dict[int, Cell | Held]] = {}
         for match in matches:
             if match.same_prompt:
                 cells = cells_of(match.job, tab.time_zone)
@@ -241,11 +229,8 @@ class Complete:
         plan = {row: cells for row, cells in plan.items() if cells}
         if not plan:
             return set()
-        wrong = repairs(tab, plan, self._sheets.write(tab, plan))
-        if wrong:
-            self._sheets.restore(tab, wrong)
-            log.info("rows moved", extra={"action": "restored", "rows": len(wrong)})
-        return {match.job.job_id for match in matches if match.row in wrong}
+        missed = write(self._sheets, tab, plan)
+        return {match.job.job_id for match in matches if match.row in missed}
 
     def _shown(self, job: Job, *, found: bool, flush: _Flush) -> None:
         now = self._now_ms()

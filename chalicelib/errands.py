@@ -12,12 +12,12 @@ from typing import Final, Protocol
 
 from chalicelib.auto import AutoStart
 from chalicelib.cells import Cell, Tab, Text, Unreachable, cells_of, match_rows
-from chalicelib.complete import SheetStore
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.events import Errand
 from chalicelib.contract.job import Job
 from chalicelib.contract.ports import Ledger
 from chalicelib.contract.sheets import ErrandNote, Proof, Registration
+from chalicelib.mend import SheetStore, write
 
 log = logging.getLogger(__name__)
 
@@ -188,11 +188,9 @@ class Errands:
                 plan[match.row] = {tab.columns[name]: cell for name, cell in cells.items() if name in tab.columns}
         if not plan:
             return set()
-        after = self._books.write(tab, plan)
-        stayed = {row for row in plan if after.identity(row) == tab.identity(row)}
-        if len(stayed) < len(plan):
+        if write(self._books, tab, plan):
             raise Unavailable("Rows keep moving while they are written.", retry_in_s=5)
-        return {match.job.job_id for match in matches if match.row in stayed}
+        return {match.job.job_id for match in matches if match.row in plan}
 
     def _append(self, spreadsheet_id: str, sheet_id: int | None, jobs: Sequence[Job]) -> None:
         rows: list[list[Cell]] = []

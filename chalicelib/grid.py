@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from chalicelib.cells import Cell, Held, Image, Number, Tab, Text, Tick, Time, note_to_write
+from chalicelib.cells import Cell, Image, Number, Tab, Text, Tick, Time, note_to_write
+from chalicelib.mend import Held
 
 COLUMN_KEY: Final = "comfysheet-column"
 """Name of the developer metadata in which set-up says what a column is."""
@@ -29,20 +30,21 @@ def filter_view(tab: Tab, title: str) -> dict[str, Any]:
     return {"addFilterView": {"filter": {"title": title, "range": area, "filterSpecs": specs}}}
 
 
-def held_data(held: Held) -> tuple[dict[str, Any], str]:
-    """Give the CellData that puts back what a cell held, and its fields mask."""
+def _held_data(held: Held) -> tuple[dict[str, Any], str]:
     data: dict[str, Any] = {"userEnteredValue": dict(held.value)} if held.value else {}
     if held.note is None:
         return data, "userEnteredValue"
     return (data | {"note": held.note} if held.note else data), "userEnteredValue,note"
 
 
-def cell_data(cell: Cell, there: str) -> tuple[dict[str, Any], str]:
+def cell_data(cell: Cell | Held, there: str) -> tuple[dict[str, Any], str]:
     """
     Give a cell's CellData and the fields mask that goes with it. A masked but absent field is cleared.
 
     *there* is the note that the cell has now.
     """
+    if isinstance(cell, Held):
+        return _held_data(cell)
     note = note_to_write(cell, there)
     data, fields = _value_data(cell)
     if note is None:

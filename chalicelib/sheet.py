@@ -12,10 +12,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from chalicelib.cells import Cell, Held, Moved, Tab, Unreachable
+from chalicelib.cells import Cell, Moved, Tab, Unreachable
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.sheets import PROOF_KEY
-from chalicelib.grid import FILTER_VIEWS, cell_data, filter_view, held_data, tab_of, updates
+from chalicelib.grid import FILTER_VIEWS, cell_data, filter_view, tab_of, updates
+from chalicelib.mend import Held
 
 SCOPES: Final = ("https://www.googleapis.com/auth/spreadsheets",)
 TIMEOUT_S: Final = 20
@@ -80,7 +81,7 @@ class Sheets:
         time_zone = answer.get("properties", {}).get("timeZone", "UTC")
         return tab_of(spreadsheet_id, sheet_id, titles[0], time_zone, answer)
 
-    def write(self, tab: Tab, rows: Mapping[int, Mapping[int, Cell]]) -> Tab:
+    def write(self, tab: Tab, rows: Mapping[int, Mapping[int, Cell | Held]]) -> Tab:
         """
         Write cells by row and column; answer what the header and these rows hold now.
 
@@ -91,11 +92,6 @@ class Sheets:
             for row, cells in rows.items()
         }
         return self._update(tab, data)
-
-    def restore(self, tab: Tab, rows: Mapping[int, Mapping[int, Held]]) -> None:
-        """Put back what cells held. Raise as `write`."""
-        data = {row: {column: held_data(held) for column, held in cells.items()} for row, cells in rows.items()}
-        self._update(tab, data)
 
     def tabs(self, spreadsheet_id: str) -> dict[int, str]:
         """Give the titles of all tabs by id. Raise as `read`."""

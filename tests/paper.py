@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from chalicelib.cells import Cell, Held, Image, Moved, Number, Tab, Text, Tick, Time, note_to_write
+from chalicelib.cells import Cell, Image, Moved, Number, Tab, Text, Tick, Time, note_to_write
+from chalicelib.mend import Held
 
 HEADER = ["Prompt", "Workflow", "Status", "Output URL", "Preview", "Seed", "Error", "Job ID", "Notes"]
 SHEET = "sheet-1"
@@ -39,7 +40,7 @@ class PaperSheet:
         self._call("reads")
         return self._tab(sheet_id)
 
-    def write(self, tab: Tab, rows: Mapping[int, Mapping[int, Cell]]) -> Tab:
+    def write(self, tab: Tab, rows: Mapping[int, Mapping[int, Cell | Held]]) -> Tab:
         self.writes += 1
         if self.between:
             self.between.pop(0)()
@@ -49,18 +50,11 @@ class PaperSheet:
         for row, cells in rows.items():
             for column, cell in cells.items():
                 self._put(grid, row, column, shown(cell))
-                note = note_to_write(cell, tab.notes.get((row, column), ""))
+                there = tab.notes.get((row, column), "")
+                note = cell.note if isinstance(cell, Held) else note_to_write(cell, there)
                 if note is not None and tab.sheet_id == 0:
                     self._note(row, column, note)
         return self._tab(tab.sheet_id)
-
-    def restore(self, tab: Tab, rows: Mapping[int, Mapping[int, Held]]) -> None:
-        for row, cells in rows.items():
-            for column, held in cells.items():
-                value = next(iter(held.value.values())) if held.value else ""
-                self._put(self._grid(tab.sheet_id), row, column, str(value))
-                if held.note is not None:
-                    self._note(row, column, held.note)
 
     def tabs(self, spreadsheet_id: str) -> dict[int, str]:
         self._call("reads")
@@ -130,9 +124,11 @@ class PaperSheet:
         return Tab(SHEET, sheet_id, "Tab", "UTC", header, texts, entered, notes, values, labels)
 
 
-def shown(cell: Cell) -> str:
+def shown(cell: Cell | Held) -> str:
     """Give what a cell shows."""
     match cell:
+        case Held(value):
+            return str(next(iter(value.values()))) if value else ""
         case Text(text):
             return text
         case Tick(is_on):

@@ -1,0 +1,181 @@
+"""
+Write rows, see in the answer which rows were hit, and put right what was hit by mistake.
+
+People sort, insert and move while we write; Sheets has no "write only if". So every write is judged by its own answer.
+A row that was hit by mistake is looked for (it may have moved again) by the texts it shows, and gets back what it held;
+that is a write like any other, and judged like it, until nothing is wrong.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from chalicelib.cells import Cell, Moved, Tab, note_to_write
+
+log = logging.getLogger(__name__)
+
+ROUNDS: Final = 8
+"""How often rows that move away under our hands are followed, before what is left is given up and logged."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Put back what a cell held: the entered value as ExtendedValue (None: nothing), and its note (None: leave it)."""
+
+    value: Mapping[str, object] | None
+    note: str | None = None
+
+
+class SheetStore(Protocol):
+    """Read and write tabs (`chalicelib.sheet.Sheets`)."""
+
+    def read(self, spreadsheet_id: str, sheet_id: int) -> Tab:
+        """Read a tab."""
+
+    def write(self, tab: Tab, rows: Mapping[int, Mapping[int, Cell | Held]]) -> Tab:
+        """Write cells by row and column; answer what header and rows hold now."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Describe a row that was hit by mistake."""
+
+    row: int
+    """Where it was hit."""
+    source: int | None
+    """Where it was before that, when the tab was read; None: it was not there, or blank."""
+    texts: Mapping[str, str]
+    """What it shows since then, by column name."""
+    before: Mapping[str, Held]
+    """What the cells held that were hit, by column name."""
+
+
+def write(sheets: SheetStore, tab: Tab, plan: Mapping[int, Mapping[int, Cell | Held]]) -> set[int]:
+    """
+    Write *plan* (cells by row and column of *tab*, as it was read); answer the rows that were not where they were.
+
+    Those rows' cells are not written anywhere, and whatever was hit in their place is as before. Raise as
+    `SheetStore.write`.
+    """
+    damages = judge(tab, plan, sheets.write(tab, plan))
+    missed = {damage.row for damage in damages}
+    for _ in range(ROUNDS):
+        if not damages:
+            break
+        log.info("rows moved", extra={"action": "restored", "rows": len(damages)})
+        damages = _mend(sheets, tab, damages)
+    if damages:
+        log.error("rows could not be put right", extra={"action": "given up", "rows": len(damages)})
+    return missed
+
+
+def judge(tab: Tab, written: Mapping[int, Mapping[int, Cell | Held]], after: Tab) -> list[Damage]:
+    """
+    Say which rows were hit by mistake.
+
+    *tab* is what was read before, *written* the cells that were written by row and column, *after* what the write's
+    answer shows of these rows and the header. Rows and columns may have moved in between.
+    """
+    found = []
+    width = max(len(tab.header), len(after.header))
+    then, now = (each.names + ("",) * (width - len(each.header)) for each in (tab, after))
+    watched = {column for name, column in tab.columns.items() if name in ("job_id", "prompt")}
+    for row, cells in written.items():
+        stayed = all(then[column] == now[column] for column in watched | set(cells))
+        if stayed and _is_same_row(tab, row, after, cells):
+            continue
+        source = _source(tab, row, after.named_texts(row, leave=cells.keys()))
+        before = {}
+        for column, cell in cells.items():
+            touched = _touches_note(cell, tab.notes.get((row, column), ""))
+            if source is None or now[column] not in then:
+                before[now[column]] = Held(None, "" if touched else None)
+            else:
+                place = (source, then.index(now[column]))
+                before[now[column]] = Held(tab.entered.get(place), tab.notes.get(place, "") if touched else None)
+        found.append(Damage(row, source, after.named_texts(row), before))
+    return found
+
+
+def _is_same_row(tab: Tab, row: int, after: Tab, cells: Mapping[int, Cell | Held]) -> bool:
+    """Say whether *row* still is the row that it was: by its Job ID and prompt, unless just these were written."""
+    columns = tab.columns
+    kept = [columns[name] for name in ("job_id", "prompt") if name in columns and columns[name] not in cells]
+    if kept and any(tab.texts.get((row, at), "") for at in kept):
+        return all(tab.texts.get((row, at), "") == after.texts.get((row, at), "") for at in kept)
+    return tab.named_texts(row, leave=cells.keys()) == after.named_texts(row, leave=cells.keys())
+
+
+def _touches_note(cell: Cell | Held, there: str) -> bool:
+    return cell.note is not None if isinstance(cell, Held) else note_to_write(cell, there) is not None
+
+
+def _source(tab: Tab, row: int, untouched: Mapping[str, str]) -> int | None:
+    """
+    Find which row of *tab* it is whose *untouched* texts (by column name) now stand at *row*; None: a new or blank one.
+
+    Where several look alike the one that stood there is meant: columns move more often than both at once.
+    """
+    for candidate in [row, *sorted({each for each, _ in tab.texts if each > 0})]:
+        before = tab.named_texts(candidate)
+        if all(before.get(name, text) == text for name, text in untouched.items()):
+            return candidate
+    return None
+
+
+def _mend(sheets: SheetStore, tab: Tab, damages: Sequence[Damage]) -> list[Damage]:
+    """Put back what was there, wherever the rows are by now; answer what is wrong after that."""
+    now = sheets.read(tab.spreadsheet_id, tab.sheet_id)
+    at = {name: column for column, name in reversed([*enumerate(now.names)]) if name}
+    plan: dict[int, dict[int, Cell | Held]] = {}
+    placed: dict[int, Damage] = {}
+    for damage in damages:
+        row = _find(now, damage, taken=plan)
+        if row is None:
+            # Mended already (a blank row looks like any other, so it is looked for once more), deleted, or overwritten.
+            continue
+        cells: dict[int, Cell | Held] = {at[name]: held for name, held in damage.before.items() if name in at}
+        if cells:
+            plan[row], placed[row] = cells, damage
+    if not plan:
+        return []
+    try:
+        after = sheets.write(now, plan)
+    except Moved:
+        return [*placed.values()]
+    wrong = judge(now, plan, after)
+    # A row that was to be mended and was hit once more: what it held at first is what it is to hold.
+    again = {damage.source: placed[damage.source] for damage in wrong if damage.source in placed}
+    hit = [
+        replace(damage, before={**damage.before, **again[damage.source].before}) if damage.source in again else damage
+        for damage in wrong
+    ]
+    # What was meant and not hit is still to be mended. Of a bare row nobody can tell whether it was hit: look again.
+    missed = {damage.row for damage in wrong}
+    left = [each for row, each in placed.items() if _is_bare(now, row) or (row in missed and row not in again)]
+    return hit + left
+
+
+def _find(now: Tab, damage: Damage, taken: Iterable[int]) -> int | None:
+    """Find the row that shows what *damage* left behind: all of it, or (somebody typed there) what we wrote."""
+    rows = sorted({row for row, _ in now.texts if row > 0} - set(taken))
+    # Where it was hit comes first: of rows that look alike it is the likeliest.
+    rows = [row for row in [damage.row] if row in rows] + [row for row in rows if row != damage.row]
+    names = now.names
+    identity = {names[at] for name, at in now.columns.items() if name in ("job_id", "prompt")}
+    ours = {name: text for name, text in damage.texts.items() if name in damage.before or name in identity}
+    for wanted in (damage.texts, ours):
+        for row in rows:
+            texts = now.named_texts(row)
+            if all(texts.get(name, text) == text for name, text in wanted.items()):
+                return row
+    return None
+
+
+def _is_bare(tab: Tab, row: int) -> bool:
+    """Say whether a row has neither Job ID nor prompt."""
+    places = [tab.columns[name] for name in ("job_id", "prompt") if name in tab.columns]
+    return not any(tab.texts.get((row, at)) for at in places)
