@@ -175,7 +175,7 @@ def _figures(job: Job, now_ms: int) -> Iterator[str]:
         if progress.nodes_total:
             yield f"{progress.nodes_done} of {progress.nodes_total} nodes done"
     since = job.started_at if job.state is State.RUNNING and job.started_at else job.enqueued_at
-    yield f"for {duration(max(0, now_ms - since))}"
+    yield f"{'running' if job.state is State.RUNNING else 'waiting'} for {duration(max(0, now_ms - since))}"
     yield f"this page looks again every {REFRESH_S} seconds"
 
 
@@ -212,7 +212,7 @@ def _outputs(job: Job, prompt: str, excerpts: Mapping[int, str]) -> Html | None:
 
 def _parameters(inputs: Mapping[str, object]) -> Html:
     rows = [
-        tag("tr", tag("th", tag("bdi", name), scope="row"), tag("td", *_value(number, name, value)))
+        tag("tr", tag("th", tag("bdi", name), scope="row"), tag("td", _value(number, name, value)))
         for number, (name, value) in enumerate(inputs.items())
     ]
     content = tag("table", tag("tbody", *rows), aria_labelledby="parameters")
@@ -220,15 +220,16 @@ def _parameters(inputs: Mapping[str, object]) -> Html:
     return tag("section", tag("h2", "Parameters", id="parameters"), content if rows else none)
 
 
-def _value(number: int, name: str, value: object) -> Iterator[Html]:
+def _value(number: int, name: str, value: object) -> Html:
     place = f"value-{number}"
-    is_words = isinstance(value, str)
-    yield tag("span", _plain(value), id=place, class_="value words" if is_words else "value", dir="auto")
-    if "seed" in name.lower() or (isinstance(value, str) and len(value) > 40):
-        # Hidden until the script is there to do it.
-        what = "Seed" if "seed" in name.lower() else "Text"
-        label = f"Copy {name}"
-        yield tag("button", "Copy", type="button", data_copies=place, data_what=what, aria_label=label, hidden=True)
+    shown = tag("span", _plain(value), id=place, class_="value", dir="auto")
+    is_seed = "seed" in name.lower()
+    if not is_seed and len(_plain(value)) <= 40:
+        return shown
+    # The button is hidden until the script is there to do it.
+    what, label = "Seed" if is_seed else "Text", f"Copy {name}"
+    button = tag("button", "Copy", type="button", data_copies=place, data_what=what, aria_label=label, hidden=True)
+    return tag("div", shown, button, class_="copied")
 
 
 def _plain(value: object) -> str:

@@ -21,6 +21,8 @@ _PLAYED: Final = (
 )
 """What browsers play; Matroska and AVI, for example, they do not."""
 
+_SPACE: Final = "\N{NO-BREAK SPACE}"
+
 _KIND: Final[dict[str, str]] = {"3d": "3D model", "latent": "latent", "file": "file"}
 
 
@@ -32,7 +34,15 @@ def hero(job: Job, index: int, prompt: str, excerpt: str | None) -> Html:
 def tiles(job: Job, large: int, prompt: str, excerpts: Mapping[int, str]) -> Html | None:
     """Draw all outputs but the *large* one small, in order; None when there is no other."""
     others = [index for index in range(len(job.outputs)) if index != large]
-    drawn = [tag("li", _figure(job, index, prompt, excerpts.get(index), is_large=False)) for index in others]
+    drawn = [
+        tag(
+            "li",
+            _figure(job, index, prompt, excerpts.get(index), is_large=False),
+            # A phone shows pictures two in a row; what has buttons or lines needs the whole.
+            class_="wide" if job.outputs[index].kind in ("audio", "video", "text") else None,
+        )
+        for index in others
+    ]
     # Safari forgets that a list without bullets is a list, unless it is told.
     return tag("ul", *drawn, class_="tiles", role="list") if drawn else None
 
@@ -48,16 +58,16 @@ def file_size(size_bytes: int) -> str:
     size = float(size_bytes)
     for unit in ("B", "KB", "MB"):
         if size < 999.5:
-            return f"{size:.0f} {unit}" if unit in ("B", "KB") or size >= 99.5 else f"{size:.1f} {unit}"
+            return f"{size:.0f}{_SPACE}{unit}" if unit in ("B", "KB") or size >= 99.5 else f"{size:.1f}{_SPACE}{unit}"
         size /= 1000
-    return f"{size:.1f} GB"
+    return f"{size:.1f}{_SPACE}GB"
 
 
 def _figure(job: Job, index: int, prompt: str, excerpt: str | None, *, is_large: bool) -> Html:
     output = job.outputs[index]
     count = len(job.outputs)
     label = f"Output {index + 1} of {count}" + (f": {shortened(prompt, 120)}" if prompt else "")
-    shown = is_shown_in_a_page(output)
+    shown = is_shown_in_a_page(output) and (output.kind not in ("video", "audio") or output.content_type in _PLAYED)
     acts = [
         tag("a", "Open", href=output_link(job, index), aria_label=f"Open output {index + 1}") if shown else None,
         tag(
@@ -77,13 +87,14 @@ def _figure(job: Job, index: int, prompt: str, excerpt: str | None, *, is_large:
 
 
 def _facts(output: Output) -> Iterator[str]:
-    yield _form(output) if output.kind not in _KIND else f"{_form(output)} {_KIND[output.kind]}"
+    form, kind = _form(output), _KIND.get(output.kind, "")
+    yield f"{form} {kind}" if kind and kind.upper() != form else form
     if output.is_animated:
         yield "animated"
     if output.width_px and output.height_px:
-        yield f"{output.width_px} × {output.height_px} px"
+        yield f"{output.width_px} × {output.height_px} px".replace(" ", _SPACE)
     if output.duration_s is not None:
-        yield f"{output.duration_s:.1f} s"
+        yield f"{output.duration_s:.1f}{_SPACE}s"
     yield file_size(output.size_bytes)
 
 
@@ -101,7 +112,7 @@ def _frame(job: Job, index: int, label: str, excerpt: str | None, *, is_large: b
     if output.kind == "video" and output.content_type in _PLAYED:
         return _video(job, index, label, is_large=is_large)
     if output.kind == "audio" and output.content_type in _PLAYED:
-        return _sound(job, index, label)
+        return _sound(job, index, label, is_large=is_large)
     if excerpt is not None:
         # A box that scrolls must be reachable by keyboard.
         return tag("div", tag("pre", excerpt, tabindex=0, role="group", aria_label=label, dir="auto"), class_="frame")
@@ -146,10 +157,11 @@ def _video(job: Job, index: int, label: str, *, is_large: bool) -> Html:
     return tag("div", video, class_="frame")
 
 
-def _sound(job: Job, index: int, label: str) -> Html:
+def _sound(job: Job, index: int, label: str, *, is_large: bool) -> Html:
     output = job.outputs[index]
     drawn = tag("img", src=thumbnail_link(job, index), alt="", loading="lazy") if output.thumbnail_key else None
-    audio = tag("audio", src=output_link(job, index), controls=True, preload="none", aria_label=label)
+    source, preload = output_link(job, index), "metadata" if is_large else "none"
+    audio = tag("audio", src=source, controls=True, preload=preload, aria_label=label)
     return tag("div", drawn, audio, class_="frame sound")
 
 
