@@ -39,7 +39,7 @@ def tiles(job: Job, large: int, prompt: str, excerpts: Mapping[int, str]) -> Htm
             "li",
             _figure(job, index, prompt, excerpts.get(index), is_large=False),
             # A phone shows pictures two in a row; what has buttons or lines needs the whole.
-            class_="wide" if job.outputs[index].kind in ("audio", "video", "text") else None,
+            class_="wide" if job.outputs[index].kind == "text" or _plays(job.outputs[index]) else None,
         )
         for index in others
     ]
@@ -67,9 +67,10 @@ def _figure(job: Job, index: int, prompt: str, excerpt: str | None, *, is_large:
     output = job.outputs[index]
     count = len(job.outputs)
     label = f"Output {index + 1} of {count}" + (f": {shortened(prompt, 120)}" if prompt else "")
-    shown = is_shown_in_a_page(output) and (output.kind not in ("video", "audio") or output.content_type in _PLAYED)
     acts = [
-        tag("a", "Open", href=output_link(job, index), aria_label=f"Open output {index + 1}") if shown else None,
+        tag("a", "Open", href=output_link(job, index), aria_label=f"Open output {index + 1}")
+        if _opens(output)
+        else None,
         tag(
             "a",
             "Download",
@@ -86,6 +87,15 @@ def _figure(job: Job, index: int, prompt: str, excerpt: str | None, *, is_large:
     return tag("figure", _frame(job, index, label, excerpt, is_large=is_large), caption)
 
 
+def _plays(output: Output) -> bool:
+    return output.kind in ("video", "audio") and output.content_type in _PLAYED
+
+
+def _opens(output: Output) -> bool:
+    """Say whether a browser can show or play the file."""
+    return is_shown_in_a_page(output) and (output.kind not in ("video", "audio") or _plays(output))
+
+
 def _facts(output: Output) -> Iterator[str]:
     form, kind = _form(output), _KIND.get(output.kind, "")
     yield f"{form} {kind}" if kind and kind.upper() != form else form
@@ -96,6 +106,8 @@ def _facts(output: Output) -> Iterator[str]:
     if output.duration_s is not None:
         yield f"{output.duration_s:.1f}{_SPACE}s"
     yield file_size(output.size_bytes)
+    if output.thumbnail_key and not _opens(output):
+        yield "browsers show only this small picture of it"
 
 
 def _form(output: Output) -> str:
@@ -109,9 +121,9 @@ def _frame(job: Job, index: int, label: str, excerpt: str | None, *, is_large: b
     output = job.outputs[index]
     if output.kind == "image" and is_shown_in_a_page(output):
         return _picture(job, index, label, is_large=is_large)
-    if output.kind == "video" and output.content_type in _PLAYED:
+    if output.kind == "video" and _plays(output):
         return _video(job, index, label, is_large=is_large)
-    if output.kind == "audio" and output.content_type in _PLAYED:
+    if output.kind == "audio" and _plays(output):
         return _sound(job, index, label, is_large=is_large)
     if excerpt is not None:
         # A box that scrolls must be reachable by keyboard.

@@ -22,6 +22,7 @@ class Served:
         self.desk = Desk()
         self.url = ""
         self.asked: list[web.Request] = []
+        self._runners: list[web.AppRunner] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -43,12 +44,15 @@ class Served:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        for runner in self._runners:
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
     def _start(self, app: web.Application) -> str:
         async def start() -> int:
-            runner = web.AppRunner(app, access_log=None)
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+            self._runners.append(runner)
             await runner.setup()
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
@@ -82,6 +86,9 @@ class Served:
         return self._answer(request, lambda: self.desk.api.thumbnail(*asked))
 
     async def _file(self, request: web.Request) -> web.Response:
+        if request.path == "/favicon.ico":
+            # The browser asks the origin of a file that it shows by itself, once.
+            return web.Response(status=204)
         self.asked.append(request)
         content = self.desk.kept.get(request.match_info["key"])
         if content is None:
