@@ -29,6 +29,9 @@ class Served:
     def __enter__(self) -> Served:
         self._thread.start()
         pages, files = web.Application(), web.Application()
+        for each in (pages, files):
+            # A browser that shows a bare file asks its origin for this, once.
+            each.router.add_get("/favicon.ico", self._icon)
         pages.add_routes(
             [
                 web.get(STAGE + "/o/{job}", self._gallery),
@@ -60,6 +63,9 @@ class Served:
 
         return f"http://127.0.0.1:{asyncio.run_coroutine_threadsafe(start(), self._loop).result(10)}"
 
+    async def _icon(self, _request: web.Request) -> web.Response:
+        return web.Response(status=204)
+
     def _answer(self, request: web.Request, make: Callable[[], Answer]) -> web.Response:
         self.asked.append(request)
         answer = guarded(make)
@@ -86,9 +92,6 @@ class Served:
         return self._answer(request, lambda: self.desk.api.thumbnail(*asked))
 
     async def _file(self, request: web.Request) -> web.Response:
-        if request.path == "/favicon.ico":
-            # The browser asks the origin of a file that it shows by itself, once.
-            return web.Response(status=204)
         self.asked.append(request)
         content = self.desk.kept.get(request.match_info["key"])
         if content is None:
