@@ -2,6 +2,7 @@
 (() => {
   const PARTS = ['state', 'now', 'figures', 'facts'];
   const REFRESH_MS = 5000;
+  const LONGEST_MS = 60000;
 
   const byId = (id) => document.getElementById(id);
 
@@ -34,11 +35,30 @@
     button.addEventListener('click', () => copy(button));
   }
 
+  // Files are kept for a time only; a broken picture would not say so.
+  const tellGone = (shown) => {
+    const words = document.createElement('p');
+    words.textContent = 'This file cannot be shown: this browser does not know its form, or it is no longer kept.';
+    const frame = shown.closest('.frame');
+    frame.className = 'frame file';
+    frame.replaceChildren(words);
+  };
+
+  const SHOWN = '.frame img, .frame video, .frame audio';
+  document.addEventListener('error', (event) => {
+    if (event.target instanceof Element && event.target.matches(SHOWN)) tellGone(event.target);
+  }, true);
+  for (const image of document.querySelectorAll('.frame img')) {
+    if (image.complete && image.naturalWidth === 0 && image.loading !== 'lazy') tellGone(image);
+  }
+
   // Only what is new is replaced: the reader keeps place and focus, and hears a new sentence only.
   const sent = new Map();
   const keep = () => PARTS.forEach((id) => { if (byId(id)) sent.set(id, byId(id).innerHTML); });
 
+  let pauseMs = REFRESH_MS;
   const look = async () => {
+    let went = true;
     try {
       if (!document.hidden) {
         const answer = await fetch(location.href, { cache: 'no-store' });
@@ -56,11 +76,14 @@
           }
         }
         if (answer.ok) document.title = fresh.title;
+        went = answer.ok;
       }
     } catch {
       // The network is away for a moment; the page stays as it is.
+      went = false;
     }
-    setTimeout(look, REFRESH_MS);
+    pauseMs = went ? REFRESH_MS : Math.min(pauseMs * 2, LONGEST_MS);
+    setTimeout(look, pauseMs);
   };
 
   keep();

@@ -34,6 +34,8 @@ def parameters(inputs: Mapping[str, object]) -> Html:
 
 
 def _value(number: int, name: str, value: object) -> Html:
+    if value is None or value == "":
+        return tag("span", "none" if value is None else "empty", class_="soft")
     place = f"value-{number}"
     shown = tag("span", _plain(value), id=place, class_="value", dir="auto")
     is_seed = "seed" in name.lower()

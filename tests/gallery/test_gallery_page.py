@@ -92,6 +92,20 @@ def test_the_token_goes_nowhere_else(opened: Open, served: Served) -> None:
     assert [request.path for request in served.asked if "/o/" not in request.path and TOKEN in request.path_qs] == []
 
 
+def test_a_file_that_is_gone_is_told(chromium: Browser, served: Served) -> None:
+    """Files are kept for a time only: words stand in the picture's place, and the rest of the page stays."""
+    job = job_of_all_kinds(served)
+    for lost in (job.outputs[0], job.outputs[4]):
+        del served.desk.kept[lost.key]
+    page = chromium.new_page()
+    page.goto(gallery_link(job))
+    expect(page.locator(".hero .frame")).to_contain_text("it is no longer kept")
+    page.locator("video").evaluate("(video) => { video.preload = 'auto'; }")
+    expect(page.locator("video")).to_have_count(0)
+    expect(page.get_by_alt_text("Output 2 of")).to_be_visible()
+    page.close()
+
+
 def test_hostile_words_stay_words(opened: Open, served: Served) -> None:
     """A prompt that is markup is read, not run."""
     nasty = '</title></style><script>alert(1)</script><img src=x onerror="alert(2)"><svg onload=alert(3)>'

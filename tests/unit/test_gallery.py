@@ -9,9 +9,11 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from chalice.local import RouteMatcher
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app import app
 from chalicelib import gallery
 from chalicelib.api import MAX_EXCERPTS, MAX_INLINE_BYTES, guarded
 from chalicelib.contract.job import Job, JobError, Output, Progress, run_key
@@ -107,6 +109,7 @@ def test_an_ended_job_shows_all_that_is_known() -> None:
         assert words in text, words
     assert "Waited 6.4 s until its last attempt" in text and "Rendered 32 s" in text and "Uploaded 1.2 s" in text
     page = Skeleton(gallery.page(job, LATER))
+    assert "lora none note empty" in seen(ended_job(inputs={"lora": None, "note": ""}))
     records = [link for link in page.all("a", "href") if "/record?" in link]
     assert records == [f"https://host/stage/o/{job.job_id}/record?t={TOKEN}&attempt={attempt}" for attempt in (1, 2)]
     assert "live" not in page.all("section", "id") and page.all("meta", "http-equiv") == []
@@ -291,6 +294,21 @@ def test_links_to_the_page_begin_where_the_api_is_reached() -> None:
     """The stage is part of it."""
     job = ended_job()
     assert gallery_link(job) == f"https://host/stage/o/{job.job_id}?t={TOKEN}"
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/o/j", "/o/{job_id}"),
+        ("/o/j/", "/o/{job_id}"),
+        ("/o/j/record", "/o/{job_id}/record"),
+        ("/o/j/0", "/o/{job_id}/{index}"),
+        ("/o/j/0/thumb", "/o/{job_id}/{index}/thumb"),
+    ],
+)
+def test_each_address_has_its_route(path: str, route: str) -> None:
+    """The page with and without a slash at the end; the word `record` is not taken for an output's number."""
+    assert RouteMatcher(list(app.routes)).match_route(path).route == route
 
 
 @pytest.mark.parametrize(
