@@ -42,8 +42,8 @@ def _answer(make: Callable[[], Answer]) -> Response:
     return Response(body=answer.body, status_code=answer.status, headers=dict(answer.headers))
 
 
-def _token() -> str:
-    return str((app.current_request.query_params or {}).get("t", ""))
+def _query(name: str) -> str:
+    return str((app.current_request.query_params or {}).get(name, ""))
 
 
 @app.route("/health", methods=["GET"])
@@ -139,20 +139,32 @@ def cancel_job(job_id: str) -> Response:
 @app.route("/api/v2/jobs/{job_id}/log", methods=["GET"])
 def job_log(job_id: str) -> Response:
     """Give a job's run record."""
-    attempt = str((app.current_request.query_params or {}).get("attempt", ""))
-    return _answer(lambda: world.api.job_log(_call(), job_id, attempt))
+    return _answer(lambda: world.api.job_log(_call(), job_id, _query("attempt")))
+
+
+# Chalice 1.34 refuses a route with a slash at its end; its local server takes the slash off, as API Gateway does.
+@app.route("/o/{job_id}", methods=["GET"])
+def gallery(job_id: str) -> Response:
+    """Show a job's results."""
+    return _answer(lambda: world.api.gallery(job_id, _query("t")))
+
+
+@app.route("/o/{job_id}/record", methods=["GET"])
+def record(job_id: str) -> Response:
+    """Give a job's run record to read."""
+    return _answer(lambda: world.api.record(job_id, _query("t"), _query("attempt")))
 
 
 @app.route("/o/{job_id}/{index}", methods=["GET"])
 def output(job_id: str, index: str) -> Response:
     """Lead a stable link to its file."""
-    return _answer(lambda: world.api.output(job_id, index, _token()))
+    return _answer(lambda: world.api.output(job_id, index, _query("t"), download=_query("download") == "1"))
 
 
 @app.route("/o/{job_id}/{index}/thumb", methods=["GET"])
 def thumbnail(job_id: str, index: str) -> Response:
     """Give a thumbnail's bytes."""
-    return _answer(lambda: world.api.thumbnail(job_id, index, _token()))
+    return _answer(lambda: world.api.thumbnail(job_id, index, _query("t")))
 
 
 @app.on_sqs_message(queue=os.environ.get("COMPLETIONS_QUEUE_NAME", "comfysheet-completions.fifo"), batch_size=10)

@@ -5,24 +5,27 @@ Answer programs and browsers: check who asks, parse strictly, call one use case.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, Protocol
 from urllib.parse import quote
 
-from chalicelib import __version__
-from chalicelib.api_parts import Answer, Call, check_size, parse
+from chalicelib import __version__, gallery
+from chalicelib.api_parts import STATUS, Answer, Call, check_size, parse
 from chalicelib.cancel import Hints, cancel
-from chalicelib.contract.errors import Rejected
-from chalicelib.contract.job import Job, run_key
+from chalicelib.contract.errors import Rejected, Unavailable
+from chalicelib.contract.job import Job, Output, run_key
 from chalicelib.contract.ports import Ledger
 from chalicelib.job_view import job_object
 from chalicelib.keys import ApiKey
-from chalicelib.links import LINK_LIFETIME_S, NO_SUCH_OUTPUT, linked_output
+from chalicelib.links import LINK_LIFETIME_S, NO_SUCH_OUTPUT, is_shown_in_a_page, linked_job, linked_output
 from chalicelib.submit import JobRequest, Submit
-
-_SHOWN_IN_A_PAGE: Final = ("image/png", "image/jpeg", "image/webp", "image/gif", "video/", "audio/", "text/plain")
 
 MAX_INLINE_BYTES: Final = 1_900_000
 """A Lambda answers with 6 MB of JSON at most, in which a quotation mark takes two bytes and an umlaut six."""
+
+MAX_EXCERPTS: Final = 8
+MAX_EXCERPT_BYTES: Final = 16_384
+"""How many text outputs a results page shows at once, and up to which size."""
 
 
 class KeyRing(Protocol):
@@ -89,20 +92,22 @@ class Api:
         """GET /api/v2/jobs/{id}/log: the run record of an attempt (the committed or last one), as JSON lines."""
         key = self._keys.api_key(call.headers.get("authorization", ""))
         job = self._own(job_id, key.client_id)
-        if attempt and not (attempt.isascii() and attempt.isdigit() and 1 <= int(attempt[:9]) <= job.attempt):
-            raise Rejected("not_found", f"The job has {job.attempt} attempts; there is no attempt {attempt[:20]}.")
-        number = int(attempt) if attempt else job.committed_attempt or job.attempt
+        number = _attempt(job, attempt)
+        earlier = " Earlier ones may have theirs: add ?attempt=NUMBER." if number > 1 else ""
+        return self._record(job, number, content_type="application/x-ndjson", else_try=earlier)
+
+    def _record(self, job: Job, number: int, *, content_type: str, else_try: str = "") -> Answer:
+        """Give the run record of attempt *number*: itself, or the way to it when it is too large for an answer."""
         where = run_key(job.client_id, job.job_id, number)
         record = self._files.get(where) if number else None
         if record is None:
-            earlier = " Earlier ones may have theirs: add ?attempt=NUMBER." if number > 1 else ""
             raise Rejected(
-                "not_found", f"There is no run record of this attempt yet: it is written when it ends.{earlier}"
+                "not_found", f"There is no run record of this attempt yet: it is written when it ends.{else_try}"
             )
         if len(record) <= MAX_INLINE_BYTES:
             # As text: Chalice 1.34 encodes bytes for the types of app.binary_types only, and a Lambda's answer is JSON.
             text = record.decode("utf-8", "replace")
-            return Answer(200, text, {"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"})
+            return Answer(200, text, {"Content-Type": content_type, "Cache-Control": "no-store"})
         name = f"{job.job_id}-{number}.jsonl"
         address = self._files.lend(
             where,
@@ -120,22 +125,59 @@ class Api:
 
     # -- links --------------------------------------------------------------------------------------------------
 
-    def output(self, job_id: str, index: str, token: str) -> Answer:
-        """GET /o/{job}/{index}: send the browser to a fresh address of the file."""
-        output = linked_output(self._ledger.get(job_id), index, token)
-        shown = output.content_type.startswith(_SHOWN_IN_A_PAGE)
-        place = "inline" if shown else "attachment"
-        address = self._files.lend(
+    def gallery(self, job_id: str, token: str) -> Answer:
+        """GET /o/{job}: the results page. Errors are pages too, and a wrong link is not told what is wrong with it."""
+        return _as_page(lambda: self._gallery(linked_job(self._linkable(job_id), token)))
+
+    def record(self, job_id: str, token: str, attempt: str) -> Answer:
+        """GET /o/{job}/record: the run record of an attempt (the committed or last one), as text to read."""
+
+        def read() -> Answer:
+            job = linked_job(self._linkable(job_id), token)
+            answer = self._record(job, _attempt(job, attempt), content_type="text/plain; charset=utf-8")
+            return replace(answer, headers=gallery.headers() | answer.headers)
+
+        return _as_page(read)
+
+    def _gallery(self, job: Job) -> Answer:
+        """Draw the page; the beginnings of its first small texts are read for it."""
+        small = [(n, text) for n, text in enumerate(job.outputs) if text.kind == "text"]
+        read = ((n, self._excerpt(text)) for n, text in small[:MAX_EXCERPTS] if text.size_bytes <= MAX_EXCERPT_BYTES)
+        excerpts = {n: content for n, content in read if content is not None}
+        # Any file tells where files are; the policy of the page names the place.
+        storage = self._lend(job.outputs[0], "inline") if job.outputs else ""
+        page = gallery.page(job, self._now_ms(), excerpts)
+        return Answer(200, page, gallery.headers(job.link_base, storage))
+
+    def _excerpt(self, output: Output) -> str | None:
+        """Read a text for the page; None when it cannot be had now."""
+        try:
+            content = self._files.get(output.key)
+        except Unavailable:
+            return None
+        return None if content is None else content.decode("utf-8", "replace")
+
+    def _linkable(self, job_id: str) -> Job | None:
+        """Look a link's job up. DynamoDB fails on a key of more than 2,048 bytes; ours have 36."""
+        return self._ledger.get(job_id) if len(job_id) <= 64 else None
+
+    def _lend(self, output: Output, place: str) -> str:
+        return self._files.lend(
             output.key,
             lifetime_s=LINK_LIFETIME_S,
-            content_type=output.content_type if shown else "application/octet-stream",
+            content_type=output.content_type if is_shown_in_a_page(output) else "application/octet-stream",
             disposition=f"{place}; filename*=UTF-8''{quote(output.filename, safe='')}",
         )
-        return Answer(302, "", {"Location": address, "Cache-Control": "no-store"})
+
+    def output(self, job_id: str, index: str, token: str, *, download: bool = False) -> Answer:
+        """GET /o/{job}/{index}: send the browser to a fresh address of the file, to show it or (*download*) keep it."""
+        output = linked_output(self._linkable(job_id), index, token)
+        address = self._lend(output, "inline" if is_shown_in_a_page(output) and not download else "attachment")
+        return Answer(302, "", {"Location": address, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
 
     def thumbnail(self, job_id: str, index: str, token: str) -> Answer:
         """GET /o/{job}/{index}/thumb: the picture itself; Google's image fetcher gets no redirect to follow."""
-        output = linked_output(self._ledger.get(job_id), index, token)
+        output = linked_output(self._linkable(job_id), index, token)
         picture = self._files.get(output.thumbnail_key) if output.thumbnail_key else None
         if picture is None:
             raise NO_SUCH_OUTPUT
@@ -149,3 +191,21 @@ class Api:
     def health(self) -> Answer:
         """GET /health: the app answers; nothing behind it is asked."""
         return Answer(200, {"status": "ok", "version": __version__})
+
+
+def _as_page(make: Callable[[], Answer]) -> Answer:
+    """Turn the two families of errors into pages for people who followed a link."""
+    try:
+        return make()
+    except Rejected as no:
+        return Answer(STATUS.get(no.code, 422), gallery.notice("There is nothing here", no.message), gallery.headers())
+    except Unavailable as later:
+        headers = gallery.headers() | {"Retry-After": "5"}
+        return Answer(503, gallery.notice("Not just now", later.message, reloads=True), headers)
+
+
+def _attempt(job: Job, asked: str) -> int:
+    """Say which attempt is meant: the one that was *asked* for, else the committed or last one; 0: none was made."""
+    if asked and not (asked.isascii() and asked.isdigit() and 1 <= int(asked[:9]) <= job.attempt):
+        raise Rejected("not_found", f"The job has {job.attempt} attempts; there is no attempt {asked[:20]}.")
+    return int(asked) if asked else job.committed_attempt or job.attempt

@@ -1,5 +1,5 @@
 """
-Make and check the links to outputs.
+Make and check the links to outputs and to a job's results page.
 
 A cell holds a stable link; following it answers with a fresh, short-lived address of the file. The unguessable part
 is a token in the job's own item: changing the token revokes every link of that job.
@@ -15,6 +15,8 @@ from chalicelib.contract.job import Job, Output
 LINK_LIFETIME_S = 300
 """How long the address behind a link works."""
 
+_SHOWN_IN_A_PAGE = ("image/png", "image/jpeg", "image/webp", "image/gif", "video/", "audio/", "text/plain")
+
 NO_SUCH_OUTPUT = Rejected("not_found", "There is no such file. The link may be incomplete, or was revoked.")
 
 
@@ -28,16 +30,43 @@ def thumbnail_link(job: Job, index: int) -> str:
     return f"{job.link_base}/o/{job.job_id}/{index}/thumb?t={job.view_token}"
 
 
+def download_link(job: Job, index: int) -> str:
+    """Give the stable link that has the browser keep output *index* as a file."""
+    return f"{output_link(job, index)}&download=1"
+
+
 def gallery_link(job: Job) -> str:
-    """Give the link of the page that shows all outputs."""
-    return f"{job.link_base}/o/{job.job_id}/?t={job.view_token}"
+    """
+    Give the link of the job's results page.
+
+    Without a slash at the end: Chalice 1.34 refuses a route that has one, and its local server takes both.
+    """
+    return f"{job.link_base}/o/{job.job_id}?t={job.view_token}"
+
+
+def record_link(job: Job, attempt: int) -> str:
+    """Give the link of the run record of *attempt*."""
+    return f"{job.link_base}/o/{job.job_id}/record?t={job.view_token}&attempt={attempt}"
+
+
+def is_shown_in_a_page(output: Output) -> bool:
+    """Say whether a browser may show the file by itself; anything else could carry a script and is kept as a file."""
+    return output.content_type.startswith(_SHOWN_IN_A_PAGE)
+
+
+def linked_job(job: Job | None, token: str) -> Job:
+    """Answer *job* when *token* is its own; raise `Rejected` (not_found) without telling what was wrong."""
+    expected = job.view_token if job else "-" * 22
+    # A lone surrogate can come in by percent-encoding; it must not be an error of its own.
+    given = token.encode("utf-8", "surrogatepass")
+    if not hmac.compare_digest(expected.encode(), given) or job is None:
+        raise NO_SUCH_OUTPUT
+    return job
 
 
 def linked_output(job: Job | None, index: str, token: str) -> Output:
     """Answer the output that a link names; raise `Rejected` (not_found) without telling what was wrong."""
-    expected = job.view_token if job else "-" * 22
-    if not hmac.compare_digest(expected.encode(), token.encode()) or job is None:
-        raise NO_SUCH_OUTPUT
-    if not index.isascii() or not index.isdigit() or int(index) >= len(job.outputs):
+    job = linked_job(job, token)
+    if not index.isascii() or not index.isdigit() or int(index[:9]) >= len(job.outputs):
         raise NO_SUCH_OUTPUT
     return job.outputs[int(index)]

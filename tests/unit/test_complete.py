@@ -364,7 +364,7 @@ def test_several_files_are_listed_in_a_note() -> None:
     sheet = PaperSheet(row_of(job))
     complete(desk, sheet).show([job.job_id])
     note = sheet.note("p", "Output URL")
-    assert note.startswith("ComfySheet: 3 files") and f"/o/{job.job_id}/?t=" in note
+    assert note.startswith("ComfySheet: 3 files") and f"/o/{job.job_id}?t=" in note
     assert all(f"/o/{job.job_id}/{number}?t=" in note for number in range(3))
 
 

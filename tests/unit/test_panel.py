@@ -90,7 +90,7 @@ def test_ended_rows_tell_their_error_and_their_page() -> None:
     assert isinstance(claimed, Claimed)
     desk.ledger.fail(claimed.lease, now=NOW, error=JobError(code="x", text="It broke.", hint="Mend it."))
     told = ask(desk, "progress", job_keys=[job.job_key])
-    assert told["jobs"][0]["error"] == "It broke. Mend it." and f"/o/{job.job_id}/?t=" in told["jobs"][0]["page"]
+    assert told["jobs"][0]["error"] == "It broke. Mend it." and f"/o/{job.job_id}?t=" in told["jobs"][0]["page"]
     assert told["poll_s"] == 10
 
 

@@ -1,0 +1,1 @@
+"""Look at the results page in a real browser."""
