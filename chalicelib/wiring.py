@@ -52,7 +52,7 @@ _PATIENCE = Config(
     signature_version="v4",
     max_pool_connections=16,
 )
-# Virtual: in other regions than us-east-1 boto3 1.44 signs for the global host otherwise, and S3 redirects a young bucket.
+# Virtual: boto3 1.44 signs for the global host otherwise, from which S3 redirects to a young bucket of another region.
 _PATIENCE_S3 = _PATIENCE.merge(Config(signature_version="s3v4", s3={"addressing_style": "virtual"}))
 
 

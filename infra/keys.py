@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def register(verbs: Verbs) -> None:
     """Add the verb."""
-    top = verbs.add_parser("keys", help="keys of programs and sheets: new-code, new-api, new-sheet, list, revoke")
+    top = verbs.add_parser("keys", help="keys of programs and sheets: new-code, new-api, new-sheet, list, revoke, release")
     actions = top.add_subparsers(dest="action", required=True, metavar="<action>")
     api = actions.add_parser("new-api", help="make a program's key; it is shown once")
     api.add_argument("--client", required=True, help="whose jobs these are, e.g. studio-a")
@@ -40,7 +40,10 @@ def register(verbs: Verbs) -> None:
     revoke = actions.add_parser("revoke", help="end a key; it is dead within a minute")
     revoke.add_argument("key_id", help="the 12 digits after ck_")
     revoke.set_defaults(run=_revoke)
-    for action in (code, api, sheet, listing, revoke):
+    release = actions.add_parser("release", help="let somebody else connect a spreadsheet; its key ends")
+    release.add_argument("spreadsheet", help="the spreadsheet's id or its whole address")
+    release.set_defaults(run=_release)
+    for action in (code, api, sheet, listing, revoke, release):
         add_stage_options(action)
 
 
@@ -68,6 +71,14 @@ class Doorkeeper:
         if there.key_id:
             self.maker.revoke(there.key_id)
         return key
+
+
+    def release(self, spreadsheet_id: str) -> bool:
+        """Forget whose a spreadsheet is, and end its key; False when it was nobody's."""
+        key_id = self.registry.get(spreadsheet_id).key_id
+        if key_id:
+            self.maker.revoke(key_id)
+        return self.registry.release(spreadsheet_id)
 
 
 def _keeper(arguments: argparse.Namespace) -> Doorkeeper:
@@ -113,4 +124,13 @@ def _revoke(arguments: argparse.Namespace) -> int:
         print(f"Key {arguments.key_id} is revoked; it is dead within a minute.")
         return 0
     print(f"There is no key {arguments.key_id}.")
+    return 1
+
+
+def _release(arguments: argparse.Namespace) -> int:
+    spreadsheet_id = spreadsheet_id_of(arguments.spreadsheet)
+    if _keeper(arguments).release(spreadsheet_id):
+        print(f"Spreadsheet {spreadsheet_id} is released; its key is dead within a minute.")
+        return 0
+    print(f"Spreadsheet {spreadsheet_id} is not connected.")
     return 1

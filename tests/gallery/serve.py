@@ -9,7 +9,7 @@ from types import TracebackType
 
 from aiohttp import web
 
-from chalicelib.api import Answer, guarded
+from chalicelib.api_parts import Answer, guarded
 from tests.gallery.desk import Desk
 
 STAGE = "/stage"
