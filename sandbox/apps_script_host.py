@@ -17,6 +17,8 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from sandbox.workbook import Refused
+
 SCOPE: Final = "https://www.googleapis.com/auth/"
 _Member = TypeVar("_Member", bound=Callable[..., Any])
 
@@ -57,11 +59,21 @@ def needs(scope: str) -> Callable[[_Member], _Member]:
     return mark
 
 
+Before = Callable[[Face, str, list[Any]], None]
+
+
 class Host:
     """Answer the calls of one execution."""
 
-    def __init__(self, globals_: Mapping[str, Face], *, scopes: Sequence[str], simple_trigger: bool) -> None:
-        """Offer *globals_* under the manifest's *scopes*; a *simple_trigger* has no permission at all."""
+    def __init__(
+        self, globals_: Mapping[str, Face], *, scopes: Sequence[str], simple_trigger: bool, before: Before | None = None
+    ) -> None:
+        """
+        Offer *globals_* under the manifest's *scopes*; a *simple_trigger* has no permission at all.
+
+        *before* hears of every call that is about to be done, and may raise ScriptFault instead.
+        """
+        self._before = before
         self._faces: list[Face] = [_Nothing()]  # id 0 is the host itself
         self._globals = {name: self._id_of(face) for name, face in globals_.items()}
         self._scopes = scopes
@@ -77,6 +89,8 @@ class Host:
             result = self._call(face, member, arguments)
         except ScriptFault as fault:
             return json.dumps({"error": str(fault), "name": fault.name})
+        except Refused as refusal:
+            return json.dumps({"error": str(refusal), "name": "Exception"})
         hints = _hints(getattr(type(face), member))
         return json.dumps({"result": result, "nothing": hints.get("return") is NoneType}, default=self._pack)
 
@@ -91,6 +105,8 @@ class Host:
         if fitted is None:
             shown = ",".join(_js_type(value) for value in arguments)
             raise ScriptFault(f"The parameters ({shown}) don't match the method signature for {face.NAME}.{member}.")
+        if self._before:
+            self._before(face, member, fitted)
         return method(*fitted)
 
     def _describe(self) -> dict[str, Any]:

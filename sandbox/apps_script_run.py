@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -35,8 +36,11 @@ class Ui(Protocol):
     def sidebar(self, title: str, html: str) -> None:
         """Show a sidebar."""
 
-    def dialog(self, title: str, html: str) -> None:
-        """Show a dialog of its own HTML."""
+    def dialog(self, title: str, html: str, width: int | None = None, height: int | None = None) -> None:
+        """Show a dialog of its own HTML; None is the size that the page likes."""
+
+    def select(self, sheet_id: int, ranges: tuple[tuple[int, int, int, int], ...]) -> None:
+        """Show this tab with these cells selected, as in `Selection`; no ranges: leave the tab's selection."""
 
 
 class Clock(Protocol):
@@ -142,7 +146,10 @@ class Execution:
     """Log one execution; *error* is what the person was shown."""
 
     function: str
+    user: str = ""
     seconds: float = 0.0
+    #: What it would have taken at Google's; None without a pace.
+    emulated_s: float | None = None
     error: str | None = None
     fetches: list[FetchCall] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
@@ -163,7 +170,18 @@ class Run:
     cached: dict[str, tuple[float, str]]
     sources: Mapping[str, str]
     execution: Execution
+    #: Counts one use of a service by this user; raises when the day's quota is over.
+    count: Callable[[str], None]
     unflushed: int = 0
+
+    def editing(self) -> AbstractContextManager[None]:
+        """Edit the workbook as the script of this user."""
+        return self.book.editing("script", self.user)
+
+    def select(self, sheet_id: int, ranges: tuple[tuple[int, int, int, int], ...]) -> None:
+        """Move the person's selection, and what the script reads as active from now on."""
+        self.selection = Selection(sheet_id, ranges)
+        self.ui.select(sheet_id, ranges)
 
 
 class DocumentLocks:

@@ -132,9 +132,13 @@ class PageUi:
         """Show a sidebar."""
         self._publish("html", {"place": "sidebar", "title": title, "html": html})
 
-    def dialog(self, title: str, html: str) -> None:
-        """Show a dialog of the script's own making."""
-        self._publish("html", {"place": "dialog", "title": title, "html": html})
+    def dialog(self, title: str, html: str, width: int | None = None, height: int | None = None) -> None:
+        """Show a dialog of the script's own making; None is the size that the page likes."""
+        self._publish("html", {"place": "dialog", "title": title, "html": html, "width": width, "height": height})
+
+    def select(self, sheet_id: int, ranges: tuple[tuple[int, int, int, int], ...]) -> None:
+        """Show a tab with these cells selected: (row0, col0, row1, col1), inclusive."""
+        self._publish("select", {"sheet": sheet_id, "ranges": [list(one) for one in ranges]})
 
     def answer(self, number: int, given: dict[str, str]) -> bool:
         """Hand a page's answer to the waiting script; False when nobody waits."""

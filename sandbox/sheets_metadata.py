@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from sandbox.sheets_errors import GoogleError
@@ -60,17 +61,34 @@ def placed_entries(book: Workbook) -> Iterator[Placed]:
 
 def find(book: Workbook, lookup: Mapping[str, Any]) -> list[Placed]:
     """Find the entries that a DeveloperMetadataLookup names."""
-    if lookup.get("metadataLocation") is not None or lookup.get("locationMatchingStrategy") is not None:
-        raise GoogleError(501, "developerMetadataLookup.metadataLocation is not emulated.")
+    strategy, where = lookup.get("locationMatchingStrategy"), lookup.get("metadataLocation")
+    if strategy is not None and where is None:
+        raise GoogleError(400, "locationMatchingStrategy must be used with a metadataLocation.")
+    # INTERSECTING is the default; what is on the spreadsheet itself intersects nothing else.
+    if where is not None and strategy != "EXACT_LOCATION" and not where.get("spreadsheet"):
+        raise GoogleError(501, "Metadata on intersecting locations is not emulated.")
     return [
         placed
         for placed in placed_entries(book)
-        if lookup.get("metadataId") in (None, placed.entry.id)
+        if seen_by_api((placed.entry,))
+        and lookup.get("metadataId") in (None, placed.entry.id)
         and lookup.get("metadataKey") in (None, placed.entry.key)
         and lookup.get("metadataValue") in (None, placed.entry.value)
         and lookup.get("visibility") in (None, placed.entry.visibility)
         and lookup.get("locationType") in (None, placed.kind)
+        and (where is None or _is_at(placed, where))
     ]
+
+
+def seen_by_api(entries: tuple[Metadata, ...]) -> list[Metadata]:
+    """Leave out what the script's cloud project keeps for itself."""
+    return [one for one in entries if one.visibility == "DOCUMENT" or one.project == "api"]
+
+
+def _is_at(placed: Placed, where: Mapping[str, Any]) -> bool:
+    """Say whether a DeveloperMetadataLocation names exactly this place."""
+    location = placed.to_json()["location"]
+    return all(location.get(name) == part for name, part in where.items())
 
 
 def places_of(book: Workbook, lookup: Mapping[str, Any]) -> list[tuple[Sheet, Area]]:
@@ -104,18 +122,43 @@ def create(book: Workbook, wanted: Mapping[str, Any]) -> Placed:
     if any(placed.entry.id == entry.id for placed in placed_entries(book)):
         raise GoogleError(400, f"Developer metadata with id {entry.id} already exists.")
     if location.get("spreadsheet"):
-        book.metadata = (*book.metadata, entry)
-        return Placed(entry)
+        return add_entry(book, Placed(entry))
     span = location.get("dimensionRange") or {}
     gid = span.get("sheetId", 0) if span else location.get("sheetId")
     sheet = None if gid is None else book.sheet_by_id(gid)
     if sheet is None:
         raise GoogleError(400, f"No grid with id: {gid}")
     if not span:
-        sheet.metadata = (*sheet.metadata, entry)
-        return Placed(entry, sheet)
+        return add_entry(book, Placed(entry, sheet))
     axis, at = span.get("dimension"), span.get("startIndex", 0)
     if axis not in ("ROWS", "COLUMNS") or span.get("endIndex") != at + 1:
         raise GoogleError(400, "Developer metadata can only be placed on a single row or column.")
-    sheet.set_dimension(axis, at, 1, metadata=(*sheet.dimension(axis, at).metadata, entry))
-    return Placed(entry, sheet, axis, at)
+    return add_entry(book, Placed(entry, sheet, axis, at))
+
+
+def add_entry(book: Workbook, placed: Placed) -> Placed:
+    """Put an entry where *placed* says."""
+    _set_entries(book, placed, (*_entries(book, placed), placed.entry))
+    return placed
+
+
+def replace_entry(book: Workbook, placed: Placed, wanted: Metadata | None) -> None:
+    """Put *wanted* in the place of the entry; None deletes it."""
+    changed = ((one, wanted) if one.id == placed.entry.id else (one, one) for one in _entries(book, placed))
+    _set_entries(book, placed, tuple(new for _, new in changed if new is not None))
+
+
+def _entries(book: Workbook, placed: Placed) -> tuple[Metadata, ...]:
+    if placed.sheet is None:
+        return book.metadata
+    return placed.sheet.metadata if placed.axis is None else placed.sheet.dimension(placed.axis, placed.at).metadata
+
+
+def _set_entries(book: Workbook, placed: Placed, entries: tuple[Metadata, ...]) -> None:
+    sheet = placed.sheet
+    if sheet is None:
+        book.metadata = entries
+    elif placed.axis is None:
+        sheet.change(partial(setattr, sheet, "metadata", entries))
+    else:
+        sheet.set_dimension(placed.axis, placed.at, 1, metadata=entries)
