@@ -5,6 +5,7 @@
 
 import js from '@eslint/js';
 import globals from 'globals';
+import { ABSENT } from './absent.mjs';
 import { inlineScripts } from './html.mjs';
 import { readProject } from './project.mjs';
 import { rules } from './rules.mjs';
@@ -14,39 +15,26 @@ const SERVICES = [
   'UrlFetchApp', 'Utilities', 'console',
 ];
 
-const ABSENT = {
-  timers: {
-    message: 'Apps Script has no timers; Utilities.sleep(ms) waits.',
-    names: ['setTimeout', 'setInterval', 'setImmediate', 'clearTimeout', 'clearInterval', 'queueMicrotask', 'requestAnimationFrame'],
-  },
-  fetch: { message: 'Apps Script has no {name}; UrlFetchApp.fetch(url, options) does it.', names: ['fetch', 'XMLHttpRequest', 'WebSocket', 'Request', 'Response', 'Headers'] },
-  text: { message: 'Apps Script has no {name}; Utilities.newBlob(text).getBytes() and blob.getDataAsString() do it.', names: ['TextEncoder', 'TextDecoder', 'Blob', 'File'] },
-  base64: { message: 'Apps Script has no {name}; Utilities.base64Encode and base64Decode do it.', names: ['atob', 'btoa'] },
-  crypto: { message: 'Apps Script has no {name}; Utilities.getUuid, computeDigest and computeHmacSha256Signature do it.', names: ['crypto'] },
-  modules: { message: 'Apps Script has no modules; all files share one global scope.', names: ['require', 'module', 'exports'] },
-  browser: {
-    message: 'Apps Script has no {name}: it runs on a server, without a page.',
-    names: [
-      'window', 'document', 'performance', 'navigator', 'location', 'localStorage', 'sessionStorage', 'self', 'alert', 'confirm', 'prompt',
-      'URL', 'URLSearchParams', 'FormData', 'AbortController', 'Event', 'EventTarget', 'Worker', 'structuredClone', 'indexedDB',
-    ],
-  },
-  node: { message: 'Apps Script has no {name}: it is not Node.', names: ['process', 'global', 'Buffer', '__dirname', '__filename'] },
-};
-const absent = Object.values(ABSENT).flatMap(({ message, names }) => names.map((name) => ({ name, message: message.replace('{name}', name) })));
+const forbid = (message, ...selectors) => selectors.map((selector) => ({ selector, message }));
 
 const UNPARSED = [
-  { selector: 'PrivateIdentifier', message: 'Apps Script does not parse private #names; end the name in an underscore.' },
-  { selector: 'PropertyDefinition[static=true]', message: 'Apps Script does not parse static fields; use a constant beside the class.' },
-  { selector: 'StaticBlock', message: 'Apps Script does not parse static blocks.' },
-  { selector: 'ImportExpression', message: 'Apps Script has no modules; all files share one global scope.' },
+  ...forbid('Apps Script does not parse private #names; end the name in an underscore.', 'PrivateIdentifier'),
+  ...forbid(
+    'Apps Script does not parse static fields; use a constant beside the class.',
+    'PropertyDefinition[static=true]',
+  ),
+  ...forbid('Apps Script does not parse static blocks.', 'StaticBlock'),
+  ...forbid('Apps Script has no modules; all files share one global scope.', 'ImportExpression'),
 ];
 
 // What came from elsewhere (an error text, a prompt) would become markup.
 const MARKUP = [
-  { selector: 'AssignmentExpression[left.property.name=/^(inner|outer)HTML$/]', message: 'Text from elsewhere would become markup; use textContent and createElement.' },
-  { selector: "CallExpression[callee.property.name='insertAdjacentHTML']", message: 'Text from elsewhere would become markup; use textContent and createElement.' },
-  { selector: "CallExpression[callee.object.name='document'][callee.property.name=/^write(ln)?$/]", message: 'document.write is not for a page that is already there.' },
+  ...forbid(
+    'Text from elsewhere would become markup; use textContent and createElement.',
+    'AssignmentExpression[left.property.name=/^(inner|outer)HTML$/]',
+    "CallExpression[callee.property.name='insertAdjacentHTML']",
+    "CallExpression[callee.object.name='document'][callee.property.name=/^write(ln)?$/]",
+  ),
 ];
 
 const project = readProject(process.cwd());
@@ -61,12 +49,12 @@ export default [
     languageOptions: {
       sourceType: 'script',
       ecmaVersion: 2022,
-      globals: readonly([...SERVICES, ...absent.map(({ name }) => name)]),
+      globals: readonly([...SERVICES, ...ABSENT.map(({ name }) => name)]),
     },
     plugins,
     rules: {
       ...js.configs.recommended.rules,
-      'no-restricted-globals': ['error', ...absent],
+      'no-restricted-globals': ['error', ...ABSENT],
       'no-restricted-syntax': ['error', ...UNPARSED],
       'no-unused-vars': unused,
       'no-unused-private-class-members': 'off', // there may be none, see UNPARSED

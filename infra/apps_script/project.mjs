@@ -41,14 +41,15 @@ export function readProject(folder) {
     files,
     filesOf: (name) => files.filter((file) => file.names.includes(name)).map((file) => file.name),
     functions: new Set(files.flatMap((file) => file.functions)),
-    namesBeside: (file) => files.filter((one) => one !== file).flatMap((one) => one.names).filter((name) => !file.names.includes(name)),
+    namesBeside: (file) => files.flatMap((one) => one.names).filter((name) => !file.names.includes(name)),
     countOf: counter(texts),
   };
 }
 
 /** Blank out comments, so that a name in a comment is not a use. */
 function withoutComments(text) {
-  return parse(text).comments.reduce((out, { range: [start, end] }) => out.slice(0, start) + ' '.repeat(end - start) + out.slice(end), text);
+  const blanked = (out, { range: [start, end] }) => out.slice(0, start) + ' '.repeat(end - start) + out.slice(end);
+  return parse(text).comments.reduce(blanked, text);
 }
 
 function counter(texts) {

@@ -13,8 +13,7 @@ function bodyOf(reference) {
 
 /** Say whether what stands here is run by the call around it: as the called or as an argument. */
 function isCalled(node) {
-  const { parent } = node;
-  return Boolean(parent) && (parent.type === 'CallExpression' || parent.type === 'NewExpression' || parent.type === 'TaggedTemplateExpression');
+  return Boolean(node.parent) && /^(CallExpression|NewExpression|TaggedTemplateExpression)$/.test(node.parent.type);
 }
 
 /**
@@ -39,9 +38,11 @@ function whileLoading(scopeManager, take) {
     }
   };
   const enter = (node) => {
+    const [start, end] = node.range;
     for (const scope of scopeManager.scopes) {
-      const inside = scope.block === node || (/Class/.test(node.type) && scope.block.range[0] >= node.range[0] && scope.block.range[1] <= node.range[1]);
-      if (inside) visit(scope);
+      const [from, to] = scope.block.range;
+      const isMethod = /Class/.test(node.type) && from >= start && to <= end;
+      if (scope.block === node || isMethod) visit(scope);
     }
   };
   visit(scopeManager.globalScope);
@@ -57,8 +58,8 @@ export function rules(project) {
             const { name } = reference.identifier;
             const [file] = project.filesOf(name);
             if (mine(reference) || file === undefined) return;
-            const message = `This runs while the files load and needs ${name} of ${file}, which may not be there yet; do it in a function.`;
-            context.report({ node: reference.identifier, message });
+            const message = `This runs while the files load and needs ${name} of ${file}, which may not be there yet`;
+            context.report({ node: reference.identifier, message: `${message}; do it in a function.` });
           });
         },
       }),
@@ -70,8 +71,8 @@ export function rules(project) {
           for (const variable of context.sourceCode.scopeManager.globalScope.variables) {
             const others = project.filesOf(variable.name).filter((file) => file !== here);
             if (variable.defs.length === 0 || others.length === 0) continue;
-            const message = `${variable.name} is defined in ${others.join(' and ')} too; all files share one global scope.`;
-            context.report({ node: variable.defs[0].name, message });
+            const message = `${variable.name} is defined in ${others.join(' and ')} too`;
+            context.report({ node: variable.defs[0].name, message: `${message}; all files share one global scope.` });
           }
         },
       }),
@@ -80,8 +81,9 @@ export function rules(project) {
       create: (context) => ({
         'Program:exit'() {
           for (const variable of context.sourceCode.scopeManager.globalScope.variables) {
-            if (variable.defs.length === 0 || !variable.name.endsWith('_') || project.countOf(variable.name) > 1) continue;
-            context.report({ node: variable.defs[0].name, message: `${variable.name} is private and used nowhere.` });
+            const { name, defs } = variable;
+            if (defs.length === 0 || !name.endsWith('_') || project.countOf(name) > 1) continue;
+            context.report({ node: defs[0].name, message: `${name} is private and used nowhere.` });
           }
         },
       }),
@@ -96,29 +98,55 @@ export function rules(project) {
       }),
     },
     'server-function': {
-      create: (context) => ({
-        CallExpression(node) {
-          const name = calledOnServer(node.callee);
-          if (name === null) return;
+      create: (context) => {
+        const judge = (node, name) => {
           if (!project.functions.has(name)) {
-            context.report({ node: node.callee.property, message: `There is no function ${name} in apps_script/*.js.` });
+            context.report({ node, message: `There is no function ${name} in apps_script/*.js.` });
           } else if (name.endsWith('_')) {
-            context.report({ node: node.callee.property, message: `${name} is private: google.script.run cannot call it.` });
+            context.report({ node, message: `${name} is private: google.script.run cannot call it.` });
           }
-        },
-      }),
+        };
+        return {
+          CallExpression({ callee }) {
+            if (!isOnServer(callee)) return;
+            if (!callee.computed) {
+              judge(callee.property, callee.property.name);
+              return;
+            }
+            for (const node of valuesOf(callee.property, context.sourceCode)) judge(node, node.value);
+          },
+        };
+      },
     },
   };
 }
 
 const HANDLERS = new Set(['withSuccessHandler', 'withFailureHandler', 'withUserObject']);
 
-/** Give the name that `google.script.run[.withX(…)].name` calls; null when it is something else or not known. */
-function calledOnServer(callee) {
-  if (callee.type !== 'MemberExpression' || callee.computed || HANDLERS.has(callee.property.name)) return null;
+/** Say whether this is `google.script.run[.withX(…)].name` or `…[name]`. */
+function isOnServer(callee) {
+  if (callee.type !== 'MemberExpression' || (!callee.computed && HANDLERS.has(callee.property.name))) return false;
   let node = callee.object;
-  while (node.type === 'CallExpression' && node.callee.type === 'MemberExpression' && HANDLERS.has(node.callee.property.name)) node = node.callee.object;
+  while (node.type === 'CallExpression' && node.callee.type === 'MemberExpression') {
+    if (!HANDLERS.has(node.callee.property.name)) return false;
+    node = node.callee.object;
+  }
   const path = [];
   for (; node.type === 'MemberExpression' && !node.computed; node = node.object) path.unshift(node.property.name);
-  return node.type === 'Identifier' && node.name === 'google' && path.join('.') === 'script.run' ? callee.property.name : null;
+  return node.type === 'Identifier' && node.name === 'google' && path.join('.') === 'script.run';
+}
+
+/** Give the texts that a name can stand for: itself, or those that the function whose parameter it is gets. */
+function valuesOf(node, sourceCode) {
+  if (node.type === 'Literal') return [node];
+  let scope = sourceCode.getScope(node);
+  while (scope && !scope.set.has(node.name)) scope = scope.upper;
+  const definition = scope && scope.set.get(node.name).defs[0];
+  if (!definition || definition.type !== 'Parameter') return [];
+  const owner = definition.node.type === 'FunctionDeclaration' ? definition.node : definition.node.parent;
+  const [variable] = sourceCode.getDeclaredVariables(owner);
+  return (variable ? variable.references : [])
+    .filter(({ identifier: { parent } }) => parent.type === 'CallExpression')
+    .map(({ identifier: { parent } }) => parent.arguments[definition.index])
+    .filter((given) => given && typeof given.value === 'string');
 }

@@ -80,6 +80,11 @@ PAGE_FAULTS = {
         3,
         "no function none",
     ),
+    "the same by way of a function": (
+        "<script>\n  function call(on, name) {\n    google.script.run[name](on);\n  }\n  call(1, 'none');\n</script>",
+        5,
+        "no function none",
+    ),
     "a private function": ("<script>\n  google.script.run.hidden_();\n</script>", 2, "is private"),
     "text as markup": ("<script>\n  document.body.innerHTML = location.hash;\n</script>", 2, "become markup"),
     "a broken line in the second script": ("<script></script>\n<script>\n  let = ;\n</script>", 3, "cannot be parsed"),
