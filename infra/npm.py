@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -43,18 +43,26 @@ def install(folder: Path, say: Callable[[str], None] = lambda _: None) -> bool:
     return True
 
 
-def run_node(arguments: Sequence[str], cwd: Path, deadline_s: float = 120) -> subprocess.CompletedProcess[str]:
+def run_node(
+    arguments: Sequence[str], cwd: Path, deadline_s: float = 120, more: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run `node` with *arguments* in *cwd*; return what it said and its exit code. Raises NpmFailed."""
-    return run([str(find("node")), *arguments], cwd, deadline_s)
+    return run([str(find("node")), *arguments], cwd, deadline_s, more)
 
 
-def run(command: Sequence[str], cwd: Path, deadline_s: float) -> subprocess.CompletedProcess[str]:
-    """Run *command* where `node` is the Node that `find` finds. Raises NpmFailed when it takes too long."""
+def run(
+    command: Sequence[str], cwd: Path, deadline_s: float, more: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """
+    Run *command*, with *more* in its environment, where `node` is the Node that `find` finds.
+
+    Raises NpmFailed when it takes too long.
+    """
     try:
         return subprocess.run(
             command,
             cwd=cwd,
-            env=environment(),
+            env={**environment(), **(more or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

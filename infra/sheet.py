@@ -12,7 +12,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,14 +52,14 @@ def register(verbs: Verbs) -> None:
     judge.set_defaults(run=_check)
 
     build_ = actions.add_parser("build", help="write the copy that would be pushed to .build/sheet")
-    push = actions.add_parser("push", help="build, and replace the script project that .clasp.json names")
-    for action in (build_, push):
+    push_ = actions.add_parser("push", help="build, and replace the script project that .clasp.json names")
+    for action in (build_, push_):
         add_stage_options(action)
         action.add_argument("--url", help="address of the API, for one's own domain (default: the stage's ApiUrl)")
-    push.add_argument("--project", type=Path, default=ROOT / ".clasp.json", help="which script (default: .clasp.json)")
-    push.add_argument("--dry-run", action="store_true", help="show what clasp would push, and push nothing")
+    push_.add_argument("--project", type=Path, default=ROOT / ".clasp.json", help="which script (default: .clasp.json)")
+    push_.add_argument("--dry-run", action="store_true", help="show what clasp would push, and push nothing")
     build_.set_defaults(run=_build)
-    push.set_defaults(run=_push)
+    push_.set_defaults(run=_push)
 
     run = actions.add_parser("clasp", help="run the pinned clasp itself, such as: sheet clasp login")
     run.add_argument("arguments", nargs=argparse.REMAINDER)
@@ -135,10 +135,12 @@ def prepare(target: Path, project: dict[str, Any]) -> None:
     shutil.copyfile(ROOT / ".claspignore", target / ".claspignore")
 
 
-def clasp(arguments: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run the pinned clasp, installed on first use. Raises NpmFailed."""
+def clasp(
+    arguments: Sequence[str], cwd: Path, more: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the pinned clasp, installed on first use, with *more* in its environment. Raises NpmFailed."""
     npm.install(CLASP, print)
-    return npm.run_node([str(_entry()), *arguments], cwd, deadline_s=300)
+    return npm.run_node([str(_entry()), *arguments], cwd, 300, more)
 
 
 def _entry() -> Path:
@@ -152,6 +154,15 @@ def list_pushed(target: Path) -> list[str]:
     if done.returncode:
         raise SheetFailed(f"clasp could not list the files:\n{_said(done)}")
     return sorted(json.loads(done.stdout)["filesToPush"])
+
+
+def push(target: Path, more: Mapping[str, str] | None = None) -> str:
+    """Replace the script project with what `build` and `prepare` made; return clasp's words. Raises SheetFailed."""
+    # Without -f a changed manifest is left out, silently where nobody can be asked (clasp 3.4, commands/push.js).
+    done = clasp(["push", "-f"], target, more)
+    if done.returncode:
+        raise SheetFailed(f"clasp did not push:\n{_said(done)}{_remedy(_said(done))}")
+    return done.stdout.strip()
 
 
 def _stamp_manifest(text: str, address: str) -> str:
@@ -196,11 +207,7 @@ def _push(arguments: argparse.Namespace) -> int:
         print("would replace the whole script project with:")
         print("\n".join(f"  {name}" for name in list_pushed(TARGET)))
         return 0
-    # Without -f a changed manifest is left out, silently where nobody can be asked (clasp 3.4, commands/push.js).
-    done = clasp(["push", "-f"], TARGET)
-    if done.returncode:
-        raise SheetFailed(f"clasp did not push:\n{_said(done)}{_remedy(_said(done))}")
-    print(done.stdout.strip())
+    print(push(TARGET))
     print("Reload the sheet: its menu comes from the new script.")
     return 0
 
