@@ -6,12 +6,15 @@ A lock file names versions and hashes but no registry host, so it works behind a
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -27,20 +30,41 @@ def install(folder: Path, say: Callable[[str], None] = lambda _: None) -> bool:
     """
     Run `npm ci` in *folder*; return whether there was something to do. Raises NpmFailed.
 
-    The stamp in node_modules holds the lock file's hash; it is written last, so a broken install is done again.
+    The stamp in node_modules holds the lock file's hash; it is written last, so a broken install is done again. Of
+    several processes that want it at once, one installs and the others wait.
     """
     npm = find("npm")  # first: what is installed cannot be run without Node either
     wanted = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
     stamp = folder / "node_modules" / _STAMP
-    if stamp.exists() and stamp.read_text() == wanted:
+    if _holds(stamp, wanted):
         return False
+    with _alone(folder):
+        if _holds(stamp, wanted):
+            return False
+        _install(npm, folder, say)
+        stamp.write_text(wanted)
+    return True
+
+
+def _holds(stamp: Path, wanted: str) -> bool:
+    return stamp.exists() and stamp.read_text() == wanted
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Be the only process that installs into *folder*."""
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    with Path(tempfile.gettempdir(), f"comfysheet-npm-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _install(npm: Path, folder: Path, say: Callable[[str], None]) -> None:
     say(f"installing {folder.name}'s npm packages (once) …")
     done = run([str(npm), "ci", "--no-progress", "--no-audit", "--no-fund", "--loglevel=error"], folder, _DEADLINE_S)
     if done.returncode:
         tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
         raise NpmFailed(f"npm ci failed in {folder}:\n{tail}")
-    stamp.write_text(wanted)
-    return True
 
 
 def run_node(

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -172,16 +173,29 @@ def test_clasp_is_the_pinned_one(tmp_path: Path) -> None:
     assert clasp(["--version"], tmp_path).stdout.strip() == pinned
 
 
-def test_packages_are_installed_once(tmp_path: Path) -> None:
-    """A lock file that has not changed is not installed again; a changed one is."""
+@pytest.fixture
+def nothing(tmp_path: Path) -> Path:
+    """Make a package that needs no other."""
     package = {"name": "nothing", "version": "1.0.0"}
     (tmp_path / "package.json").write_text(json.dumps(package))
     lock = {**package, "lockfileVersion": 3, "packages": {"": package}}
     (tmp_path / "package-lock.json").write_text(json.dumps(lock))
     (tmp_path / "node_modules").mkdir()
-    assert [npm.install(tmp_path), npm.install(tmp_path)] == [True, False]
-    (tmp_path / "package-lock.json").write_text(json.dumps(lock) + "\n")
-    assert npm.install(tmp_path)
+    return tmp_path
+
+
+def test_packages_are_installed_once(nothing: Path) -> None:
+    """A lock file that has not changed is not installed again; a changed one is."""
+    assert [npm.install(nothing), npm.install(nothing)] == [True, False]
+    lock = nothing / "package-lock.json"
+    lock.write_text(lock.read_text() + "\n")
+    assert npm.install(nothing)
+
+
+def test_two_that_install_at_once_do_not_disturb_each_other(nothing: Path) -> None:
+    """npm ci takes node_modules away first: two of them in one folder would break each other."""
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(npm.install, [nothing] * 4)) == [False, False, False, True]
 
 
 def test_a_failed_install_is_told_in_npms_words(tmp_path: Path) -> None:
