@@ -42,7 +42,7 @@ def check(folder: Path, say: Callable[[str], None] = lambda _: None) -> list[Fin
     if not list(folder.glob("*.js")):
         raise NpmFailed(f"There are no scripts in {folder}.")
     install(TOOLS, say)
-    found = _lint(folder)
+    found = [*_lint(folder), *_names(folder)]
     places = {(one.file, one.line, one.column) for one in found}
     broken = {one.file for one in found if one.what.startswith(_UNPARSED)}
     types = (one for one in _types(folder) if one.file not in broken)
@@ -67,6 +67,13 @@ def _sentence(message: str) -> str:
     if "'import' and 'export' may appear only" in message:
         return _MODULES
     return re.sub(r"^Unexpected use of '\S+'\. ", "", message).replace("Parsing error:", _UNPARSED)
+
+
+def _names(folder: Path) -> list[Finding]:
+    """Find pages that are called as a script is: files lose their endings at Google, and a push with both is refused."""
+    scripts = {path.stem: path.name for path in folder.glob("*.js")}
+    pages = [path for path in folder.glob("*.html") if path.stem in scripts]
+    return [Finding(page.name, 0, 0, f"{scripts[page.stem]} has the same name; Google takes one.") for page in pages]
 
 
 def _types(folder: Path) -> list[Finding]:

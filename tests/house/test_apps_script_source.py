@@ -190,6 +190,13 @@ def test_what_google_takes_is_not_refused(tmp_path: Path) -> None:
     assert [str(one) for one in check(tmp_path)] == []
 
 
+def test_a_page_is_not_called_as_a_script_is(tmp_path: Path) -> None:
+    """At Google files have no endings, and two of one name are refused when they are pushed."""
+    (tmp_path / "Z.js").write_text(OTHER)
+    (tmp_path / "Z.html").write_text("<p>\n")
+    assert [str(one) for one in check(tmp_path)] == ["Z.html:0:0 Z.js has the same name; Google takes one."]
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_the_sandbox_refuses_what_the_parser_refuses(name: str) -> None:
     """What the sandbox refuses to load is the parser's part of the check: no more, no less."""
