@@ -70,7 +70,7 @@ def _sentence(message: str) -> str:
 
 
 def _names(folder: Path) -> list[Finding]:
-    """Find pages that are called as a script is: files lose their endings at Google, and a push with both is refused."""
+    """Find pages that are called as a script is: files have no endings at Google, and it refuses a name twice."""
     scripts = {path.stem: path.name for path in folder.glob("*.js")}
     pages = [path for path in folder.glob("*.html") if path.stem in scripts]
     return [Finding(page.name, 0, 0, f"{scripts[page.stem]} has the same name; Google takes one.") for page in pages]
