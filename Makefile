@@ -5,7 +5,7 @@ READY := .venv/.ready
 UV := uv==0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-comfy check bench package lock clean
+.PHONY: help setup demo test test-comfy check bench package sheet-push lock clean
 
 help: ## list what can be done
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -35,17 +35,21 @@ test-comfy: $(READY) ## run the worker's tests against a real ComfyUI (COMFY_URL
 	@$(if $(COMFY_URL),true,$(BIN)/python -m tests.comfy_real.install)
 	@COMFY_REAL=1 $(BIN)/pytest tests/comfy_real
 
-check: $(READY) ## lint, types, floors, workflows
+check: $(READY) ## lint, types, floors, workflows, the sheet's script
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m infra workflows check
+	@$(BIN)/python -m infra sheet check
 
 bench: $(READY) ## measure; prints a table and writes bench/results/latest.json
 	@$(BIN)/python -m bench
 
 package: $(READY) ## build dist/: the CloudFormation template and the functions' zip
 	@$(BIN)/python -m infra package
+
+sheet-push: $(READY) ## put the script into the sheet that .clasp.json names (STAGE=prod, URL=…; DRY=1: only show it)
+	@$(BIN)/python -m infra sheet push --stage $(or $(STAGE),prod) $(if $(URL),--url $(URL)) $(if $(DRY),--dry-run)
 
 lock: ## renew the pinned requirements from the *.in files
 	$(BIN)/uv pip compile -q --python-version 3.11 --no-header --no-annotate requirements.in -o requirements.txt
@@ -54,4 +58,4 @@ lock: ## renew the pinned requirements from the *.in files
 	$(BIN)/uv pip compile -q --python-version 3.11 --universal --no-header --no-annotate sandbox/requirements-cloud.in -o sandbox/requirements-cloud.txt
 
 clean: ## remove all that was installed or built
-	rm -rf .venv .venv-cloud .build dist .sandbox sandbox/page/node_modules
+	rm -rf .venv .venv-cloud .build dist .sandbox sandbox/page/node_modules infra/apps_script/node_modules infra/apps_script/clasp/node_modules

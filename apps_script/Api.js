@@ -46,7 +46,7 @@ function callApi_(connection, method, path, body) {
  * @param {string} method
  * @param {string} path
  * @param {string} body
- * @param {function(Answer): boolean} settled says whether an answer with code 200 can be used
+ * @param {(answer: Answer) => boolean} settled says whether an answer with code 200 can be used
  * @return {Answer} the last one
  */
 function callApiPatiently_(connection, method, path, body, settled) {

@@ -139,7 +139,7 @@ function keepFormulas_(sheet, batch) {
  */
 function markQueued_(sheet, batch) {
   const { jobId, status, error } = batch.columns.ours;
-  const writes = (/** @type {function(Row): string} */ value) => batch.rows.map((row) => ({ row: row.row, value: value(row) }));
+  const writes = (/** @type {(row: Row) => string} */ value) => batch.rows.map((row) => ({ row: row.row, value: value(row) }));
   writeColumn_(sheet, jobId, writes((row) => row.key), '@');
   writeColumn_(sheet, status, writes(() => 'queued'));
   if (error !== undefined) writeColumn_(sheet, error, writes(() => ''));
@@ -154,7 +154,9 @@ function markQueued_(sheet, batch) {
  */
 function summary_(batch, outcome) {
   const { refused, failed } = outcome;
-  const skipped = [[batch.hidden, 'hidden'], [batch.underWay, 'already under way']].filter(([count]) => count > 0);
+  /** @type {[number, string][]} */
+  const reasons = [[batch.hidden, 'hidden'], [batch.underWay, 'already under way']];
+  const skipped = reasons.filter(([count]) => count > 0);
   if (batch.rows.length + skipped.length === 0) {
     return 'Nothing to generate: select rows below the header that have a prompt, a workflow or parameters.';
   }

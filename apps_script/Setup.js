@@ -8,7 +8,7 @@ const NEW_SHEET_ = [
   'Status', 'Preview', 'Output URL', 'Started at', 'Finished at', 'Error', 'Job ID',
 ];
 
-/** Widths in pixels of the columns we add; others keep Sheets' own. */
+/** Widths in pixels of the columns we add; others keep Sheets' own. @type {Object<string, number>} */
 const WIDTHS_ = { 'Prompt': 320, 'Preview': 140, 'Output URL': 200, 'Started at': 140, 'Finished at': 140, 'Error': 240, 'Job ID': 120 };
 
 /** Columns whose cells are plain text from the start: "+1girl" is a prompt, no formula. */

@@ -120,14 +120,14 @@ function chunksOf_(sendable, head) {
  */
 function sendChunk_(connection, chunk, outcome) {
   const complete = (/** @type {Answer} */ { content }) =>
-    content !== null && Array.isArray(content.results) && chunk.rows.every((row) => content.results.some((one) => one.job_key === row.key));
+    content !== null && Array.isArray(content.results) && chunk.rows.every((row) => content.results.some((/** @type {{job_key: string}} */ one) => one.job_key === row.key));
   const answer = callApiPatiently_(connection, 'post', '/v1/sheets/jobs', chunk.body, complete);
-  if (answer.code !== 200 || !complete(answer)) {
+  if (answer.code !== 200 || answer.content === null || !complete(answer)) {
     const reason = reasonOf_(answer);
     outcome.failed.push(...chunk.rows.map((row) => failed_(row, reason)));
     return answer.code === 400 || answer.code === 413 ? '' : reason; // those two are about this body only
   }
-  const results = new Map(answer.content.results.map((one) => [one.job_key, one]));
+  const results = new Map(answer.content.results.map((/** @type {{job_key: string}} */ one) => [one.job_key, one]));
   for (const row of chunk.rows) {
     const { result, message } = results.get(row.key);
     if (result === 'rejected') outcome.refused.push(refused_(row, message || 'The API refused this row without saying why.'));
@@ -169,9 +169,10 @@ function settle_(sheet, verdicts) {
   const byKey = new Map(verdicts.map((verdict) => [verdict.key, verdict]));
   const keys = sheet.getRange(2, jobId + 1, height, 1).getDisplayValues();
   const states = sheet.getRange(2, status + 1, height, 1).getDisplayValues();
-  const found = keys
-    .map(([key], at) => ({ row: at + 2, verdict: byKey.get(key) }))
-    .filter(({ row, verdict }) => verdict !== undefined && states[row - 2][0] === 'queued');
+  const found = keys.flatMap(([key], at) => {
+    const verdict = byKey.get(key);
+    return verdict && states[at][0] === 'queued' ? [{ row: at + 2, verdict }] : [];
+  });
   writeColumn_(sheet, status, found.map(({ row, verdict }) => ({ row, value: verdict.status })));
   if (error === undefined) return;
   writeColumn_(sheet, error, found.map(({ row, verdict }) => ({ row, value: asText_(verdict.sentence) })), '@');
@@ -198,7 +199,7 @@ function asText_(sentence) {
 function utf8Length_(text) {
   let size = 0;
   for (const character of text) {
-    const code = character.codePointAt(0);
+    const code = character.codePointAt(0) || 0;
     size += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
   }
   return size;
