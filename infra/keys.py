@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def register(verbs: Verbs) -> None:
     """Add the verb."""
-    top = verbs.add_parser("keys", help="keys of programs and sheets: new-code, new-api, new-sheet, list, revoke, release")
+    top = verbs.add_parser("keys", help="keys of programs and sheets, and codes that connect")
     actions = top.add_subparsers(dest="action", required=True, metavar="<action>")
     api = actions.add_parser("new-api", help="make a program's key; it is shown once")
     api.add_argument("--client", required=True, help="whose jobs these are, e.g. studio-a")
@@ -71,7 +71,6 @@ class Doorkeeper:
         if there.key_id:
             self.maker.revoke(there.key_id)
         return key
-
 
     def release(self, spreadsheet_id: str) -> bool:
         """Forget whose a spreadsheet is, and end its key; False when it was nobody's."""
