@@ -179,9 +179,10 @@ class Sheets:
         return tab_of(tab.spreadsheet_id, tab.sheet_id, tab.title, tab.time_zone, answer["updatedSpreadsheet"])
 
     def _spreadsheets(self) -> Service:
+        # The client makes a resource's methods anew, with their documentation, whenever it is asked for one: 50 ms.
         if self._built is None:
-            self._built = self._service()
-        return self._built.spreadsheets()
+            self._built = self._service().spreadsheets()
+        return self._built
 
     def _execute(self, call: Any, kind: Literal["reads", "writes"], spreadsheet_id: str) -> dict[str, Any]:
         """Count and make the call; rename Google's errors. Their texts are localised: only the status is looked at."""
