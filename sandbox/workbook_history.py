@@ -96,7 +96,7 @@ class DimensionsWere:
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """A tab's attributes were changed: name -> (before, after)."""
+    """A tab's attributes were changed, or followed a change of its structure: name -> (before, after)."""
 
     gid: int
     changed: Mapping[str, tuple[Any, Any]]

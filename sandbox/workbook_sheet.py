@@ -58,9 +58,11 @@ class _Keep:
 KEEP: Final = _Keep()
 #: What the history keeps of a tab beside its cells, rows and columns.
 _ATTRIBUTES: Final = (
-    "title", "hidden", "tab_color", "protected", "conditional_formats", "basic_filter", "filter_criteria",
-    "filter_views", "metadata", "_frozen",
+    "title", "hidden", "tab_color", "metadata", "protected", "conditional_formats", "basic_filter", "filter_criteria",
+    "filter_views", "_frozen",
 )  # fmt: skip
+#: Those that follow rows and columns.
+_FOLLOWING: Final = _ATTRIBUTES[4:]
 Neighbour = Literal["before", "after"]
 
 
@@ -563,7 +565,9 @@ class Sheet:
             if growing_from is not None and growing_from < frozen:
                 self._frozen[axis] += len(order) - len(dims)
             self._follow(axis, places, len(dims))
-            self._tell_history(axis, order, ids, gone, self._since(before))
+            now = self.attributes()
+            followed = Attributes(self.gid, {name: (before[name], now[name]) for name in _FOLLOWING})
+            self._tell_history(axis, order, ids, gone, followed)
             self._owner.structure_changed(self.gid)
 
     def _leaving(self, axis: Axis, gone: list[int]) -> list[tuple[tuple[Line, ...], tuple[int, ...]]]:

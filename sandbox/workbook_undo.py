@@ -62,7 +62,7 @@ def _undo_within(sheet: Sheet, deed: Deed) -> None:
             columns = sheet.places("COLUMNS")
             sheet.permute(sorted(sources), sources, {columns[col] for col in deed.cols if col in columns})
         case Attributes():
-            _undo_attributes(sheet, deed)
+            _set(sheet, _untouched(sheet, deed))
         case DimensionsWere():
             lines = sheet.places(deed.axis)
             for id_, before, after in deed.lines:
@@ -70,10 +70,10 @@ def _undo_within(sheet: Sheet, deed: Deed) -> None:
                     now = sheet.dimension(deed.axis, lines[id_])
                     sheet.set_dimension(deed.axis, lines[id_], 1, **_parts(_undone(now, before, after)))
         case Moved() | Inserted() | Deleted():
-            untouched = all(sheet.attributes()[name] == after for name, (_, after) in deed.attributes.changed.items())
+            # What nobody touched since is afterwards as it was; the rest follows the rows and columns.
+            wanted = _untouched(sheet, deed.attributes)
             _undo_structure(sheet, deed)
-            if untouched:
-                _set(sheet, {name: before for name, (before, _) in deed.attributes.changed.items()})
+            _set(sheet, wanted)
 
 
 def _undo_cell(sheet: Sheet, deed: CellWas) -> None:
@@ -101,9 +101,10 @@ def _undo_structure(sheet: Sheet, deed: Moved | Inserted | Deleted) -> None:
             sheet.reorder(deed.axis, [*order[:at], *([None] * len(back)), *order[at:]], growing_from=at, lines=back)
 
 
-def _undo_attributes(sheet: Sheet, deed: Attributes) -> None:
+def _untouched(sheet: Sheet, deed: Attributes) -> dict[str, Any]:
+    """Give what each attribute was before, where it is still what the deed made of it."""
     now = sheet.attributes()
-    _set(sheet, {name: before for name, (before, after) in deed.changed.items() if now[name] == after})
+    return {name: before for name, (before, after) in deed.changed.items() if now[name] == after}
 
 
 def _set(sheet: Sheet, wanted: dict[str, Any]) -> None:
