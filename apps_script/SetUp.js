@@ -8,7 +8,7 @@ const NEW_SHEET_ = [
   'Status', 'Preview', 'Output URL', 'Started at', 'Finished at', 'Error', 'Job ID',
 ];
 
-/** Widths in pixels of the columns we add; others keep Sheets' own. */
+/** Widths in pixels of the columns we add; others keep Sheets' own. @type {Object<string, number>} */
 const WIDTHS_ = { 'Prompt': 320, 'Preview': 140, 'Output URL': 200, 'Started at': 140, 'Finished at': 140, 'Error': 240, 'Job ID': 120 };
 
 /** Columns whose cells are plain text from the start: "+1girl" is a prompt, no formula. */
@@ -18,16 +18,23 @@ const TEXT_COLUMNS_ = ['Prompt', 'Error', 'Job ID'];
 const PREVIEW_HEIGHT_ = 96;
 
 /**
- * Menu: add missing headers at the right, freeze the header, make room for previews.
+ * Make the active tab ready.
+ *
+ * @return {string} what was done
  */
-function setUpThisSheet() {
-  const lock = LockService.getDocumentLock();
-  if (!lock.tryLock(LOCK_WAIT_MS_)) {
-    tell_('This spreadsheet is being worked on just now. Wait a few seconds and try again.');
-    return;
-  }
-  try {
-    const sheet = SpreadsheetApp.getActiveSheet();
+function setUp_() {
+  return prepareSheet_(SpreadsheetApp.getActiveSheet(), true);
+}
+
+/**
+ * Add what is missing.
+ *
+ * @param {SpreadsheetApp.Sheet} sheet
+ * @param {boolean} run whether to add the column of checkboxes
+ * @return {string} what was done
+ */
+function prepareSheet_(sheet, run) {
+  return underLock_(() => {
     const added = missingHeaders_(sheet);
     addHeaders_(sheet, added);
     const froze = sheet.getFrozenRows() === 0;
@@ -36,10 +43,8 @@ function setUpThisSheet() {
     const done = [];
     if (added.length > 0) done.push(`added ${added.join(', ')}`);
     if (froze) done.push('froze row 1');
-    tell_(done.length > 0 ? `This sheet is ready: ${done.join('; ')}.` : 'This sheet is ready: nothing was missing.');
-  } finally {
-    lock.releaseLock();
-  }
+    return done.length > 0 ? `This sheet is ready: ${done.join('; ')}.` : 'This sheet is ready: nothing was missing.';
+  });
 }
 
 /**
@@ -51,7 +56,7 @@ function setUpThisSheet() {
 function missingHeaders_(sheet) {
   const { ours, inputs } = readColumns_(sheet);
   if (Object.keys(ours).length === 0 && inputs.length === 0) return NEW_SHEET_;
-  const names = Object.keys(OUR_COLUMNS_).filter((name) => !(name in ours));
+  const names = Object.keys(OUR_COLUMNS_).filter((name) => !(name in ours) && !OPTIONAL_COLUMNS_.includes(name));
   return names.map((name) => OUR_COLUMNS_[name][0]);
 }
 
