@@ -51,11 +51,20 @@ function connectionOf_({ url, key, isCopy, auto }) {
 function needConnection_() {
   const kept = kept_();
   const connection = connectionOf_(kept);
-  if (connection) return connection;
-  if (kept.isCopy) {
-    throw new ForPerson_('This spreadsheet is a copy, and a copy is not connected: its rows would land in the original. Open ComfySheet > Settings and connect it with a code of its own.');
-  }
-  throw new ForPerson_('This spreadsheet is not connected yet. Open ComfySheet > Settings, enter the code that you were given and press Connect.');
+  if (!connection) throw new ForPerson_(whyNotConnected_(kept));
+  return connection;
+}
+
+/**
+ * Say why there is no connection.
+ *
+ * @param {Kept} kept
+ * @return {string}
+ */
+function whyNotConnected_({ isCopy }) {
+  return isCopy
+    ? 'This spreadsheet is a copy, and a copy is not connected: its rows would land in the original. Open ComfySheet > Settings and connect it with a code of its own.'
+    : 'This spreadsheet is not connected yet. Open ComfySheet > Settings, enter the code that you were given and press Connect.';
 }
 
 /**

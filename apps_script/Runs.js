@@ -70,9 +70,9 @@ function runProperty_(jobId) {
 /**
  * Find the runs that are alive, and forget the others.
  *
- * @return {(jobId: string) => boolean} says whether a Job ID is of a run that is alive
+ * @return {Set<string>} their properties
  */
-function liveRuns_() {
+function livingRuns_() {
   const properties = PropertiesService.getDocumentProperties();
   const all = properties.getProperties();
   /** @type {Set<string>} */
@@ -81,6 +81,16 @@ function liveRuns_() {
     if (Number(all[name]) > Date.now()) alive.add(name);
     else properties.deleteProperty(name);
   }
+  return alive;
+}
+
+/**
+ * Make ready to say which Job IDs are of a run that is alive.
+ *
+ * @return {(jobId: string) => boolean}
+ */
+function liveRuns_() {
+  const alive = livingRuns_();
   return (jobId) => alive.has(runProperty_(jobId));
 }
 

@@ -61,6 +61,7 @@ class Person:
         self.told: list[str] = []
         self.insisted: list[str] = []
         self.pages: list[tuple[str, str]] = []
+        self.shown: list[tuple[int, ...]] = []
 
     def alert(self, title: str, text: str, buttons: str) -> str:
         if buttons == "OK":
@@ -78,8 +79,11 @@ class Person:
     def sidebar(self, title: str, html: str) -> None:
         self.pages.append((title, html))
 
-    def dialog(self, title: str, html: str) -> None:
+    def dialog(self, title: str, html: str, width: int | None = None, height: int | None = None) -> None:
         self.pages.append((title, html))
+
+    def select(self, sheet_id: int, ranges: tuple[tuple[int, int, int, int], ...]) -> None:
+        self.shown.append((sheet_id, *(first + 1 for first, *_ in ranges)))
 
 
 class Still:
