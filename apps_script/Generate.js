@@ -48,7 +48,7 @@ function offerSetUp_(sheet) {
   if (missing.length === 0) return true;
   const question = `Row 1 of this sheet has no header ${missing.join(' and no header ')}. Set up this sheet now? Missing columns are added at the right; nothing is moved or overwritten.`;
   if (!agrees_(question)) return false;
-  tell_(prepareSheet_(sheet, false));
+  tell_(prepareSheet_(sheet, false, []));
   return missingColumns_(readColumns_(sheet)).length === 0;
 }
 

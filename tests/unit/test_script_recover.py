@@ -168,6 +168,7 @@ def test_a_row_that_moved_on_meanwhile_is_not_set_back(word: str) -> None:
 def test_a_renamed_header_is_still_found() -> None:
     """By the mark on its column; and text wins over a mark."""
     world = ScriptWorld(HEADERS)
+    world.person.answer = "NO"
     world.run("setUpThisSheet", (1, 1))
     for old, new in (("Job ID", "Nummer"), ("Status", "Wie weit"), ("Prompt", "Idee")):
         world.sheet.set_cell(0, world.column(old), new)
