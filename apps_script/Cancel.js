@@ -12,15 +12,18 @@ function cancelRows_(choose) {
   const connection = needConnection_();
   const sheet = SpreadsheetApp.getActiveSheet();
   const table = readTable_(sheet);
-  const rows = choose(table).filter((row) => UNDER_WAY_.includes(statusOf_(table, row)));
-  if (rows.length === 0) return 'Nothing to cancel: none of these rows is queued or processing.';
+  const chosen = choose(table);
+  const rows = chosen.filter((row) => UNDER_WAY_.includes(statusOf_(table, row)));
+  const waiting = chosen.filter(beingSent_(table)); // rows that a run has not come to yet; it leaves them alone then
+  if (rows.length + waiting.length === 0) return 'Nothing to cancel: none of these rows is queued or processing.';
+  nextTurn_(sheet, waiting.map((row) => ({ key: textOf_(table, row, 'jobId'), row, from: ['pending'], status: 'cancelled' })), []);
   const keys = [...new Set(rows.map((row) => textOf_(table, row, 'jobId')).filter((key) => key !== ''))];
+  const isAlive = liveRuns_(); // before the API is asked: what is over by then has had its answers
   const answers = inRequests_(keys).map((some) => askApi_(connection, '/v1/sheets/cancel', { job_keys: some }));
   const results = new Map(answers.flatMap(({ results: all }) => all).map((one) => [one.job_key, one]));
-  const isAlive = liveRuns_();
   /** @type {Verdict[]} */
   const verdicts = [];
-  const counts = { cancelled: 0, ended: 0, unknown: 0, sending: 0, nameless: 0 };
+  const counts = { cancelled: waiting.length, ended: 0, unknown: 0, sending: 0, nameless: 0 };
   for (const row of rows) {
     const key = textOf_(table, row, 'jobId');
     const { result, state } = results.get(key) || { result: 'unknown', state: '' };

@@ -226,8 +226,22 @@ function rememberImages_(answer) {
 function settingsDisconnect() {
   const kept = kept_();
   const connection = connectionOf_(kept);
-  if (connection && kept.auto) askApi_(connection, '/v1/sheets/auto', { sheet_id: SpreadsheetApp.getActiveSheet().getSheetId(), on: false });
+  if (connection && kept.auto) endAuto_(connection);
   const properties = PropertiesService.getDocumentProperties();
   for (const name of ['SHEET_KEY', 'SPREADSHEET_ID', 'SERVICE_ACCOUNT', 'AUTO']) properties.deleteProperty(name);
   return settingsState();
+}
+
+/**
+ * Switch auto mode off before the key is forgotten: without it nobody here could.
+ *
+ * @param {Connection} connection
+ */
+function endAuto_(connection) {
+  try {
+    askApi_(connection, '/v1/sheets/auto', { sheet_id: SpreadsheetApp.getActiveSheet().getSheetId(), on: false });
+  } catch (error) {
+    if (!(error instanceof ForPerson_)) throw error;
+    throw new ForPerson_(`Auto mode could not be switched off, so the connection was kept. ${error.message}`);
+  }
 }

@@ -57,10 +57,10 @@ function submit_(connection, sheet, batch, lease) {
     let { rows } = chunk;
     if (count > 0) {
       signOfLife_(run);
-      const mine = nextTurn_(sheet, verdicts, rows);
+      const { mine, trouble } = tryNextTurn_(sheet, verdicts, rows);
       verdicts = [];
       if (mine === null) {
-        outcome.trouble = 'Somebody else is starting rows of this spreadsheet';
+        outcome.trouble = trouble;
         outcome.left += rows.length;
         return;
       }
@@ -110,6 +110,23 @@ function nextTurn_(sheet, verdicts, rows) {
     return held ? rows.filter(({ key }) => found.has(key)) : null;
   } finally {
     lock.releaseLock();
+  }
+}
+
+/**
+ * Take the next turn; what Google Sheets refuses or fails at ends the run, not its summary.
+ *
+ * @param {SpreadsheetApp.Sheet} sheet
+ * @param {Verdict[]} verdicts
+ * @param {Row[]} rows
+ * @return {{mine: ?Row[], trouble: string}}
+ */
+function tryNextTurn_(sheet, verdicts, rows) {
+  try {
+    return { mine: nextTurn_(sheet, verdicts, rows), trouble: 'Somebody else is starting rows of this spreadsheet' };
+  } catch (error) {
+    console.warn(String(error.stack));
+    return { mine: null, trouble: `Google Sheets said: ${error.message}` };
   }
 }
 

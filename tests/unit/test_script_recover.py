@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sandbox.workbook import OPEN, Area
-from tests.script_world import HEADERS, ScriptWorld, refusal
+from tests.script_world import HEADERS, Person, ScriptWorld, refusal
 
 
 def world_under_way(**states: str) -> ScriptWorld:
@@ -70,6 +70,20 @@ def test_a_row_that_is_being_sent_just_now_is_not_given_back() -> None:
     ]
 
 
+@pytest.mark.parametrize("item", ["cancelSelected", "fetchMissingResults"])
+def test_a_run_that_ends_just_after_the_answer_still_counts(item: str) -> None:
+    """The API does not know the row yet, then its request arrives, then the run ends: the row is under way."""
+    world = world_under_way(abcdefgh1="lost")
+    a_run_is_alive(world, "abcdefgh1")
+
+    def arrive(path: str, body: dict[str, Any]) -> None:
+        world.document.pop("RUN_abcdefgh", None)
+
+    world.api.before = arrive
+    world.run(item, (2, 2))
+    assert world.statuses(2) == ["queued"]
+
+
 def test_cancelled_rows_are_found_where_they_are_by_then() -> None:
     """Sorted while the request was under way; a result that came meanwhile stays."""
     world = world_under_way(a="queued", b="queued", c="queued")
@@ -93,6 +107,26 @@ def test_many_rows_are_cancelled_in_hundreds() -> None:
     world.run("cancelSelected", (2, 251))
     assert [len(body["job_keys"]) for body in world.api.sent("/v1/sheets/cancel")] == [100, 100, 50]
     assert world.person.told == ["250 rows cancelled."]
+
+
+def test_a_long_run_can_be_stopped_half_way() -> None:
+    """Rows that it has not come to are cancelled in the sheet, and it leaves them alone."""
+    world = ScriptWorld()
+    world.fill(250)
+    other = Person()
+    project = world.project_of(other)
+
+    def stop(path: str, body: dict[str, Any]) -> None:
+        if path.endswith("/jobs") and len(world.api.sent()) == 2:
+            world.run("cancelSelected", (2, 251), by=project)
+
+    world.api.before = stop
+    world.run("generateSelectedRows", (2, 251))
+    assert len(world.api.rows()) == 200 and world.statuses(2, 101, 102, 202, 251) == [
+        "cancelled", "cancelled", "queued", "cancelled", "cancelled",
+    ]  # fmt: skip
+    assert other.told == ["150 rows cancelled, 100 being sent just now: cancel again in a minute."]
+    assert world.person.told[-1] == "200 rows queued, 50 left alone (changed by somebody meanwhile)"
 
 
 def test_cancel_says_why_it_did_not_work() -> None:

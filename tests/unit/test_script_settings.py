@@ -286,6 +286,15 @@ def test_disconnecting_forgets_the_key_and_ends_auto_mode() -> None:
     assert world.document == {"API_URL": "https://api.example/prod"}
 
 
+def test_auto_mode_must_end_before_the_key_is_forgotten() -> None:
+    """Else the service would go on starting rows and nobody here could stop it."""
+    world = ScriptWorld()
+    world.run("settingsAuto", args=[True])
+    world.api.before = lambda path, body: refusal(503)
+    assert error_of(world, "settingsDisconnect").startswith("Auto mode could not be switched off")
+    assert world.run("settingsState")["connected"]
+
+
 def test_the_menu_opens_the_dialog_and_the_sidebar(tmp_path: Path) -> None:
     """From the files that the script brings."""
     script = tmp_path / "script"
