@@ -9,7 +9,15 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from chalicelib.contract.words import fold
-from sandbox.apps_script import Execution, FetchRequest, FetchResponse, PropertyStore, ScriptProject, Selection
+from sandbox.apps_script import (
+    Execution,
+    FetchRequest,
+    FetchResponse,
+    Pace,
+    PropertyStore,
+    ScriptProject,
+    Selection,
+)
 from sandbox.workbook import Sheet, Workbook
 
 SCRIPT: Final = Path(__file__).resolve().parent.parent / "apps_script"
@@ -233,11 +241,12 @@ class ScriptWorld:
         self.script = script
         self.project = self.project_of(self.person)
 
-    def project_of(self, person: Person, user: str = "user@example.com") -> ScriptProject:
-        """Give the script as another person runs it."""
+    def project_of(self, person: Person, user: str = "user@example.com", pace: Pace | None = None) -> ScriptProject:
+        """Give the script as another person runs it; with a *pace* Google's time is counted."""
         return ScriptProject(
-            self.script, self.book, properties=self.properties, ui=person, fetch=self.api, user=user, clock=self.clock
-        )
+            self.script, self.book, properties=self.properties, ui=person, fetch=self.api, user=user, clock=self.clock,
+            pace=pace,
+        )  # fmt: skip
 
     @property
     def document(self) -> dict[str, str]:
