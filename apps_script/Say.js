@@ -24,12 +24,16 @@ function fromMenu_(work) {
 }
 
 /**
- * Tell the person something in passing.
+ * Tell the person something in passing. That it cannot be shown is no reason to stop.
  *
  * @param {string} message long ones stay longer
  */
 function tell_(message) {
-  SpreadsheetApp.getActiveSpreadsheet().toast(message, 'ComfySheet', message.length > 80 ? 20 : 8);
+  try {
+    SpreadsheetApp.getActiveSpreadsheet().toast(message, 'ComfySheet', message.length > 80 ? 20 : 8);
+  } catch (error) {
+    console.warn(`Not shown (${error.message}): ${message}`);
+  }
 }
 
 /**

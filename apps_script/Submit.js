@@ -58,12 +58,12 @@ function submit_(connection, sheet, batch, lease) {
     if (count > 0) {
       signOfLife_(run);
       const { mine, trouble } = tryNextTurn_(sheet, verdicts, rows);
-      verdicts = [];
       if (mine === null) {
         outcome.trouble = trouble;
         outcome.left += rows.length;
         return;
       }
+      verdicts = [];
       outcome.taken += rows.length - mine.length;
       rows = mine;
     }
@@ -71,7 +71,7 @@ function submit_(connection, sheet, batch, lease) {
     sent += chunk.rows.length;
     if (chunks.length > 1) tell_(`${number_(sent)} of ${count_(batch.plan.rows.length, 'row')} sent`);
   });
-  nextTurn_(sheet, verdicts, []);
+  tryNextTurn_(sheet, verdicts, []);
   return outcome;
 }
 

@@ -315,6 +315,22 @@ def test_an_api_that_stops_answering_leaves_the_rest_pending() -> None:
     assert len(world.api.jobs) == 250
 
 
+def test_a_failure_of_google_sheets_ends_the_run_and_not_its_summary() -> None:
+    """Between two requests: what was sent is told, the rest is pending."""
+    world = world_of(250)
+
+    def fail(path: str, body: dict[str, Any]) -> None:
+        if len(world.api.sent()) == 2:
+            world.project.faults.spreadsheet_failures = 2  # the toast, and the next look at the sheet
+
+    world.api.before = fail
+    world.run("generateSelectedRows", (2, 251))
+    assert len(world.api.rows()) == 200 and world.statuses(102, 202) == ["queued", "pending"]
+    assert world.person.told[-1].startswith("200 rows queued. 50 rows are still pending (Google Sheets said: Service")
+    world.run("generateAllPending", (1, 1))
+    assert len(world.api.jobs) == 250
+
+
 def test_there_is_an_end_before_google_makes_one(tmp_path: Any) -> None:
     """After four and a half minutes no request is begun; here after none at all."""
     source = ScriptWorld().script
