@@ -6,9 +6,11 @@ lock, reading several that belong together does. Indexes are 0-based; an index o
 a request that Sheets would refuse a ValueError with a sentence.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, Literal, Protocol
 
 from sandbox.workbook_areas import (
@@ -30,6 +32,18 @@ from sandbox.workbook_areas import (
 from sandbox.workbook_cells import MAX_CELL_CHARS, TOO_LONG, Cell, CellError, Format, Formula, Value
 from sandbox.workbook_conditions import passes, refusal_of
 from sandbox.workbook_formats import read_typed
+from sandbox.workbook_history import (
+    Attributes,
+    Deed,
+    Deleted,
+    DimensionsWere,
+    Inserted,
+    Line,
+    Moved,
+    Shuffled,
+    new_ids,
+    runs,
+)
 
 DEFAULT_ROW_HEIGHT: Final = 21
 DEFAULT_COLUMN_WIDTH: Final = 100
@@ -42,6 +56,13 @@ class _Keep:
 
 
 KEEP: Final = _Keep()
+#: What the history keeps of a tab beside its cells, rows and columns.
+_ATTRIBUTES: Final = (
+    "title", "hidden", "tab_color", "metadata", "protected", "conditional_formats", "basic_filter", "filter_criteria",
+    "filter_views", "_frozen",
+)  # fmt: skip
+#: Those that follow rows and columns.
+_FOLLOWING: Final = _ATTRIBUTES[4:]
 Neighbour = Literal["before", "after"]
 
 
@@ -66,6 +87,12 @@ class Owner(Protocol):
     def structure_changed(self, gid: int) -> None:
         """Note a change that needs a redraw."""
 
+    def done(self, deed: Deed) -> None:
+        """Note what can be undone."""
+
+    def shuffled(self, gid: int, places: Mapping[int, int], cols: Collection[int]) -> None:
+        """Note that cells moved from row to row: ids of rows before -> after, ids of the columns."""
+
 
 class Sheet:
     """Be one tab; made by Workbook.add_sheet."""
@@ -80,6 +107,8 @@ class Sheet:
             "ROWS": [Dimension()] * rows,
             "COLUMNS": [Dimension()] * cols,
         }
+        #: What rows and columns are called in the history, wherever they go; the lists are replaced, never changed.
+        self._ids: dict[Axis, list[int]] = {"ROWS": new_ids(rows), "COLUMNS": new_ids(cols)}
         self._frozen: dict[Axis, int] = {"ROWS": 0, "COLUMNS": 0}
         self.hidden = False
         self.protected: list[Protected] = []
@@ -124,6 +153,14 @@ class Sheet:
     def dimension(self, axis: Axis, at: int) -> Dimension:
         """Read size, hiding and metadata of one row or column."""
         return self._dims[axis][at]
+
+    def ids(self, axis: Axis) -> Sequence[int]:
+        """Give the ids of the rows or columns, which stay the same wherever they move."""
+        return self._ids[axis]
+
+    def places(self, axis: Axis) -> dict[int, int]:
+        """Say where each row or column is by its id."""
+        return {id_: at for at, id_ in enumerate(self._ids[axis])}
 
     @property
     def frozen_rows(self) -> int:
@@ -248,17 +285,25 @@ class Sheet:
         area = area.within(self.rows, self.cols)
         self.refuse_protected(area)
         with self._owner.editing():
-            columns = range(area.left, area.right)
-            rows = [
-                {c: self._cells[r][c] for c in columns if c in self._cells[r]} for r in range(area.top, area.bottom)
-            ]
-            filled = [cells for cells in rows if _sort_key(cells.get(by_col, EMPTY)) is not None]
-            empty = [cells for cells in rows if _sort_key(cells.get(by_col, EMPTY)) is None]
+            rows = range(area.top, area.bottom)
+            keys = {row: _sort_key(self._cells[row].get(by_col, EMPTY)) for row in rows}
+            filled = [row for row in rows if keys[row] is not None]
             # reverse=True keeps equal keys in their order
-            filled.sort(key=lambda cells: _sort_key(cells.get(by_col, EMPTY)) or (0, 0), reverse=not ascending)
-            for row, cells in enumerate([*filled, *empty], start=area.top):
-                kept = {c: cell for c, cell in self._cells[row].items() if not area.left <= c < area.right}
+            filled.sort(key=lambda row: keys[row] or (0, 0), reverse=not ascending)
+            empty = [row for row in rows if keys[row] is None]
+            self.permute(rows, [*filled, *empty], range(area.left, area.right))
+
+    def permute(self, places: Sequence[int], sources: Sequence[int], cols: Collection[int]) -> None:
+        """Give each row of *places* the cells that the row of *sources* at the same position has in *cols*."""
+        with self._owner.editing():
+            taken = [{col: self._cells[row][col] for col in cols if col in self._cells[row]} for row in sources]
+            for row, cells in zip(places, taken, strict=True):
+                kept = {col: cell for col, cell in self._cells[row].items() if col not in cols}
                 self._cells[row] = kept | cells
+            ids, col_ids = self._ids["ROWS"], frozenset(self._ids["COLUMNS"][col] for col in cols)
+            went = dict(sorted(zip(sources, places, strict=True)))
+            self._owner.shuffled(self.gid, {ids[source]: ids[place] for source, place in went.items()}, col_ids)
+            self._owner.done(Shuffled(self.gid, tuple(ids[place] for place in went.values()), col_ids))
             self._owner.structure_changed(self.gid)
 
     # -- the basic filter ------------------------------------------------------------------------------------------
@@ -347,9 +392,7 @@ class Sheet:
 
     def rename(self, title: str) -> None:
         """Give the tab another title (Workbook.rename_sheet also keeps titles unique)."""
-        with self._owner.editing():
-            self.title = title
-            self._owner.structure_changed(self.gid)
+        self.change(partial(setattr, self, "title", title))
 
     def freeze(self, rows: int | None = None, cols: int | None = None) -> None:
         """Freeze the first *rows* rows and *cols* columns; None leaves that side."""
@@ -363,10 +406,15 @@ class Sheet:
         if not 0 <= start <= start + n <= len(dims):
             raise IndexError(f"{axis.lower()} {start}..{start + n - 1} are outside the grid")
 
-        def apply() -> None:
-            dims[start : start + n] = [replace(dim, **parts) for dim in dims[start : start + n]]
-
-        self.change(apply)
+        with self._owner.editing():
+            before = dims[start : start + n]
+            after = [replace(dim, **parts) for dim in before]
+            dims[start : start + n] = after
+            ids = self._ids[axis][start : start + n]
+            changed = tuple((id_, old, new) for id_, old, new in zip(ids, before, after, strict=True) if old != new)
+            if changed:
+                self._owner.done(DimensionsWere(self.gid, axis, changed))
+            self._owner.structure_changed(self.gid)
 
     def hide_rows(self, start: int, n: int = 1, *, by: Literal["filter", "user"] = "user", hidden: bool = True) -> None:
         """Hide (or show) *n* rows from *start* on, as a filter or a person does."""
@@ -375,10 +423,28 @@ class Sheet:
     def change(self, apply: Callable[[], object]) -> None:
         """Run *apply*, which alters this sheet's attributes, as one change that needs a redraw."""
         with self._owner.editing():
+            before = self.attributes()
             apply()
+            changed = self._since(before)
+            if changed.changed:
+                self._owner.done(changed)
             self._owner.structure_changed(self.gid)
 
     # -- for the workbook ------------------------------------------------------------------------------------------
+
+    def attributes(self) -> dict[str, Any]:
+        """Copy what the tab is beside its cells, rows and columns."""
+        return {name: copy(getattr(self, name)) for name in _ATTRIBUTES}
+
+    def set_attributes(self, wanted: Mapping[str, Any]) -> None:
+        """Be as `attributes` was; call within `change`."""
+        for name, value in wanted.items():
+            setattr(self, name, copy(value))
+
+    def _since(self, before: Mapping[str, Any]) -> Attributes:
+        now = self.attributes()
+        changed = {name: (before[name], now[name]) for name in _ATTRIBUTES if before[name] != now[name]}
+        return Attributes(self.gid, changed)
 
     def snapshot(self) -> dict[str, Any]:
         """Copy what an edit may alter, for `restore`."""
@@ -386,6 +452,7 @@ class Sheet:
         kept["_cells"] = [dict(cells) for cells in self._cells]
         kept["_dims"] = {axis: list(dims) for axis, dims in self._dims.items()}
         kept["_frozen"] = dict(self._frozen)
+        kept["_ids"] = dict(self._ids)
         kept["protected"] = list(self.protected)
         kept["conditional_formats"] = list(self.conditional_formats)
         kept["filter_views"] = list(self.filter_views)
@@ -433,7 +500,7 @@ class Sheet:
         if not 0 <= at <= count or n < 1:
             raise IndexError(f"cannot insert {n} {axis.lower()} at {at} of {count}")
         with self._owner.editing():
-            self._reorder(axis, order_after_insert(count, at, n), growing_from=at)
+            self.reorder(axis, order_after_insert(count, at, n), growing_from=at)
             model = at - 1 if inherit == "before" else at + n
             if inherit and 0 <= model < count + n:
                 for place in range(at, at + n):
@@ -457,31 +524,92 @@ class Sheet:
         if n == count:
             raise ValueError(f"You can't delete all the {axis.lower()} on the sheet.")
         self.refuse_protected(Area(at, 0, at + n) if axis == "ROWS" else Area(0, at, right=at + n))
-        self._reorder(axis, order_after_delete(count, at, n))
+        self.reorder(axis, order_after_delete(count, at, n))
 
     def _move(self, axis: Axis, start: int, n: int, to: int) -> None:
         count = len(self._dims[axis])
         if not (0 <= start < start + n <= count and 0 <= to <= count):
             raise IndexError(f"cannot move {n} {axis.lower()} from {start} to {to} of {count}")
         self.refuse_protected(Area(start, 0, start + n) if axis == "ROWS" else Area(0, start, right=start + n))
-        self._reorder(axis, order_after_move(count, start, n, to))
+        self.reorder(axis, order_after_move(count, start, n, to))
 
-    def _reorder(self, axis: Axis, order: list[int | None], growing_from: int | None = None) -> None:
-        """Lay the rows or columns out anew: *order* gives the old index of each place, None is a blank one."""
-        dims = self._dims[axis]
+    def reorder(
+        self,
+        axis: Axis,
+        order: list[int | None],
+        growing_from: int | None = None,
+        lines: Sequence[Line] | None = None,
+    ) -> None:
+        """
+        Lay the rows or columns out anew: *order* gives the old index of each place, None is a blank one.
+
+        *lines* come back from the history in the places of the blank ones, *growing_from* is the first of those.
+        """
+        dims, ids, before = self._dims[axis], self._ids[axis], self.attributes()
         places = new_places(order)
         with self._owner.editing():
-            self._dims[axis] = [Dimension() if old is None else dims[old] for old in order]
+            gone = self._leaving(axis, [at for at in range(len(dims)) if at not in places])
+            if lines is None:
+                lines = [Line(id_, Dimension(), {}) for id_ in new_ids(order.count(None))]
+            fresh = iter(lines)
+            laid = [next(fresh) if old is None else Line(ids[old], dims[old], {}) for old in order]
+            self._dims[axis] = [line.dimension for line in laid]
+            self._ids[axis] = [line.id for line in laid]
             if axis == "ROWS":
                 self._cells = [{} if old is None else self._cells[old] for old in order]
             else:
                 self._cells = [{places[c]: cell for c, cell in cells.items() if c in places} for cells in self._cells]
+            self._fill(axis, laid)
             frozen = self._frozen[axis]
             self._frozen[axis] = sum(old < frozen for old in places)  # deleted ones are no longer frozen
             if growing_from is not None and growing_from < frozen:
                 self._frozen[axis] += len(order) - len(dims)
             self._follow(axis, places, len(dims))
+            now = self.attributes()
+            followed = Attributes(self.gid, {name: (before[name], now[name]) for name in _FOLLOWING})
+            self._tell_history(axis, order, ids, gone, followed)
             self._owner.structure_changed(self.gid)
+
+    def _leaving(self, axis: Axis, gone: list[int]) -> list[tuple[tuple[Line, ...], tuple[int, ...]]]:
+        """Keep the rows or columns that are about to go, run by run, each with the ids of those behind it."""
+        crossing = self._ids["COLUMNS" if axis == "ROWS" else "ROWS"]
+        ids, kept, going = self._ids[axis], [], set(gone)
+
+        def cells_of(at: int) -> dict[int, Cell]:
+            if axis == "ROWS":
+                return {crossing[col]: cell for col, cell in self._cells[at].items()}
+            return {crossing[row]: cells[at] for row, cells in enumerate(self._cells) if at in cells}
+
+        for run in runs(gone):
+            lines = tuple(Line(ids[at], self._dims[axis][at], cells_of(at)) for at in run)
+            kept.append((lines, tuple(ids[at] for at in range(run[-1] + 1, len(ids)) if at not in going)))
+        return kept
+
+    def _fill(self, axis: Axis, laid: Sequence[Line]) -> None:
+        """Give the rows or columns that came back their cells."""
+        crossing = self.places("COLUMNS" if axis == "ROWS" else "ROWS")
+        for at, line in enumerate(laid):
+            for id_, cell in line.cells.items():
+                if id_ in crossing:
+                    row, col = (at, crossing[id_]) if axis == "ROWS" else (crossing[id_], at)
+                    self._cells[row][col] = cell
+
+    def _tell_history(
+        self,
+        axis: Axis,
+        order: list[int | None],
+        ids: Sequence[int],
+        gone: list[tuple[tuple[Line, ...], tuple[int, ...]]],
+        attributes: Attributes,
+    ) -> None:
+        came = tuple(self._ids[axis][at] for at, old in enumerate(order) if old is None)
+        if came:
+            self._owner.done(Inserted(self.gid, axis, came, attributes))
+        for lines, following in gone:
+            self._owner.done(Deleted(self.gid, axis, lines, following, attributes))
+        if not came and not gone:
+            moved = tuple(ids[at] for at, old in enumerate(order) if at != old)
+            self._owner.done(Moved(self.gid, axis, moved, attributes))
 
     def _follow(self, axis: Axis, places: Mapping[int, int], count: int) -> None:
         """Let protections, rules and the filter follow their cells."""
