@@ -9,12 +9,13 @@ const RETRY_AFTER_MS_ = [1000, 4000];
  * @typedef {object} Connection
  * @property {string} url without a slash at its end
  * @property {SheetKey} key
+ * @property {boolean} auto whether auto mode is on, as far as this spreadsheet knows
  */
 
 /**
  * @typedef {object} Answer
  * @property {number} code HTTP status; 0 = no answer at all
- * @property {?Object<string, *>} content the JSON object of the answer, null when it is none
+ * @property {?Object<string, any>} content the JSON object of the answer, null when it is none
  */
 
 /**
@@ -28,7 +29,7 @@ const RETRY_AFTER_MS_ = [1000, 4000];
  */
 function callApi_(connection, method, path, body) {
   const bytes = bytesOf_(body);
-  /** @type {Object<string, *>} */
+  /** @type {Object<string, any>} */
   const options = {
     method,
     headers: signedHeaders_(connection.key, bytes, Utilities.getUuid(), Math.floor(Date.now() / 1000)),
@@ -60,10 +61,35 @@ function callApiPatiently_(connection, method, path, body, settled) {
 }
 
 /**
+ * Ask the API something about this spreadsheet.
+ *
+ * @param {Connection} connection
+ * @param {string} path
+ * @param {Object<string, any>} fields of the body, besides spreadsheet_id
+ * @return {Object<string, any>} the answer; throws a sentence for the person when there is none
+ */
+function askApi_(connection, path, fields) {
+  const body = JSON.stringify({ spreadsheet_id: SpreadsheetApp.getActiveSpreadsheet().getId(), ...fields });
+  const answer = callApiPatiently_(connection, 'post', path, body, ({ content }) => content !== null);
+  if (answer.code !== 200 || answer.content === null) throw new ForPerson_(reasonOf_(answer));
+  return answer.content;
+}
+
+/**
+ * Split keys into requests.
+ *
+ * @param {string[]} keys
+ * @return {string[][]} of at most MAX_ROWS_ each
+ */
+function inRequests_(keys) {
+  return Array.from({ length: Math.ceil(keys.length / MAX_ROWS_) }, (_, at) => keys.slice(at * MAX_ROWS_, (at + 1) * MAX_ROWS_));
+}
+
+/**
  * Fetch, and never throw: no answer is an answer with code 0.
  *
  * @param {string} url
- * @param {Object<string, *>} options
+ * @param {Object<string, any>} options
  * @return {Answer}
  */
 function fetch_(url, options) {
@@ -94,7 +120,7 @@ function reasonOf_(answer) {
   const said = content && content.error && typeof content.error.message === 'string' ? content.error.message : '';
   if (code === 0) return 'The API did not answer. Try again in a minute; if it stays so, check the address in ComfySheet > Settings.';
   if (code === 401 || code === 403) {
-    return `${said || 'The API refused the key of this spreadsheet.'} Paste the right key in ComfySheet > Settings.`;
+    return `${said || 'The API refused the key of this spreadsheet.'} Connect again in ComfySheet > Settings.`;
   }
   if (code === 429) return `${said || 'The API has too much to do.'} Try again in a minute.`;
   if (code === 404) return 'There is no ComfySheet API at that address. Check it in ComfySheet > Settings.';

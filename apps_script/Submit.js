@@ -1,29 +1,35 @@
 /**
- * Bring marked rows to the API, and write back what did not work.
+ * Bring marked rows to the API, request by request, and write back what did not work.
+ *
+ * Rows are found again by their Job ID before every request, for people sort and type meanwhile: a row goes out only
+ * while its Job ID is ours and its Status still says "pending".
  */
 
-/** Rows in one request; the API takes 100. */
-const MAX_ROWS_ = 50;
+/** Rows in one request; the API takes no more. */
+const MAX_ROWS_ = 100;
 
 /** UTF-8 bytes of one request; the API takes a little more. */
 const MAX_BODY_BYTES_ = 200000;
 
-/** When to stop sending: Google ends a script after 6 minutes without a word, and its rows would stay "queued". */
+/** When to stop sending: Google ends a script after 6 minutes without a word. */
 const LAST_SEND_MS_ = 270000;
 
 /**
- * @typedef {object} Verdict
- * @property {string} key the Job ID
- * @property {number} row where the row was when it was read, for messages
- * @property {*} status what Status is to hold
- * @property {string} sentence what Error is to hold
+ * @typedef {object} Chunk
+ * @property {string} head the part of the request that is the same for every chunk
+ * @property {Row[]} rows
  */
 
 /**
  * @typedef {object} Outcome
  * @property {number} queued how many rows the API took
  * @property {Verdict[]} refused rows that can never work as they are
- * @property {Verdict[]} failed rows that did not reach the API
+ * @property {Verdict[]} failed rows of requests that came to nothing
+ * @property {number} taken how many rows somebody changed before their turn came
+ * @property {number} left how many rows are still pending
+ * @property {string} trouble why they are
+ * @property {Set<string>} used headers that some row could use
+ * @property {Set<string>} ignored headers that some row could not use
  */
 
 /**
@@ -32,44 +38,115 @@ const LAST_SEND_MS_ = 270000;
  * @param {Connection} connection
  * @param {SpreadsheetApp.Sheet} sheet
  * @param {Batch} batch
+ * @param {Lease} lease
  * @return {Outcome}
  */
-function submit_(connection, sheet, batch) {
+function submit_(connection, sheet, batch, lease) {
+  const { chunks, run } = batch;
   /** @type {Outcome} */
-  const outcome = { queued: 0, refused: [], failed: [] };
-  const end = Date.now() + LAST_SEND_MS_;
-  const { sendable, faulty } = sortOut_(batch.rows);
-  outcome.refused.push(...faulty);
-  let trouble = '';
-  for (const chunk of chunksOf_(sendable, headOf_(sheet))) {
-    if (trouble === '' && Date.now() > end) trouble = 'There was no time left to send this row. Generate it again.';
-    if (trouble === '') {
-      trouble = sendChunk_(connection, chunk, outcome);
-    } else {
-      outcome.failed.push(...chunk.rows.map((row) => failed_(row, trouble)));
+  const outcome = { queued: 0, refused: [...batch.refused], failed: [], taken: 0, left: 0, trouble: '', used: new Set(), ignored: new Set() };
+  /** @type {Verdict[]} */
+  let verdicts = [];
+  let sent = 0;
+  chunks.forEach((chunk, count) => {
+    if (!outcome.trouble && count > 0) outcome.trouble = mayGoOn_(lease);
+    if (outcome.trouble) {
+      outcome.left += chunk.rows.length;
+      return;
     }
-  }
+    let { rows } = chunk;
+    if (count > 0) {
+      signOfLife_(run);
+      const { mine, trouble } = tryNextTurn_(sheet, verdicts, rows);
+      if (mine === null) {
+        outcome.trouble = trouble;
+        outcome.left += rows.length;
+        return;
+      }
+      verdicts = [];
+      outcome.taken += rows.length - mine.length;
+      rows = mine;
+    }
+    if (rows.length > 0) verdicts = sendChunk_(connection, { head: chunk.head, rows }, outcome);
+    sent += chunk.rows.length;
+    if (chunks.length > 1) tell_(`${number_(sent)} of ${count_(batch.plan.rows.length, 'row')} sent`);
+  });
+  tryNextTurn_(sheet, verdicts, []);
   return outcome;
+}
+
+/**
+ * Say whether there is time and permission for another request.
+ *
+ * @param {Lease} lease
+ * @return {string} why not, or ''
+ */
+function mayGoOn_(lease) {
+  if (Date.now() - BEGUN_MS_ > LAST_SEND_MS_) return 'Google lets a script run for six minutes only';
+  try {
+    return lease.renew() ? '' : 'Auto mode is starting rows of this spreadsheet';
+  } catch (error) {
+    return error.message;
+  }
+}
+
+/**
+ * Between two requests, with one look at the sheet: write what came of the last rows, and mark the next ones.
+ *
+ * @param {SpreadsheetApp.Sheet} sheet
+ * @param {Verdict[]} verdicts
+ * @param {Row[]} rows
+ * @return {?Row[]} those that are still ours and pending, and say "queued" now; null when others keep the sheet
+ */
+function nextTurn_(sheet, verdicts, rows) {
+  if (verdicts.length + rows.length === 0) return [];
+  const turns = rows.map(({ key, row }) => ({ key, row, from: ['pending'], status: 'queued' }));
+  const lock = LockService.getDocumentLock();
+  const held = lock.tryLock(3 * LOCK_WAIT_MS_);
+  try {
+    // A verdict is ours to write with or without the lock: nobody takes a row that says "queued".
+    const found = writeVerdicts_(sheet, held ? [...verdicts, ...turns] : verdicts);
+    SpreadsheetApp.flush();
+    return held ? rows.filter(({ key }) => found.has(key)) : null;
+  } finally {
+    lock.releaseLock();
+  }
+}
+
+/**
+ * Take the next turn; what Google Sheets refuses or fails at ends the run, not its summary.
+ *
+ * @param {SpreadsheetApp.Sheet} sheet
+ * @param {Verdict[]} verdicts
+ * @param {Row[]} rows
+ * @return {{mine: ?Row[], trouble: string}}
+ */
+function tryNextTurn_(sheet, verdicts, rows) {
+  try {
+    return { mine: nextTurn_(sheet, verdicts, rows), trouble: 'Somebody else is starting rows of this spreadsheet' };
+  } catch (error) {
+    console.warn(String(error.stack));
+    return { mine: null, trouble: `Google Sheets said: ${error.message}` };
+  }
 }
 
 /**
  * Split the rows into those that can be sent and those that would fail for certain.
  *
  * @param {Row[]} rows
- * @return {{sendable: {row: Row, text: string}[], faulty: Verdict[]}} text is the row's JSON
+ * @return {{sendable: Row[], refused: Verdict[]}}
  */
 function sortOut_(rows) {
   const sendable = [];
-  const faulty = [];
+  const refused = [];
   for (const row of rows) {
-    const { key, wish } = row;
-    const text = JSON.stringify({ job_key: key, row: row.row, workflow: wish.workflow, inputs: wish.inputs });
-    const tooLong = utf8Length_(text) > MAX_BODY_BYTES_ / 2 ? 'The row holds too much text for one request (100 KB). Shorten it, then generate again.' : null;
-    const fault = faultOf_(wish) || tooLong;
-    if (fault) faulty.push(refused_(row, fault));
-    else sendable.push({ row, text });
+    row.text = JSON.stringify({ job_key: row.key, row: row.row, workflow: row.wish.workflow, inputs: row.wish.inputs });
+    const tooLong = utf8Length_(row.text) > MAX_BODY_BYTES_ / 2 ? 'The row holds too much text for one request (100 KB). Shorten it, then generate again.' : null;
+    const fault = faultOf_(row.wish) || tooLong;
+    if (fault) refused.push(refused_(row, fault));
+    else sendable.push(row);
   }
-  return { sendable, faulty };
+  return { sendable, refused };
 }
 
 /**
@@ -87,62 +164,82 @@ function headOf_(sheet) {
 }
 
 /**
- * Pack rows into request bodies.
+ * Pack rows into requests.
  *
- * @param {{row: Row, text: string}[]} sendable
+ * @param {Row[]} rows
  * @param {string} head
- * @return {{rows: Row[], body: string}[]}
+ * @return {Chunk[]}
  */
-function chunksOf_(sendable, head) {
-  /** @type {{rows: Row[], texts: string[], size: number}[]} */
+function chunksOf_(rows, head) {
+  /** @type {Chunk[]} */
   const chunks = [];
-  for (const { row, text } of sendable) {
-    const size = utf8Length_(text) + 1;
-    let chunk = chunks[chunks.length - 1];
-    if (!chunk || chunk.rows.length === MAX_ROWS_ || chunk.size + size > MAX_BODY_BYTES_) {
-      chunk = { rows: [], texts: [], size: utf8Length_(head) + 12 };
-      chunks.push(chunk);
+  let size = 0;
+  for (const row of rows) {
+    const more = utf8Length_(row.text) + 1;
+    const chunk = chunks[chunks.length - 1];
+    if (!chunk || chunk.rows.length === MAX_ROWS_ || size + more > MAX_BODY_BYTES_) {
+      chunks.push({ head, rows: [row] });
+      size = utf8Length_(head) + 12 + more;
+    } else {
+      chunk.rows.push(row);
+      size += more;
     }
-    chunk.rows.push(row);
-    chunk.texts.push(text);
-    chunk.size += size;
   }
-  return chunks.map(({ rows, texts }) => ({ rows, body: `${head},"rows":[${texts.join(',')}]}` }));
+  return chunks;
 }
 
 /**
  * Send one request and note what became of its rows.
  *
  * @param {Connection} connection
- * @param {{rows: Row[], body: string}} chunk
+ * @param {Chunk} chunk
  * @param {Outcome} outcome takes the news
- * @return {string} why the next chunks need not be tried, or ''
+ * @return {Verdict[]} what is to be written into its rows
  */
-function sendChunk_(connection, chunk, outcome) {
-  const complete = (/** @type {Answer} */ { content }) =>
-    content !== null && Array.isArray(content.results) && chunk.rows.every((row) => content.results.some((/** @type {{job_key: string}} */ one) => one.job_key === row.key));
-  const answer = callApiPatiently_(connection, 'post', '/v1/sheets/jobs', chunk.body, complete);
-  if (answer.code !== 200 || answer.content === null || !complete(answer)) {
+function sendChunk_(connection, { head, rows }, outcome) {
+  const body = `${head},"rows":[${rows.map(({ text }) => text).join(',')}]}`;
+  const answer = callApiPatiently_(connection, 'post', '/v1/sheets/jobs', body, (one) => resultsOf_(one, rows) !== null);
+  const results = answer.code === 200 ? resultsOf_(answer, rows) : null;
+  if (!results) {
     const reason = reasonOf_(answer);
-    outcome.failed.push(...chunk.rows.map((row) => failed_(row, reason)));
-    return answer.code === 400 || answer.code === 413 ? '' : reason; // those two are about this body only
+    const failed = rows.map((row) => failed_(row, reason));
+    outcome.failed.push(...failed);
+    if (answer.code !== 400 && answer.code !== 413) outcome.trouble = reason; // those two are about this request only
+    return failed;
   }
-  const results = new Map(answer.content.results.map((/** @type {{job_key: string}} */ one) => [one.job_key, one]));
-  for (const row of chunk.rows) {
-    const { result, message } = results.get(row.key);
-    if (result === 'rejected') outcome.refused.push(refused_(row, message || 'The API refused this row without saying why.'));
+  const refused = [];
+  for (const row of rows) {
+    const { result, message, code, ignored } = results.get(row.key);
+    if (result === 'rejected') refused.push(refused_(row, message || 'The API refused this row without saying why.', code));
     else outcome.queued++;
+    for (const header of Object.keys(row.wish.inputs)) (ignored && ignored.includes(header) ? outcome.ignored : outcome.used).add(header);
   }
-  return '';
+  outcome.refused.push(...refused);
+  return refused;
+}
+
+/**
+ * Take the results out of an answer.
+ *
+ * @param {Answer} answer
+ * @param {Row[]} rows
+ * @return {?Map<string, any>} by Job ID; null when one of the rows is missing
+ */
+function resultsOf_({ content }, rows) {
+  if (content === null || !Array.isArray(content.results)) return null;
+  const results = new Map(content.results.map((/** @type {any} */ one) => [one.job_key, one]));
+  return rows.every(({ key }) => results.has(key)) ? results : null;
 }
 
 /**
  * @param {Row} row
  * @param {string} sentence
+ * @param {string} [code] the API's word for it
  * @return {Verdict} the row can never work as it is
  */
-function refused_(row, sentence) {
-  return { key: row.key, row: row.row, status: 'error', sentence };
+function refused_({ key, row }, sentence, code) {
+  const details = code ? `${sentence}\n\nCode: ${code}` : sentence;
+  return { key, row, from: ['queued'], status: 'error', sentence, details };
 }
 
 /**
@@ -150,44 +247,8 @@ function refused_(row, sentence) {
  * @param {string} sentence
  * @return {Verdict} the row is as it was before; its new Job ID stays, in case the request arrived all the same
  */
-function failed_(row, sentence) {
-  return { key: row.key, row: row.row, status: row.before, sentence };
-}
-
-/**
- * Write verdicts into their rows, wherever those are by now: found by Job ID, and only where Status is still our own
- * "queued".
- *
- * @param {SpreadsheetApp.Sheet} sheet
- * @param {Verdict[]} verdicts
- */
-function settle_(sheet, verdicts) {
-  if (verdicts.length === 0) return;
-  const { jobId, status, error } = readColumns_(sheet).ours;
-  const height = sheet.getLastRow() - 1;
-  if (jobId === undefined || status === undefined || height < 1) return;
-  const byKey = new Map(verdicts.map((verdict) => [verdict.key, verdict]));
-  const keys = sheet.getRange(2, jobId + 1, height, 1).getDisplayValues();
-  const states = sheet.getRange(2, status + 1, height, 1).getDisplayValues();
-  const found = keys.flatMap(([key], at) => {
-    const verdict = byKey.get(key);
-    return verdict && states[at][0] === 'queued' ? [{ row: at + 2, verdict }] : [];
-  });
-  writeColumn_(sheet, status, found.map(({ row, verdict }) => ({ row, value: verdict.status })));
-  if (error === undefined) return;
-  writeColumn_(sheet, error, found.map(({ row, verdict }) => ({ row, value: asText_(verdict.sentence) })), '@');
-  SpreadsheetApp.flush();
-}
-
-/**
- * Make a sentence from elsewhere fit for a cell: it can never become a formula, whatever the cell's format.
- *
- * @param {string} sentence
- * @return {string} at most 500 characters
- */
-function asText_(sentence) {
-  const short = sentence.length > 500 ? `${sentence.slice(0, 499)}…` : sentence;
-  return /^\s*[=+\-@']/.test(short) ? `Refused: ${short}` : short;
+function failed_({ key, row, before }, sentence) {
+  return { key, row, from: ['queued'], status: before, sentence };
 }
 
 /**
