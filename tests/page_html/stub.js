@@ -5,7 +5,7 @@
   window.replies = start;
   window.calls = [];
   window.held = [];
-  window.closed = 0;
+  window.closes = 0;
   const fresh = (value) => (value === undefined ? undefined : JSON.parse(JSON.stringify(value)));
   const runner = (done, failed) => new Proxy({}, {
     get: (_target, name) => {
@@ -22,7 +22,7 @@
       };
     },
   });
-  window.google = { script: { run: runner(() => {}, () => {}), host: { close: () => { window.closed += 1; } } } };
+  window.google = { script: { run: runner(() => {}, () => {}), host: { close: () => { window.closes += 1; } } } };
   let hidden = false;
   Object.defineProperty(document, 'hidden', { get: () => hidden });
   window.hide = (value) => {
