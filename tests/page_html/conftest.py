@@ -93,7 +93,12 @@ def load(chromium: Browser) -> Iterator[Opener]:
     pages: list[Page] = []
 
     def open_file(name: str, replies: Replies, *, width: int = 300, height: int = 700, scheme: str = "light") -> Panel:
-        page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+        page = chromium.new_page(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,  # type: ignore[arg-type]
+            locale="en-US",
+            timezone_id="UTC",
+        )
         pages.append(page)
         page.set_default_timeout(5000)
         page.on("pageerror", lambda error: faults.append(str(error)))
