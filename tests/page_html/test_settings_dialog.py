@@ -168,6 +168,18 @@ def test_a_connection_that_fails_says_why_in_place(load: Opener, reply: dict[str
     expect(button(panel, "Connect")).not_to_have_attribute("aria-disabled", "true")
 
 
+def test_a_key_that_does_not_work_yet_is_told_once_and_in_red(load: Opener) -> None:
+    """The script keeps such a key; its sentence says so, and the trouble in it is not said a second time."""
+    trouble = "The service does not know this key."
+    answer = {**CONNECTED, "trouble": trouble, "message": f"Saved, but it does not work yet. {trouble}"}
+    panel = open_settings(load, APART, settingsConnect=[give(answer)])
+    fill(panel, "ck_0123456789ab_secret")
+    button(panel, "Connect").click()
+    expect(panel.page.locator("#said")).to_have_text(answer["message"])
+    expect(panel.page.locator("#said")).to_have_class("answer bad")
+    expect(panel.page.get_by_text(trouble)).to_have_count(1)
+
+
 def test_who_has_to_share_first_sees_with_whom(load: Opener) -> None:
     """When the service account cannot read the sheet, its address and the Copy button stand there."""
     answer = {**APART, "serviceAccount": ACCOUNT, "message": "Share the spreadsheet with the service account first."}

@@ -41,7 +41,7 @@ def button(panel: Panel, name: str) -> Locator:
     ("name", "reply", "call", "said"),
     [
         ("Go to row 7", give({"found": True}), ["sidebarGoTo", "key-7"], ""),
-        ("Go to row 3", give({"found": False}), ["sidebarGoTo", "key-3"], "Row 3 is not in this tab any more."),
+        ("Go to row 3", give({"found": False}), ["sidebarGoTo", "key-3"], "Row 3 is no longer in this spreadsheet."),
         ("Cancel row 7", give({"message": "1 row cancelled."}), ["sidebarCancel", ["key-7"]], "1 row cancelled."),
         ("Cancel row 9", fail("Nobody answers."), ["sidebarCancel", ["key-9"]], "Nobody answers."),
         ("Cancel all waiting", give({"message": "2 rows."}), ["sidebarCancel", ["key-8", "key-9"]], "2 rows."),
@@ -139,6 +139,43 @@ def test_retry_all_ends_when_the_rest_never_shows_up(load: Opener) -> None:
     expect(panel.page.locator("#said")).to_have_text("")
     expect(button(panel, "Retry all failed")).to_be_visible()
     assert panel.calls("sidebarRetry") == [["sidebarRetry", ["key-3"]]]
+
+
+def test_retry_all_ends_when_rows_fail_again(load: Opener) -> None:
+    """A retried row has a new key. It is not retried for ever: no more rows are sent than had failed."""
+    counts = {"error": 3}
+    fresh = [news(errors=({**failed(3), "key": f"new-{turn}"},), counts=counts) for turn in range(9)]
+    panel = open_sidebar(load, *fresh, sidebarRetry=[give({"message": "1 row again."})])
+    button(panel, "Retry all failed").click()
+    for _ in range(6):
+        settled(panel)
+        panel.wait(3)
+    assert panel.calls("sidebarRetry") == [["sidebarRetry", [f"new-{turn}"]] for turn in range(3)]
+    expect(panel.page.locator("#said")).to_have_text("Asked to retry 3 rows.")
+
+
+def test_a_row_without_a_job_id_is_left_to_the_menu(load: Opener) -> None:
+    """Nothing is ever asked for an empty key: it could mean any row that has none."""
+    nameless = {**failed(3), "key": ""}
+    panel = open_sidebar(load, news(errors=(nameless, {**failed(4), "key": ""}, failed(5))), sidebarRetry=[HOLD])
+    expect(panel.page.get_by_role("region", name="Errors").get_by_role("listitem")).to_have_count(3)
+    expect(button(panel, "Retry row 3")).to_have_count(0)
+    button(panel, "Go to row 3").click()
+    expect(panel.page.locator("#said")).to_contain_text("Row 3 has no Job ID.")
+    button(panel, "Retry all failed").click()
+    assert panel.calls("sidebarRetry") == [["sidebarRetry", ["key-5"]]]
+    assert panel.calls("sidebarGoTo") == []
+
+
+def test_a_copied_row_stands_there_beside_the_other(load: Opener) -> None:
+    """Both have the same Job ID; both are shown, and updates keep them apart."""
+    twins = (waiting(8, 1), {**waiting(9, 1), "key": "key-8"})
+    panel = open_sidebar(load, news(*twins))
+    rows = panel.page.get_by_role("region", name="Waiting").locator("button.row")
+    expect(rows).to_have_text(["Row 8", "Row 9"])
+    panel.reply("sidebarNews", give(news(*twins, waiting(10, 2))))
+    panel.wait(3)
+    expect(rows).to_have_text(["Row 8", "Row 9", "Row 10"])
 
 
 def test_cancel_all_stops_at_the_first_failure(load: Opener) -> None:

@@ -53,7 +53,7 @@ def test_a_full_sheet_is_told_in_words(load: Opener) -> None:
     part = page.get_by_role("region", name="Errors (23)")
     expect(part.get_by_role("listitem").nth(1)).to_contain_text("Steps is 900. The workflow takes 1 to 150.")
     expect(part.get_by_text("and 21 more")).to_be_visible()
-    expect(page.get_by_text("So far: 12 images, 4 min of GPU time, $0.42")).to_be_visible()
+    expect(page.get_by_text("So far today: 12 images, 4 min of GPU time, $0.42")).to_be_visible()
 
 
 @pytest.mark.parametrize(
@@ -201,6 +201,15 @@ def test_a_long_text_never_makes_the_sidebar_wider(load: Opener, text: str) -> N
         assert box is not None
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 300
+
+
+def test_what_is_spent_is_told_once(load: Opener) -> None:
+    """The script's own words when it has them; nothing while nothing was spent."""
+    text = "1,204 images, 98 min of GPU time, $4.20"
+    page = open_sidebar(load, news(cost={"images": 1204, "gpuSeconds": 5880, "text": text})).page
+    expect(page.locator("#cost")).to_have_text(f"So far today: {text}")
+    page = open_sidebar(load, news(cost={"images": 0, "gpuSeconds": 0, "text": "0 images, 0 s of GPU time"})).page
+    expect(page.locator("#cost")).to_be_hidden()
 
 
 def test_missing_fields_do_not_break_it(load: Opener) -> None:
