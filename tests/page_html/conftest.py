@@ -33,6 +33,12 @@ def fail(message: str) -> dict[str, Any]:
 HOLD: dict[str, Any] = {"hold": True}
 
 
+def stub(replies: Replies) -> str:
+    """Give the stand-in for google.script as JavaScript, with its first replies."""
+    start = json.dumps(json.dumps(replies))[1:-1].replace("'", "\\'")
+    return (HERE / "stub.js").read_text().replace("START", start)
+
+
 class Panel:
     """Be one loaded HTML file and what it asks of the script."""
 
@@ -105,8 +111,7 @@ def load(chromium: Browser) -> Iterator[Opener]:
         page.on("request", lambda request: None if request.url.startswith("file:") else faults.append(request.url))
         page.clock.install(time=NOON)
         page.clock.pause_at(NOON + timedelta(seconds=1))
-        start = json.dumps(json.dumps(replies))[1:-1].replace("'", "\\'")
-        page.add_init_script((HERE / "stub.js").read_text().replace("START", start))
+        page.add_init_script(stub(replies))
         page.goto((FILES / name).as_uri())
         return Panel(page)
 
