@@ -17,6 +17,8 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from sandbox.workbook import Refused
+
 SCOPE: Final = "https://www.googleapis.com/auth/"
 _Member = TypeVar("_Member", bound=Callable[..., Any])
 
@@ -77,6 +79,8 @@ class Host:
             result = self._call(face, member, arguments)
         except ScriptFault as fault:
             return json.dumps({"error": str(fault), "name": fault.name})
+        except Refused as refusal:
+            return json.dumps({"error": str(refusal), "name": "Exception"})
         hints = _hints(getattr(type(face), member))
         return json.dumps({"result": result, "nothing": hints.get("return") is NoneType}, default=self._pack)
 

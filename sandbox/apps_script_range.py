@@ -1,195 +1,187 @@
-"""Be Range and RangeList: rectangles of cells. Rows and columns count from 1 in the script, from 0 within."""
+"""Be Range and RangeList: rectangles of cells, with their rules, checkboxes, protection, metadata and selection."""
 
-import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Self
 
-from sandbox.apps_script_host import Face, ScriptFault
-from sandbox.apps_script_run import Run
-from sandbox.apps_script_values import ScriptValue, merged, number_format, read_value, write_value
-from sandbox.sheets_ranges import column_name
-from sandbox.workbook import OPEN, Area, Cell, Sheet, colour_of
+from sandbox.apps_script_conditions import DataValidation
+from sandbox.apps_script_host import Choice, Face, ScriptFault
+from sandbox.apps_script_range_dress import RangeDress
+from sandbox.workbook import Area, Cell
 
-Grid = list[list[ScriptValue]]
-_COLOUR: Final = re.compile(r"#[0-9a-fA-F]{6}")
-_NAMED_COLOURS: Final = {"white": "#ffffff", "black": "#000000", "red": "#ff0000", "yellow": "#ffff00"}
-_ALIGNMENTS: Final = frozenset({"top", "middle", "bottom"})
+_CHECKBOX = {"condition": {"type": "BOOLEAN"}, "strict": True, "showCustomUi": True}
 
 
-class Range(Face):
+class Range(RangeDress):
     """Be a rectangle of cells."""
 
     NAME = "Range"
 
-    def __init__(self, run: Run, sheet: Sheet, area: Area) -> None:
-        """Name *area* of *sheet*."""
-        self._run = run
-        self._cells_of = sheet
-        self._area = area.within(sheet.rows, sheet.cols) if OPEN in (area.bottom, area.right) else area
-
     # -- where it is -----------------------------------------------------------------------------------------------
 
-    def getRow(self) -> int:
-        """Give the first row."""
-        return self._area.top + 1
+    def getSheet(self) -> Face:
+        """Give the tab."""
+        from sandbox.apps_script_sheets import Sheet
 
-    def getColumn(self) -> int:
-        """Give the first column."""
-        return self._area.left + 1
+        return Sheet(self._run, self._cells_of)
 
-    def getLastRow(self) -> int:
-        """Give the last row."""
-        return self._area.bottom
+    def getGridId(self) -> int:
+        """Give the tab's id."""
+        return self._cells_of.gid
 
-    def getLastColumn(self) -> int:
-        """Give the last column."""
-        return self._area.right
+    def getCell(self, row: int, column: int) -> "Range":
+        """Give a cell of the range, counted from 1 within it."""
+        if not (1 <= row <= self.getNumRows() and 1 <= column <= self.getNumColumns()):
+            raise ScriptFault("Cell reference out of range")
+        return self.offset(row - 1, column - 1, 1, 1)
 
-    def getNumRows(self) -> int:
-        """Count the rows."""
-        return self._area.bottom - self._area.top
+    def offset(
+        self, rowOffset: int, columnOffset: int, numRows: int | None = None, numColumns: int | None = None
+    ) -> "Range":
+        """Give a range beside this one, as large as this one unless said otherwise."""
+        top, left = self._area.top + rowOffset, self._area.left + columnOffset
+        height = self.getNumRows() if numRows is None else numRows
+        width = self.getNumColumns() if numColumns is None else numColumns
+        for first, what in ((top, "row"), (left, "column")):
+            if first < 0:
+                raise ScriptFault(f"The starting {what} of the range is too small.")
+        for count, what in ((height, "rows"), (width, "columns")):
+            if count < 1:
+                raise ScriptFault(f"The number of {what} in the range must be at least 1.")
+        if top + height > self._cells_of.rows or left + width > self._cells_of.cols:
+            raise ScriptFault("The coordinates of the range are outside the dimensions of the sheet.")
+        return Range(self._run, self._cells_of, Area(top, left, top + height, left + width))
 
-    def getNumColumns(self) -> int:
-        """Count the columns."""
-        return self._area.right - self._area.left
-
-    def getA1Notation(self) -> str:
-        """Give A1 or A1:B2, without the sheet."""
-        first = f"{column_name(self._area.left)}{self.getRow()}"
-        last = f"{column_name(self._area.right - 1)}{self.getLastRow()}"
-        return first if first == last else f"{first}:{last}"
-
-    # -- reading ---------------------------------------------------------------------------------------------------
-
-    def getValue(self) -> ScriptValue:
-        """Read the first cell."""
-        return self.getValues()[0][0]
-
-    def getValues(self) -> Grid:
-        """Read the cells."""
-        return self._read(lambda cell: read_value(self._run.book, cell))
-
-    def getDisplayValue(self) -> str:
-        """Read what the first cell shows."""
-        return str(self.getDisplayValues()[0][0])
-
-    def getDisplayValues(self) -> Grid:
-        """Read what the cells show."""
-        return self._read(lambda cell: cell.formatted)
-
-    def getFormula(self) -> str:
-        """Read the first cell's formula."""
-        return str(self.getFormulas()[0][0])
-
-    def getFormulas(self) -> Grid:
-        """Read the formulas; '' where there is none."""
-        return self._read(lambda cell: cell.formula or "")
-
-    def getNote(self) -> str:
-        """Read the first cell's note."""
-        return str(self.getNotes()[0][0])
-
-    def getNotes(self) -> Grid:
-        """Read the notes."""
-        return self._read(lambda cell: cell.note or "")
-
-    def getNumberFormats(self) -> Grid:
-        """Read the number formats; automatic is "0.###############", as at Google's."""
-        return self._read(lambda cell: cell.number_format or "0.###############")
-
-    # -- writing ---------------------------------------------------------------------------------------------------
-
-    def setValue(self, value: Any) -> "Range":
-        """Write the same into every cell."""
-        return self._write([[value] * self.getNumColumns()] * self.getNumRows(), self._put)
-
-    def setValues(self, values: list) -> "Range":  # type: ignore[type-arg]
-        """Write a grid of the same size."""
-        return self._write(values, self._put)
-
-    def setNote(self, note: str | None) -> "Range":
-        """Write the same note to every cell; null takes it away."""
-        return self._write([[note] * self.getNumColumns()] * self.getNumRows(), self._put_note)
-
-    def setNotes(self, notes: list) -> "Range":  # type: ignore[type-arg]
-        """Write a grid of notes."""
-        return self._write(notes, self._put_note)
-
-    def setNumberFormat(self, numberFormat: str) -> "Range":
-        """Set the number format of every cell."""
-        return self._dress(numberFormat=number_format(numberFormat))
-
-    def setNumberFormats(self, numberFormats: list) -> "Range":  # type: ignore[type-arg]
-        """Set the number formats by a grid."""
-
-        def put(row: int, col: int, pattern: str) -> None:
-            cell = self._cells_of.cell(row, col)
-            self._cells_of.set_cell(row, col, format=merged(cell, numberFormat=number_format(pattern)))
-
-        return self._write(numberFormats, put)
-
-    def clearContent(self) -> "Range":
-        """Empty the cells; formats and notes stay."""
-        with self._run.book.editing("script"):
-            self._cells_of.clear(self._area)
-            self._run.unflushed += 1
+    def activate(self) -> Self:
+        """Select the cells and show their tab."""
+        self._run.select(self._cells_of.gid, (self._inclusive(),))
         return self
 
-    def setBackground(self, color: str | None) -> "Range":
-        """Set the background: #rrggbb; null is the default."""
-        found = _NAMED_COLOURS.get(color, color) if color else "#ffffff"
-        if not _COLOUR.fullmatch(found):
-            raise ScriptFault(f"Range.setBackground's colour {color} is not emulated")
-        return self._dress(backgroundColor=colour_of(found))
+    # -- rules for values ------------------------------------------------------------------------------------------
 
-    def setFontWeight(self, fontWeight: str | None) -> "Range":
-        """Set bold or normal."""
-        return self._dress(textFormat={"bold": fontWeight == "bold"})
+    def getDataValidation(self) -> DataValidation | None:
+        """Give the first cell's rule, or null."""
+        return self.getDataValidations()[0][0]
 
-    def setWrap(self, isWrapEnabled: bool) -> "Range":
-        """Set whether long text is broken into lines."""
-        return self._dress(wrapStrategy="WRAP" if isWrapEnabled else "OVERFLOW_CELL")
+    def getDataValidations(self) -> list[list[DataValidation | None]]:
+        """Give the rules; null where there is none."""
+        area = self._area
+        with self._run.book.lock:
+            cells = [
+                [self._cells_of.cell(row, col) for col in range(area.left, area.right)]
+                for row in range(area.top, area.bottom)
+            ]
+        return [[DataValidation(cell.validation) if cell.validation else None for cell in row] for row in cells]
 
-    def setVerticalAlignment(self, alignment: str | None) -> "Range":
-        """Set top, middle or bottom."""
-        if alignment is not None and alignment not in _ALIGNMENTS:
-            raise ScriptFault(f"Invalid argument: {alignment}")
-        return self._dress(verticalAlignment=(alignment or "bottom").upper())
+    def setDataValidation(self, rule: DataValidation | None) -> Self:
+        """Put one rule on every cell; null takes them away."""
+        return self._write([[rule] * self.getNumColumns()] * self.getNumRows(), self._put_rule)
+
+    def setDataValidations(self, rules: list) -> Self:  # type: ignore[type-arg]
+        """Put rules on the cells by a grid."""
+        return self._write(rules, self._put_rule)
+
+    def clearDataValidations(self) -> Self:
+        """Take the rules away."""
+        return self.setDataValidation(None)
+
+    def _put_rule(self, row: int, col: int, rule: DataValidation | None) -> None:
+        self._cells_of.set_cell(row, col, validation=rule._rule if rule else None)
+
+    # -- checkboxes ------------------------------------------------------------------------------------------------
+
+    def insertCheckboxes(self) -> Self:
+        """Make every cell a checkbox; all of them become FALSE, which is content: getLastRow counts them."""
+        return self._over(lambda row, col, _: self._cells_of.set_cell(row, col, False, validation=_CHECKBOX))
+
+    def removeCheckboxes(self) -> Self:
+        """Take the checkboxes away, and the TRUE or FALSE in them."""
+
+        def remove(row: int, col: int, cell: Cell) -> None:
+            if _is_checkbox(cell):
+                kept = None if isinstance(cell.user_entered, bool) else cell.user_entered
+                self._cells_of.set_cell(row, col, kept, validation=None)
+
+        return self._over(remove)
+
+    def check(self) -> Self:
+        """Tick the checkboxes; other cells are left alone."""
+        return self._tick(True)
+
+    def uncheck(self) -> Self:
+        """Untick the checkboxes; other cells are left alone."""
+        return self._tick(False)
+
+    def isChecked(self) -> bool | None:
+        """Say whether all are ticked; null when some are not checkboxes, or when they differ."""
+        with self._run.book.lock:
+            cells = [self._cells_of.cell(row, col) for row, col in self._area.cells()]
+        states = {cell.user_entered is True if _is_checkbox(cell) else None for cell in cells}
+        return states.pop() if len(states) == 1 else None
+
+    def _tick(self, state: bool) -> Self:
+        def put(row: int, col: int, cell: Cell) -> None:
+            if _is_checkbox(cell) and isinstance(cell.user_entered, bool):
+                self._cells_of.set_cell(row, col, state)
+
+        return self._over(put)
+
+    # -- what lies over the cells ----------------------------------------------------------------------------------
+
+    def protect(self) -> Face:
+        """Protect the cells; nobody is kept out until the editors are changed."""
+        from sandbox.apps_script_protection import protect
+
+        return protect(self._run, self._cells_of, self._given)
+
+    def canEdit(self) -> bool:
+        """Say whether the present user may edit all the cells."""
+        with self._run.editing():
+            book, area = self._run.book, self._area
+            return all(book.may_edit(one) for one in self._cells_of.protected if one.area.meets(area))
+
+    def createFilter(self) -> Face:
+        """Put the tab's basic filter over the range; its first row is the header."""
+        from sandbox.apps_script_protection import create_filter
+
+        return create_filter(self._run, self._cells_of, self._given)
+
+    def getFilter(self) -> Face | None:
+        """Give the filter of the tab if the range lies in it, or null."""
+        from sandbox.apps_script_protection import filter_of
+
+        area = self._cells_of.basic_filter
+        return filter_of(self._run, self._cells_of) if area and area.meets(self._area) else None
+
+    def addDeveloperMetadata(
+        self, key: str, value: str | Choice | None = None, visibility: Choice | None = None
+    ) -> Self:
+        """Attach an entry; the range must be one whole row (3:3) or column (C:C)."""
+        from sandbox.apps_script_metadata import add_metadata
+
+        add_metadata(self._run, self._cells_of, self._given, key, value, visibility)
+        return self
+
+    def getDeveloperMetadata(self) -> list[Face]:
+        """Give the entries of this row or column."""
+        from sandbox.apps_script_metadata import metadata_on
+
+        return [*metadata_on(self._run, self._cells_of, self._given)]
+
+    def createDeveloperMetadataFinder(self) -> Face:
+        """Look for entries of the whole rows and columns in this range."""
+        from sandbox.apps_script_metadata import DeveloperMetadataFinder
+
+        return DeveloperMetadataFinder(self._run, self._cells_of, self._given)
 
     # -- within ----------------------------------------------------------------------------------------------------
 
-    def _read(self, of: Callable[[Cell], ScriptValue]) -> Grid:
-        rows, columns = range(self._area.top, self._area.bottom), range(self._area.left, self._area.right)
-        with self._run.book.lock:
-            return [[of(self._cells_of.cell(row, col)) for col in columns] for row in rows]
+    def _inclusive(self) -> tuple[int, int, int, int]:
+        return self._area.top, self._area.left, self._area.bottom - 1, self._area.right - 1
 
-    def _write(self, grid: list[Any], put: Callable[[int, int, Any], None]) -> "Range":
-        self._check_size(grid)
-        with self._run.book.editing("script"):
-            for row, values in enumerate(grid, start=self._area.top):
-                for col, value in enumerate(values, start=self._area.left):
-                    put(row, col, value)
-            self._run.unflushed += 1
-        return self
-
-    def _check_size(self, grid: list[Any]) -> None:
-        if not grid or not all(isinstance(row, list) for row in grid):
-            raise ScriptFault("The parameters (Array) don't match the method signature for Range.setValues.")
-        _refuse_size("rows", len(grid), self.getNumRows())
-        for row in grid:
-            _refuse_size("columns", len(row), self.getNumColumns())
-
-    def _put(self, row: int, col: int, value: Any) -> None:
-        write_value(self._run.book, self._cells_of, row, col, value)
-
-    def _put_note(self, row: int, col: int, note: str | None) -> None:
-        self._cells_of.set_cell(row, col, note=note)
-
-    def _dress(self, **parts: Any) -> "Range":
-        with self._run.book.editing("script"):
+    def _over(self, change: Callable[[int, int, Cell], None]) -> Self:
+        with self._editing():
             for row, col in self._area.cells():
-                self._cells_of.set_cell(row, col, format=merged(self._cells_of.cell(row, col), **parts))
-            self._run.unflushed += 1
+                change(row, col, self._cells_of.cell(row, col))
         return self
 
 
@@ -206,9 +198,27 @@ class RangeList(Face):
         """Give the ranges."""
         return list(self._ranges)
 
+    def activate(self) -> "RangeList":
+        """Select all of them; the last one is the active one."""
+        last = self._ranges[-1]
+        last._run.select(last._cells_of.gid, tuple(one._inclusive() for one in self._ranges))
+        return self
+
     def setValue(self, value: Any) -> "RangeList":
         """Write the same into every cell."""
         return self._each(lambda one: one.setValue(value))
+
+    def setFormula(self, formula: str) -> "RangeList":
+        """Write the same formula into every cell."""
+        return self._each(lambda one: one.setFormula(formula))
+
+    def setNote(self, note: str | None) -> "RangeList":
+        """Write the same note to every cell; null takes it away."""
+        return self._each(lambda one: one.setNote(note))
+
+    def clearNote(self) -> "RangeList":
+        """Take the notes away."""
+        return self._each(lambda one: one.clearNote())
 
     def setNumberFormat(self, numberFormat: str) -> "RangeList":
         """Set the number format of every cell."""
@@ -218,9 +228,49 @@ class RangeList(Face):
         """Set the background of every cell."""
         return self._each(lambda one: one.setBackground(color))
 
+    def setFontColor(self, color: str | None) -> "RangeList":
+        """Set the text's colour in every cell."""
+        return self._each(lambda one: one.setFontColor(color))
+
+    def setFontWeight(self, fontWeight: str | None) -> "RangeList":
+        """Set bold or normal in every cell."""
+        return self._each(lambda one: one.setFontWeight(fontWeight))
+
+    def setHorizontalAlignment(self, alignment: str | None) -> "RangeList":
+        """Align the text in every cell."""
+        return self._each(lambda one: one.setHorizontalAlignment(alignment))
+
+    def setVerticalAlignment(self, alignment: str | None) -> "RangeList":
+        """Set top, middle or bottom in every cell."""
+        return self._each(lambda one: one.setVerticalAlignment(alignment))
+
+    def setWrapStrategy(self, strategy: Choice) -> "RangeList":
+        """Set what happens to long text in every cell."""
+        return self._each(lambda one: one.setWrapStrategy(strategy))
+
+    def insertCheckboxes(self) -> "RangeList":
+        """Make every cell a checkbox."""
+        return self._each(lambda one: one.insertCheckboxes())
+
+    def removeCheckboxes(self) -> "RangeList":
+        """Take the checkboxes away."""
+        return self._each(lambda one: one.removeCheckboxes())
+
+    def check(self) -> "RangeList":
+        """Tick the checkboxes."""
+        return self._each(lambda one: one.check())
+
+    def uncheck(self) -> "RangeList":
+        """Untick the checkboxes."""
+        return self._each(lambda one: one.uncheck())
+
     def clearContent(self) -> "RangeList":
         """Empty the cells."""
         return self._each(lambda one: one.clearContent())
+
+    def clearDataValidations(self) -> "RangeList":
+        """Take the rules for values away."""
+        return self._each(lambda one: one.clearDataValidations())
 
     def _each(self, apply: Callable[[Range], object]) -> "RangeList":
         for one in self._ranges:
@@ -228,9 +278,5 @@ class RangeList(Face):
         return self
 
 
-def _refuse_size(what: str, given: int, wanted: int) -> None:
-    if given != wanted:
-        raise ScriptFault(
-            f"The number of {what} in the data does not match the number of {what} in the range. "
-            f"The data has {given} but the range has {wanted}."
-        )
+def _is_checkbox(cell: Cell) -> bool:
+    return ((cell.validation or {}).get("condition") or {}).get("type") == "BOOLEAN"

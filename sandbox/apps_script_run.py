@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -35,8 +36,11 @@ class Ui(Protocol):
     def sidebar(self, title: str, html: str) -> None:
         """Show a sidebar."""
 
-    def dialog(self, title: str, html: str) -> None:
-        """Show a dialog of its own HTML."""
+    def dialog(self, title: str, html: str, width: int | None = None, height: int | None = None) -> None:
+        """Show a dialog of its own HTML; None is the size that the page likes."""
+
+    def select(self, sheet_id: int, ranges: tuple[tuple[int, int, int, int], ...]) -> None:
+        """Show this tab with these cells selected, as in `Selection`; no ranges: leave the tab's selection."""
 
 
 class Clock(Protocol):
@@ -164,6 +168,15 @@ class Run:
     sources: Mapping[str, str]
     execution: Execution
     unflushed: int = 0
+
+    def editing(self) -> AbstractContextManager[None]:
+        """Edit the workbook as the script of this user."""
+        return self.book.editing("script", self.user)
+
+    def select(self, sheet_id: int, ranges: tuple[tuple[int, int, int, int], ...]) -> None:
+        """Move the person's selection, and what the script reads as active from now on."""
+        self.selection = Selection(sheet_id, ranges)
+        self.ui.select(sheet_id, ranges)
 
 
 class DocumentLocks:

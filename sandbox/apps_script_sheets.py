@@ -1,33 +1,70 @@
 """Be SpreadsheetApp, Spreadsheet and Sheet over the workbook."""
 
-from typing import Any
+from functools import partial
 
-from sandbox.apps_script_host import Face, ScriptFault
+from sandbox.apps_script_colours import read_colour
+from sandbox.apps_script_conditions import (
+    BOOLEANS,
+    VALIDATIONS,
+    ConditionalFormatRule,
+    ConditionalFormatRuleBuilder,
+    DataValidationBuilder,
+)
+from sandbox.apps_script_grid import SheetGrid
+from sandbox.apps_script_host import Choice, Face, ScriptFault
+from sandbox.apps_script_metadata import DeveloperMetadata, DeveloperMetadataFinder, add_metadata, metadata_on
+from sandbox.apps_script_protection import Filter, Protection, filter_of, protections_of
 from sandbox.apps_script_range import Range, RangeList
 from sandbox.apps_script_run import Run
 from sandbox.apps_script_ui import SubMenu, Ui
-from sandbox.apps_script_values import write_value
 from sandbox.sheets_errors import GoogleError
 from sandbox.sheets_ranges import read_a1
-from sandbox.workbook import DEFAULT_COLUMN_WIDTH, DEFAULT_ROW_HEIGHT, OPEN, Area, Dimension
-from sandbox.workbook import Sheet as Tab
+from sandbox.workbook import OPEN, Area, ConditionalFormat
 
 _OUTSIDE = "The coordinates of the range are outside the dimensions of the sheet."
 
 
-class Sheet(Face):
+class Sheet(SheetGrid):
     """Be one tab."""
 
     NAME = "Sheet"
 
-    def __init__(self, run: Run, tab: Tab) -> None:
-        """Look at *tab*."""
-        self._run = run
-        self._tab = tab
-
     def getName(self) -> str:
         """Give the title."""
         return self._tab.title
+
+    def getSheetName(self) -> str:
+        """Give the title."""
+        return self._tab.title
+
+    def setName(self, name: str) -> "Sheet":
+        """Change the title."""
+        return self._edit(lambda tab: self._run.book.rename_sheet(tab.gid, name))
+
+    def getIndex(self) -> int:
+        """Give the place among the tabs, from 1."""
+        return self._run.book.sheets.index(self._tab) + 1
+
+    def getTabColor(self) -> str | None:
+        """Give the tab's colour, or null."""
+        return self._tab.tab_color
+
+    def setTabColor(self, color: str | None) -> "Sheet":
+        """Set the tab's colour; null takes it away."""
+        found = read_colour(color) if color else None
+        return self._edit(lambda tab: tab.change(partial(setattr, tab, "tab_color", found)))
+
+    def isSheetHidden(self) -> bool:
+        """Say whether the tab is hidden."""
+        return self._tab.hidden
+
+    def hideSheet(self) -> "Sheet":
+        """Hide the tab."""
+        return self._edit(lambda tab: tab.change(partial(setattr, tab, "hidden", True)))
+
+    def showSheet(self) -> "Sheet":
+        """Show the tab."""
+        return self._edit(lambda tab: tab.change(partial(setattr, tab, "hidden", False)))
 
     def getSheetId(self) -> int:
         """Give the id (gid)."""
@@ -73,94 +110,79 @@ class Sheet(Face):
         """Give the selected ranges."""
         return SpreadsheetApp(self._run, []).getActiveRangeList()
 
-    # -- size ------------------------------------------------------------------------------------------------------
+    # -- selecting -------------------------------------------------------------------------------------------------
 
-    def getLastRow(self) -> int:
-        """Give the last row with content; 0 when there is none."""
-        return self._tab.data_extent()[0]
-
-    def getLastColumn(self) -> int:
-        """Give the last column with content; 0 when there is none."""
-        return self._tab.data_extent()[1]
-
-    def getMaxRows(self) -> int:
-        """Count the grid's rows."""
-        return self._tab.rows
-
-    def getMaxColumns(self) -> int:
-        """Count the grid's columns."""
-        return self._tab.cols
-
-    # -- rows and columns ------------------------------------------------------------------------------------------
-
-    def isRowHiddenByFilter(self, rowPosition: int) -> bool:
-        """Say whether the filter hides the row."""
-        return self._row(rowPosition).hidden_by_filter
-
-    def isRowHiddenByUser(self, rowPosition: int) -> bool:
-        """Say whether a person hid the row."""
-        return self._row(rowPosition).hidden_by_user
-
-    def getFrozenRows(self) -> int:
-        """Count the frozen rows."""
-        return self._tab.frozen_rows
-
-    def setFrozenRows(self, rows: int) -> None:
-        """Freeze the first *rows* rows."""
-        with self._run.book.editing("script"):
-            self._tab.freeze(rows=rows)
-
-    def getFrozenColumns(self) -> int:
-        """Count the frozen columns."""
-        return self._tab.frozen_cols
-
-    def setFrozenColumns(self, columns: int) -> None:
-        """Freeze the first *columns* columns."""
-        with self._run.book.editing("script"):
-            self._tab.freeze(cols=columns)
-
-    def getColumnWidth(self, columnPosition: int) -> int:
-        """Give the width in pixels."""
-        return self._tab.column_widths.get(columnPosition - 1, DEFAULT_COLUMN_WIDTH)
-
-    def setColumnWidth(self, columnPosition: int, width: int) -> "Sheet":
-        """Set the width in pixels."""
-        return self._resize("COLUMNS", columnPosition, 1, width)
-
-    def getRowHeight(self, rowPosition: int) -> int:
-        """Give the height in pixels."""
-        return self._tab.row_heights.get(rowPosition - 1, DEFAULT_ROW_HEIGHT)
-
-    def setRowHeight(self, rowPosition: int, height: int) -> "Sheet":
-        """Set the height in pixels."""
-        return self._resize("ROWS", rowPosition, 1, height)
-
-    def setRowHeights(self, startRow: int, numRows: int, height: int) -> "Sheet":
-        """Set the height of several rows in pixels."""
-        return self._resize("ROWS", startRow, numRows, height)
-
-    def insertColumnsAfter(self, afterPosition: int, howMany: int) -> "Sheet":
-        """Put blank columns behind a column."""
-        with self._run.book.editing("script"):
-            self._tab.insert_cols(afterPosition, howMany, inherit="before")
+    def activate(self) -> "Sheet":
+        """Show the tab; its own selection stays."""
+        self._run.select(self._tab.gid, ())
         return self
 
-    def insertRowsAfter(self, afterPosition: int, howMany: int) -> "Sheet":
-        """Put blank rows behind a row."""
-        with self._run.book.editing("script"):
-            self._tab.insert_rows(afterPosition, howMany, inherit="before")
+    def setActiveRange(self, range: Range) -> Range:
+        """Select cells and show the tab."""
+        return range.activate()
+
+    def setActiveSelection(self, range: Range | str) -> Range:
+        """Select cells, also by A1 text, and show the tab."""
+        return (self._named(range) if isinstance(range, str) else range).activate()
+
+    def setActiveRangeList(self, rangeList: RangeList) -> RangeList:
+        """Select several ranges and show the tab."""
+        return rangeList.activate()
+
+    def getCurrentCell(self) -> Range | None:
+        """Give the first cell of the last selected range."""
+        found = self.getActiveRange()
+        return found.getCell(1, 1) if found else None
+
+    # -- what lies over the cells ----------------------------------------------------------------------------------
+
+    def getConditionalFormatRules(self) -> list[ConditionalFormatRule]:
+        """Give the conditional formats, the first one first."""
+        return [
+            ConditionalFormatRule(one.rule, [Range(self._run, self._tab, area) for area in one.areas])
+            for one in self._tab.conditional_formats
+        ]
+
+    def setConditionalFormatRules(self, rules: list) -> None:  # type: ignore[type-arg]
+        """Have these conditional formats and no other."""
+        wanted: list[ConditionalFormat] = []
+        for one in rules:
+            if not isinstance(one, ConditionalFormatRule):
+                raise ScriptFault(
+                    "The parameters (Array) don't match the method signature for Sheet.setConditionalFormatRules."
+                )
+            ranges = [place for place in one._ranges if isinstance(place, Range)]
+            if any(place._cells_of is not self._tab for place in ranges):
+                raise ScriptFault("Conditional format rule cannot reference a different sheet.")
+            wanted.append(ConditionalFormat(tuple(place._given for place in ranges), one._rule))
+        self._edit(lambda tab: tab.change(partial(setattr, tab, "conditional_formats", wanted)))
+
+    def clearConditionalFormatRules(self) -> None:
+        """Take every conditional format away."""
+        self.setConditionalFormatRules([])
+
+    def getProtections(self, type: Choice) -> list[Protection]:
+        """Give the protected ranges; there are no protected tabs."""
+        return protections_of(self._run, [self._tab], type)
+
+    def getFilter(self) -> Filter | None:
+        """Give the basic filter, or null."""
+        return filter_of(self._run, self._tab)
+
+    def addDeveloperMetadata(
+        self, key: str, value: str | Choice | None = None, visibility: Choice | None = None
+    ) -> "Sheet":
+        """Attach an entry to the tab."""
+        add_metadata(self._run, self._tab, None, key, value, visibility)
         return self
 
-    def appendRow(self, rowContents: list) -> "Sheet":  # type: ignore[type-arg]
-        """Write a row below the last one with content."""
-        with self._run.book.editing("script"):
-            row = self._tab.data_extent()[0]
-            if row == self._tab.rows:
-                self._tab.insert_rows(row, 1, inherit="before")
-            for col, value in enumerate(rowContents):
-                write_value(self._run.book, self._tab, row, col, value)
-            self._run.unflushed += 1
-        return self
+    def getDeveloperMetadata(self) -> list[DeveloperMetadata]:
+        """Give the entries of the tab itself."""
+        return metadata_on(self._run, self._tab, None)
+
+    def createDeveloperMetadataFinder(self) -> DeveloperMetadataFinder:
+        """Look for entries of the tab, its rows and its columns."""
+        return DeveloperMetadataFinder(self._run, self._tab)
 
     # -- within ----------------------------------------------------------------------------------------------------
 
@@ -174,19 +196,6 @@ class Sheet(Face):
             if end != OPEN and end > size:
                 raise ScriptFault(_OUTSIDE)
         return Range(self._run, tab, area)
-
-    def _row(self, position: int) -> Dimension:
-        if not 1 <= position <= self._tab.rows:
-            raise ScriptFault("Those rows are out of bounds.")
-        return self._tab.dimension("ROWS", position - 1)
-
-    def _resize(self, axis: Any, position: int, count: int, pixels: int) -> "Sheet":
-        try:
-            with self._run.book.editing("script"):
-                self._tab.set_dimension(axis, position - 1, count, pixel_size=pixels)
-        except IndexError as error:
-            raise ScriptFault(f"Those {axis.lower()} are out of bounds.") from error
-        return self
 
 
 class Spreadsheet(Face):
@@ -227,6 +236,74 @@ class Spreadsheet(Face):
         """Give all tabs."""
         return [Sheet(self._run, tab) for tab in self._run.book.sheets]
 
+    def getSheetById(self, id: int) -> Sheet | None:
+        """Find a tab by its id."""
+        tab = self._run.book.sheet_by_id(id)
+        return Sheet(self._run, tab) if tab else None
+
+    def getNumSheets(self) -> int:
+        """Count the tabs."""
+        return len(self._run.book.sheets)
+
+    def insertSheet(self, sheetName: str | None = None, sheetIndex: int | None = None) -> Sheet:
+        """Add a tab and show it; without a place it comes behind the active one."""
+        book = self._run.book
+        behind = self.getActiveSheet().getIndex()
+        try:
+            with self._run.editing():
+                title = sheetName or _free_title(self._run)
+                tab = book.add_sheet(title, index=behind if sheetIndex is None else sheetIndex)
+        except ValueError as error:
+            raise ScriptFault(str(error)) from error
+        return self.setActiveSheet(Sheet(self._run, tab))
+
+    def deleteSheet(self, sheet: Sheet) -> None:
+        """Delete a tab."""
+        sheet._edit(lambda tab: self._run.book.delete_sheet(tab.gid))
+
+    def setActiveSheet(self, sheet: Sheet, restoreSelection: bool = True) -> Sheet:
+        """Show a tab."""
+        return sheet.activate()
+
+    def setActiveRange(self, range: Range) -> Range:
+        """Select cells and show their tab."""
+        return range.activate()
+
+    def setActiveSelection(self, range: Range | str) -> Range:
+        """Select cells, also by A1 text, and show their tab."""
+        return self.getActiveSheet().setActiveSelection(range)
+
+    def setActiveRangeList(self, rangeList: RangeList) -> RangeList:
+        """Select several ranges and show their tab."""
+        return rangeList.activate()
+
+    def getRange(self, a1Notation: str) -> Range:
+        """Name a range; without a title it is on the active tab."""
+        return self.getActiveSheet()._named(a1Notation)
+
+    def getProtections(self, type: Choice) -> list[Protection]:
+        """Give the protected ranges of all tabs."""
+        return protections_of(self._run, self._run.book.sheets, type)
+
+    def addDeveloperMetadata(
+        self, key: str, value: str | Choice | None = None, visibility: Choice | None = None
+    ) -> "Spreadsheet":
+        """Attach an entry to the spreadsheet."""
+        add_metadata(self._run, None, None, key, value, visibility)
+        return self
+
+    def getDeveloperMetadata(self) -> list[DeveloperMetadata]:
+        """Give the entries of the spreadsheet itself."""
+        return metadata_on(self._run, None, None)
+
+    def createDeveloperMetadataFinder(self) -> DeveloperMetadataFinder:
+        """Look for entries of the spreadsheet and of everything in it."""
+        return DeveloperMetadataFinder(self._run)
+
+    def getActiveRange(self) -> Range | None:
+        """Give the last selected range."""
+        return SpreadsheetApp(self._run, []).getActiveRange()
+
     def getActiveSheet(self) -> Sheet:
         """Give the tab that the person looks at."""
         tab = self._run.book.sheet_by_id(self._run.selection.sheet_id)
@@ -245,6 +322,14 @@ class SpreadsheetApp(Face):
     """Be the service."""
 
     NAME = "SpreadsheetApp"
+    ENUMS = {  # noqa: RUF012
+        "BooleanCriteria": tuple(BOOLEANS),
+        "DataValidationCriteria": tuple(VALIDATIONS),
+        "DeveloperMetadataLocationType": ("SPREADSHEET", "SHEET", "ROW", "COLUMN"),
+        "DeveloperMetadataVisibility": ("DOCUMENT", "PROJECT"),
+        "ProtectionType": ("RANGE", "SHEET"),
+        "WrapStrategy": ("WRAP", "OVERFLOW", "CLIP"),
+    }
 
     def __init__(self, run: Run, menus: list[SubMenu]) -> None:
         """Serve one execution; *menus* takes what is added to the bar."""
@@ -276,6 +361,30 @@ class SpreadsheetApp(Face):
         selected = self.getActiveRangeList()
         return selected.getRanges()[-1] if selected else None
 
+    def getCurrentCell(self) -> Range | None:
+        """Give the first cell of the last selected range."""
+        return self.getActiveSheet().getCurrentCell()
+
+    def setActiveSheet(self, sheet: Sheet, restoreSelection: bool = True) -> Sheet:
+        """Show a tab."""
+        return sheet.activate()
+
+    def setActiveRange(self, range: Range) -> Range:
+        """Select cells and show their tab."""
+        return range.activate()
+
+    def setActiveRangeList(self, rangeList: RangeList) -> RangeList:
+        """Select several ranges and show their tab."""
+        return rangeList.activate()
+
+    def newDataValidation(self) -> DataValidationBuilder:
+        """Begin a rule for values."""
+        return DataValidationBuilder()
+
+    def newConditionalFormatRule(self) -> ConditionalFormatRuleBuilder:
+        """Begin a conditional format."""
+        return ConditionalFormatRuleBuilder({}, [])
+
     def getUi(self) -> Ui:
         """Give the user interface."""
         return self._ui
@@ -283,3 +392,10 @@ class SpreadsheetApp(Face):
     def flush(self) -> None:
         """Let everybody see what was written."""
         self._run.unflushed = 0
+
+
+def _free_title(run: Run) -> str:
+    number = len(run.book.sheets) + 1
+    while run.book.sheet_by_title(f"Sheet{number}"):
+        number += 1
+    return f"Sheet{number}"

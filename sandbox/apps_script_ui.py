@@ -96,6 +96,8 @@ class HtmlOutput(Face):
         """Hold *html*."""
         self._html = html
         self._title = ""
+        self._width: int | None = None
+        self._height: int | None = None
 
     def getContent(self) -> str:
         """Give the HTML."""
@@ -110,12 +112,22 @@ class HtmlOutput(Face):
         self._title = title
         return self
 
+    def getWidth(self) -> int | None:
+        """Give the width in pixels, or null."""
+        return self._width
+
+    def getHeight(self) -> int | None:
+        """Give the height in pixels, or null."""
+        return self._height
+
     def setWidth(self, width: int) -> "HtmlOutput":
-        """Do nothing: the page decides."""
+        """Set a dialog's width in pixels; a sidebar has 300 px whatever this says."""
+        self._width = width
         return self
 
     def setHeight(self, height: int) -> "HtmlOutput":
-        """Do nothing: the page decides."""
+        """Set a dialog's height in pixels."""
+        self._height = height
         return self
 
 
@@ -176,12 +188,15 @@ class Ui(Face):
     @needs("script.container.ui")
     def showModalDialog(self, userInterface: HtmlOutput, title: str) -> None:
         """Show a dialog that blocks the sheet."""
-        self._run.ui.dialog(title, userInterface.getContent())
+        self._dialog(userInterface, title)
 
     @needs("script.container.ui")
     def showModelessDialog(self, userInterface: HtmlOutput, title: str) -> None:
         """Show a dialog beside the sheet."""
-        self._run.ui.dialog(title, userInterface.getContent())
+        self._dialog(userInterface, title)
+
+    def _dialog(self, shown: HtmlOutput, title: str) -> None:
+        self._run.ui.dialog(title, shown.getContent(), shown.getWidth(), shown.getHeight())
 
 
 def _dialog_of(first: str, second: Any, third: Choice | None) -> tuple[str, str, str]:

@@ -33,9 +33,10 @@ def write_value(book: Workbook, sheet: Sheet, row: int, col: int, value: Any) ->
             case str():
                 sheet.enter(row, col, value)
             case bool() | int() | float():
-                sheet.set_cell(row, col, value)
+                sheet.set_cell(row, col, value, judged=True)
             case datetime():
-                sheet.set_cell(row, col, book.serial_of(value), format=_dated(sheet.cell(row, col)))
+                form = _dated(sheet.cell(row, col))
+                sheet.set_cell(row, col, book.serial_of(value), format=form, judged=True)
             case _:
                 raise ScriptFault(f"Writing {type(value).__name__} into a cell is not emulated")
     except ValueError as error:
@@ -43,12 +44,12 @@ def write_value(book: Workbook, sheet: Sheet, row: int, col: int, value: Any) ->
 
 
 def merged(cell: Cell, **parts: Any) -> Format:
-    """Give the cell's format with *parts* (in the API's words) over it; nested mappings are merged."""
+    """Give the cell's format with *parts* (in the API's words) over it; nested mappings are merged, None takes away."""
     form = dict(cell.format or {})
     for name, part in parts.items():
         before = form.get(name)
         form[name] = {**before, **part} if isinstance(part, Mapping) and isinstance(before, Mapping) else part
-    return form
+    return {name: part for name, part in form.items() if part is not None}
 
 
 def number_format(pattern: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from sandbox.sheets_errors import GoogleError
@@ -104,18 +105,43 @@ def create(book: Workbook, wanted: Mapping[str, Any]) -> Placed:
     if any(placed.entry.id == entry.id for placed in placed_entries(book)):
         raise GoogleError(400, f"Developer metadata with id {entry.id} already exists.")
     if location.get("spreadsheet"):
-        book.metadata = (*book.metadata, entry)
-        return Placed(entry)
+        return add_entry(book, Placed(entry))
     span = location.get("dimensionRange") or {}
     gid = span.get("sheetId", 0) if span else location.get("sheetId")
     sheet = None if gid is None else book.sheet_by_id(gid)
     if sheet is None:
         raise GoogleError(400, f"No grid with id: {gid}")
     if not span:
-        sheet.metadata = (*sheet.metadata, entry)
-        return Placed(entry, sheet)
+        return add_entry(book, Placed(entry, sheet))
     axis, at = span.get("dimension"), span.get("startIndex", 0)
     if axis not in ("ROWS", "COLUMNS") or span.get("endIndex") != at + 1:
         raise GoogleError(400, "Developer metadata can only be placed on a single row or column.")
-    sheet.set_dimension(axis, at, 1, metadata=(*sheet.dimension(axis, at).metadata, entry))
-    return Placed(entry, sheet, axis, at)
+    return add_entry(book, Placed(entry, sheet, axis, at))
+
+
+def add_entry(book: Workbook, placed: Placed) -> Placed:
+    """Put an entry where *placed* says."""
+    _set_entries(book, placed, (*_entries(book, placed), placed.entry))
+    return placed
+
+
+def replace_entry(book: Workbook, placed: Placed, wanted: Metadata | None) -> None:
+    """Put *wanted* in the place of the entry; None deletes it."""
+    changed = ((one, wanted) if one.id == placed.entry.id else (one, one) for one in _entries(book, placed))
+    _set_entries(book, placed, tuple(new for _, new in changed if new is not None))
+
+
+def _entries(book: Workbook, placed: Placed) -> tuple[Metadata, ...]:
+    if placed.sheet is None:
+        return book.metadata
+    return placed.sheet.metadata if placed.axis is None else placed.sheet.dimension(placed.axis, placed.at).metadata
+
+
+def _set_entries(book: Workbook, placed: Placed, entries: tuple[Metadata, ...]) -> None:
+    sheet = placed.sheet
+    if sheet is None:
+        book.metadata = entries
+    elif placed.axis is None:
+        sheet.change(partial(setattr, sheet, "metadata", entries))
+    else:
+        sheet.set_dimension(placed.axis, placed.at, 1, metadata=entries)

@@ -9,22 +9,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sandbox.sheets_errors import GoogleError
-from sandbox.workbook import OPEN, Area, Sheet, Workbook
+from sandbox.workbook import OPEN, Area, Sheet, Workbook, column_name
 
 _A1: Final = re.compile(r"^\$?([A-Za-z]{1,3})?\$?([1-9]\d*)?(?::\$?([A-Za-z]{1,3})?\$?([1-9]\d*)?)?$")
 _R1C1: Final = re.compile(r"^R([1-9]\d*)C([1-9]\d*)(?::R([1-9]\d*)C([1-9]\d*))?$", re.IGNORECASE)
 _QUOTED: Final = re.compile(r"^'((?:[^']|'')*)'(?:!(.*))?$", re.DOTALL)
 _PLAIN_TITLE: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
-
-
-def column_name(col: int) -> str:
-    """Turn 0 into A, 26 into AA."""
-    name = ""
-    col += 1
-    while col:
-        col, letter = divmod(col - 1, 26)
-        name = chr(65 + letter) + name
-    return name
 
 
 def column_index(name: str) -> int:

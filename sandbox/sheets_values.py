@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox.sheets_errors import GoogleError
-from sandbox.sheets_ranges import a1_of, column_name
-from sandbox.workbook import Area, Cell, CellError, Picture, Sheet
+from sandbox.sheets_ranges import a1_of
+from sandbox.workbook import Area, Cell, CellError, Picture, Sheet, column_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,11 @@ from sandbox.workbook_areas import (
     Axis,
     ConditionalFormat,
     Dimension,
+    FilterView,
     Metadata,
     Protected,
+    Refused,
+    column_name,
 )
 from sandbox.workbook_cells import (
     MAX_CELL_CHARS,
@@ -53,11 +56,14 @@ from sandbox.workbook_sheet import DEFAULT_COLUMN_WIDTH, DEFAULT_ROW_HEIGHT, KEE
 __all__ = [
     "DEFAULT_COLUMN_WIDTH", "DEFAULT_ROW_HEIGHT", "KEEP", "MAX_CELL_CHARS", "OPEN", "TOO_LONG",
     "Area", "Axis", "Books", "Cell", "CellEdit", "CellError", "Change", "ConditionalFormat", "Dimension", "Effective",
-    "Format", "Formula", "Metadata", "Picture", "Protected", "Sheet", "Typed", "Value", "Who", "Workbook",
-    "colour_of", "display", "hex_of", "moment_of", "parse_user_entered", "read_typed", "serial_of",
+    "FilterView", "Format", "Formula", "Metadata", "Picture", "Protected", "Refused", "Sheet", "Typed", "Value", "Who",
+    "Workbook",
+    "colour_of", "column_name", "display", "hex_of", "moment_of", "parse_user_entered", "read_typed", "serial_of",
 ]  # fmt: skip
 
 Who = Literal["person", "script", "api"]
+#: Whoever edits without a name, and whom no protection stops.
+OWNER: Final = "user@example.com"
 _LOG_LENGTH: Final = 200_000
 
 
@@ -102,12 +108,14 @@ class Workbook:
         self.version = 0
         self.external_images_allowed = False
         self.shared_with: set[str] = set()
+        self.owner = OWNER
         self.metadata: tuple[Metadata, ...] = ()
         #: Append-only; the oldest entries go after 200,000. Structure edits (insert, sort, move) are not cell edits.
         self.last_changes: deque[CellEdit] = deque(maxlen=_LOG_LENGTH)
         self._next_id = 1
         self._listeners: list[Callable[[Change], None]] = []
         self._who: Who = "person"
+        self._user: str | None = None
         self._depth = 0
         self._touched: dict[int, dict[tuple[int, int], None] | None] = {}
 
@@ -203,23 +211,46 @@ class Workbook:
 
         return unsubscribe
 
+    @property
+    def who(self) -> Who:
+        """Say what kind of editor is editing."""
+        return self._who
+
+    @property
+    def user(self) -> str:
+        """Say whose permissions the edit under way has."""
+        return self._user or self.owner
+
+    def may_edit(self, protected: Protected) -> bool:
+        """Say whether the protection lets the present user edit."""
+        return (
+            protected.warning_only
+            or protected.mirrors_sharing
+            or self.user == self.owner
+            or self.user in protected.editors
+        )
+
     @contextmanager
-    def editing(self, who: Who | None = None) -> Iterator[None]:
-        """Take the lock for a group of changes by *who* (None: whoever is editing already, else a person)."""
+    def editing(self, who: Who | None = None, user: str | None = None) -> Iterator[None]:
+        """
+        Take the lock for a group of changes by *who* (None: whoever is editing already, else a person).
+
+        *user* is the e-mail address whose permissions count (None: whoever is editing already, else the owner).
+        """
         with self.lock:
-            outer = self._who
-            self._who = who or outer
+            outer = self._who, self._user
+            self._who, self._user = who or self._who, user or self._user
             self._depth += 1
             try:
                 yield
             finally:
                 self._depth -= 1
-                self._who = outer
+                self._who, self._user = outer
                 if self._depth == 0:
                     self._tell()
 
     @contextmanager
-    def atomic(self, who: Who | None = None) -> Iterator[None]:
+    def atomic(self, who: Who | None = None, user: str | None = None) -> Iterator[None]:
         """Do as `editing`, but undo everything when an exception comes out; not to be nested in `editing`."""
         with self.lock:
             own = {
@@ -230,7 +261,7 @@ class Workbook:
             sheets = [(sheet, sheet.snapshot()) for sheet in self.sheets]
             logged = len(self.last_changes)
             try:
-                with self.editing(who):
+                with self.editing(who, user):
                     try:
                         yield
                     except BaseException:
@@ -307,6 +338,10 @@ class Books:
         """Take *book* in (replacing one of the same id) and give it back."""
         self._books[book.spreadsheet_id] = book
         return book
+
+    def remove(self, spreadsheet_id: str) -> None:
+        """Delete a workbook: who asks for it is told that there is none."""
+        self._books.pop(spreadsheet_id, None)
 
     def get(self, spreadsheet_id: str) -> Workbook | None:
         """Find a workbook by its id."""

@@ -6,12 +6,21 @@ grid, also when the grid grows (that is how A:A behaves).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 #: An end that follows the edge of the grid.
 OPEN: Final = 2**31 - 1
 Axis = Literal["ROWS", "COLUMNS"]
+#: Google's sentence, the same in a script, in the API and in the page.
+PROTECTED: Final = (
+    "You are trying to edit a protected cell or object. "
+    "Please contact the spreadsheet owner to remove protection if you need to edit."
+)
+
+
+class Refused(ValueError):
+    """Be an edit that Sheets refuses, with Google's sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,13 @@ class Area:
             return replace(self, top=first, bottom=last)
         return replace(self, left=first, right=last)
 
+    def meets(self, other: "Area") -> bool:
+        """Say whether both have a cell in common."""
+        return (
+            max(self.top, other.top) < min(self.bottom, other.bottom)
+            and max(self.left, other.left) < min(self.right, other.right)
+        )
+
     def to_json(self) -> list[int]:
         """Give [top, left, bottom, right]."""
         return [self.top, self.left, self.bottom, self.right]
@@ -64,6 +80,19 @@ class Protected:
     description: str = ""
     warning_only: bool = True
     editors: tuple[str, ...] = ()
+    #: As Range.protect() leaves it until somebody changes the editors: whoever edits the spreadsheet edits this too.
+    mirrors_sharing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FilterView:
+    """Hold a saved filter: criteria by column (0-based, in the grid) in the API's words, and (column, ascending)."""
+
+    id: int
+    title: str
+    area: Area
+    criteria: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    sorting: tuple[tuple[int, bool], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +111,8 @@ class Metadata:
     key: str
     value: str | None = None
     visibility: str = "DOCUMENT"
+    #: Whose entry it is: one of visibility PROJECT is seen by the cloud project that made it alone.
+    project: str = "api"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +156,13 @@ def order_after_move(count: int, start: int, n: int, to: int) -> list[int | None
 def new_places(order: Sequence[int | None]) -> dict[int, int]:
     """Turn an order (new place -> old index) round: old index -> new place."""
     return {old: new for new, old in enumerate(order) if old is not None}
+
+
+def column_name(col: int) -> str:
+    """Turn 0 into A, 26 into AA."""
+    name = ""
+    col += 1
+    while col:
+        col, letter = divmod(col - 1, 26)
+        name = chr(65 + letter) + name
+    return name

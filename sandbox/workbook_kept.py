@@ -1,8 +1,9 @@
 """Turn a sheet into plain JSON values and back, so that a sandbox keeps its state over a restart."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from sandbox.workbook_areas import Area, Axis, ConditionalFormat, Dimension, Metadata, Protected
+from sandbox.workbook_areas import Area, Axis, ConditionalFormat, Dimension, FilterView, Metadata, Protected
 from sandbox.workbook_cells import cell_from_json, cell_to_json
 from sandbox.workbook_sheet import Owner, Sheet
 
@@ -23,10 +24,17 @@ def sheet_to_json(sheet: Sheet) -> dict[str, Any]:
         ],
         "dimensions": {axis: _dimensions_to_json(sheet, axis) for axis in _AXES},
         "protected": [
-            [p.id, p.area.to_json(), p.description, p.warning_only, list(p.editors)] for p in sheet.protected
+            [p.id, p.area.to_json(), p.description, p.warning_only, list(p.editors), p.mirrors_sharing]
+            for p in sheet.protected
         ],
         "conditional_formats": [[[a.to_json() for a in c.areas], c.rule] for c in sheet.conditional_formats],
         "metadata": metadata_to_json(sheet.metadata),
+        "tab_color": sheet.tab_color,
+        "filter_criteria": _criteria_to_json(sheet.filter_criteria),
+        "filter_views": [
+            [view.id, view.title, view.area.to_json(), _criteria_to_json(view.criteria), [*map(list, view.sorting)]]
+            for view in sheet.filter_views
+        ],
     }
 
 
@@ -47,14 +55,28 @@ def sheet_from_json(owner: Owner, kept: dict[str, Any]) -> Sheet:
     sheet.hidden = kept["hidden"]
     sheet.basic_filter = Area(*kept["basic_filter"]) if kept["basic_filter"] else None
     sheet.protected = [
-        Protected(id_, Area(*area), text, warning, tuple(editors))
-        for id_, area, text, warning, editors in kept["protected"]
+        Protected(id_, Area(*area), text, warning, tuple(editors), *mirrors)
+        for id_, area, text, warning, editors, *mirrors in kept["protected"]
     ]
     sheet.conditional_formats = [
         ConditionalFormat(tuple(Area(*area) for area in areas), rule) for areas, rule in kept["conditional_formats"]
     ]
     sheet.metadata = metadata_from_json(kept["metadata"])
+    sheet.tab_color = kept.get("tab_color")  # absent in what an older sandbox kept, as all below
+    sheet.filter_criteria = _criteria_from_json(kept.get("filter_criteria", []))
+    sheet.filter_views = [
+        FilterView(id_, title, Area(*area), _criteria_from_json(criteria), tuple((at, up) for at, up in sorting))
+        for id_, title, area, criteria, sorting in kept.get("filter_views", [])
+    ]
     return sheet
+
+
+def _criteria_to_json(criteria: Mapping[int, Mapping[str, Any]]) -> list[list[Any]]:
+    return [[col, one] for col, one in criteria.items()]
+
+
+def _criteria_from_json(kept: list[list[Any]]) -> dict[int, Mapping[str, Any]]:
+    return dict(kept)
 
 
 def _dimensions_to_json(sheet: Sheet, axis: Axis) -> list[list[Any]]:
@@ -69,7 +91,7 @@ def _dimensions_to_json(sheet: Sheet, axis: Axis) -> list[list[Any]]:
 
 def metadata_to_json(entries: tuple[Metadata, ...]) -> list[list[Any]]:
     """Turn entries of developer metadata into plain JSON values."""
-    return [[entry.id, entry.key, entry.value, entry.visibility] for entry in entries]
+    return [[entry.id, entry.key, entry.value, entry.visibility, entry.project] for entry in entries]
 
 
 def metadata_from_json(kept: list[list[Any]]) -> tuple[Metadata, ...]:

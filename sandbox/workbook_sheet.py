@@ -6,24 +6,29 @@ lock, reading several that belong together does. Indexes are 0-based; an index o
 a request that Sheets would refuse a ValueError with a sentence.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Final, Literal, Protocol
 
 from sandbox.workbook_areas import (
+    PROTECTED,
     Area,
     Axis,
     ConditionalFormat,
     Dimension,
+    FilterView,
     Metadata,
     Protected,
+    Refused,
+    column_name,
     new_places,
     order_after_delete,
     order_after_insert,
     order_after_move,
 )
 from sandbox.workbook_cells import MAX_CELL_CHARS, TOO_LONG, Cell, CellError, Format, Formula, Value
+from sandbox.workbook_conditions import passes, refusal_of
 from sandbox.workbook_formats import read_typed
 
 DEFAULT_ROW_HEIGHT: Final = 21
@@ -44,6 +49,13 @@ class Owner(Protocol):
     """Be the workbook, as far as a sheet knows it."""
 
     external_images_allowed: bool
+
+    @property
+    def who(self) -> str:
+        """Say what kind of editor is editing."""
+
+    def may_edit(self, protected: Protected) -> bool:
+        """Say whether the protection lets the present user edit."""
 
     def editing(self) -> AbstractContextManager[None]:
         """Take the lock and tell the listeners at the end."""
@@ -73,6 +85,10 @@ class Sheet:
         self.protected: list[Protected] = []
         self.conditional_formats: list[ConditionalFormat] = []
         self.basic_filter: Area | None = None
+        #: What the basic filter asks of each column, in the API's words (FilterCriteria); never change one in place.
+        self.filter_criteria: dict[int, Mapping[str, Any]] = {}
+        self.filter_views: list[FilterView] = []
+        self.tab_color: str | None = None
         self.metadata: tuple[Metadata, ...] = ()
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -145,11 +161,13 @@ class Sheet:
         note: str | _Keep | None = KEEP,
         format: Format | _Keep | None = KEEP,
         validation: Mapping[str, Any] | _Keep | None = KEEP,
+        judged: bool = False,
     ) -> None:
         """
         Change the given parts of a cell, unparsed: a str is text, also when it starts with "=" (see `enter`).
 
-        None clears a part. Raises ValueError (Google's sentence) above 50,000 characters.
+        None clears a part. Raises ValueError (Google's sentence) above 50,000 characters, and when the value is
+        *judged* by the cell's validation and that rejects it.
         """
         parts: dict[str, Any] = {}
         if not isinstance(value, _Keep):
@@ -161,23 +179,31 @@ class Sheet:
         if not isinstance(validation, _Keep):
             parts["validation"] = validation
         with self._owner.editing():
-            self._put(row, col, replace(self.cell(row, col), **parts))
+            cell = replace(self.cell(row, col), **parts)
+            refusal = refusal_of(cell, f"{column_name(col)}{row + 1}") if judged else None
+            if refusal:
+                raise Refused(refusal)
+            self._put(row, col, cell)
 
     def enter(self, row: int, col: int, text: str) -> None:
-        """Type *text* into a cell: formulas, numbers, dates, booleans are read unless its format is plain text."""
+        """
+        Type *text* into a cell: formulas, numbers, dates, booleans are read unless its format is plain text.
+
+        Raises ValueError when a validation of the cell rejects it: people and scripts are judged, the API is not.
+        """
         with self._owner.editing():
-            old = self.cell(row, col)
+            old, judged = self.cell(row, col), self._owner.who != "api"
             if old.number_type == "TEXT" and not text.startswith("="):
-                self.set_cell(row, col, text or None)
+                self.set_cell(row, col, text or None, judged=judged)
                 return
             typed = read_typed(text)
             value = Formula(str(typed.value)) if typed.is_formula else typed.value
             if typed.number_format is None or old.number_format is not None:
-                self.set_cell(row, col, value)
+                self.set_cell(row, col, value, judged=judged)
                 return
             kind, pattern = typed.number_format
             form = {**(old.format or {}), "numberFormat": {"type": kind, "pattern": pattern}}
-            self.set_cell(row, col, value, format=form)
+            self.set_cell(row, col, value, format=form, judged=judged)
 
     def put(self, row: int, col: int, cell: Cell) -> None:
         """Replace a whole cell: value, note, format and validation."""
@@ -220,6 +246,7 @@ class Sheet:
         Only cells move, not row heights, hiding or metadata; equal keys keep their order.
         """
         area = area.within(self.rows, self.cols)
+        self.refuse_protected(area)
         with self._owner.editing():
             columns = range(area.left, area.right)
             rows = [
@@ -233,6 +260,62 @@ class Sheet:
                 kept = {c: cell for c, cell in self._cells[row].items() if not area.left <= c < area.right}
                 self._cells[row] = kept | cells
             self._owner.structure_changed(self.gid)
+
+    # -- the basic filter ------------------------------------------------------------------------------------------
+
+    def set_filter(self, area: Area, criteria: Mapping[int, Mapping[str, Any]] | None = None) -> None:
+        """Put the basic filter over *area*, header row included; *criteria* by column as in `filter_criteria`."""
+
+        def apply() -> None:
+            self.basic_filter, self.filter_criteria = area, dict(criteria or {})
+
+        with self._owner.editing():
+            self.change(apply)
+            self.refilter()
+
+    def clear_filter(self) -> None:
+        """Take the basic filter away and show what it hid."""
+
+        def apply() -> None:
+            self.basic_filter, self.filter_criteria = None, {}
+
+        with self._owner.editing():
+            self.change(apply)
+            self.refilter()
+
+    def filter_by_values(self, col: int, hidden: Collection[str]) -> None:
+        """Hide the rows whose cell in *col* shows one of *hidden* ("" are the blanks); none: show all values again."""
+        self._refuse_unfiltered(col)
+        criteria = {at: one for at, one in self.filter_criteria.items() if at != col}
+        if hidden:
+            criteria[col] = {"hiddenValues": sorted(hidden)}
+        with self._owner.editing():
+            self.change(lambda: setattr(self, "filter_criteria", criteria))
+            self.refilter()
+
+    def sort_filter(self, col: int, ascending: bool = True) -> None:
+        """Sort the rows below the filter's header by *col*, hidden ones too, and filter anew."""
+        self._refuse_unfiltered(col)
+        area = self.basic_filter or Area(0, 0)
+        with self._owner.editing():
+            self.sort(replace(area, top=area.top + 1), col, ascending)
+            self.refilter()
+
+    def refilter(self) -> None:
+        """Hide and show rows as the filter says now; edits of cells alone do not do that, as in Sheets."""
+        area = (self.basic_filter or Area(0, 0, 0, 0)).within(self.rows, self.cols)
+        hidden = {
+            row
+            for row in range(area.top + 1, area.bottom)
+            if not all(passes(self.cell(row, col), one) for col, one in self.filter_criteria.items())
+        }
+        with self._owner.editing():
+            for row in self.hidden_rows("filter") ^ hidden:
+                self.hide_rows(row, by="filter", hidden=row in hidden)
+
+    def _refuse_unfiltered(self, col: int) -> None:
+        if self.basic_filter is None or not self.basic_filter.left <= col < self.basic_filter.right:
+            raise Refused("The column is not in the range of the filter.")
 
     # -- structure -------------------------------------------------------------------------------------------------
 
@@ -305,6 +388,8 @@ class Sheet:
         kept["_frozen"] = dict(self._frozen)
         kept["protected"] = list(self.protected)
         kept["conditional_formats"] = list(self.conditional_formats)
+        kept["filter_views"] = list(self.filter_views)
+        kept["filter_criteria"] = dict(self.filter_criteria)
         return kept
 
     def restore(self, kept: dict[str, Any]) -> None:
@@ -325,8 +410,15 @@ class Sheet:
         if not (0 <= row < self.rows and 0 <= col < self.cols):
             raise IndexError(f"cell ({row}, {col}) is outside the grid of {self.rows} x {self.cols}")
 
+    def refuse_protected(self, area: Area) -> None:
+        """Raise Refused when the present user may not edit some cell of *area*."""
+        if any(one.area.meets(area) and not self._owner.may_edit(one) for one in self.protected):
+            raise Refused(PROTECTED)
+
     def _put(self, row: int, col: int, cell: Cell) -> None:
         before = self.cell(row, col)
+        if self.protected:
+            self.refuse_protected(Area(row, col, row + 1, col + 1))
         gate = self._owner.external_images_allowed if cell.formula is not None else False
         if cell.images_allowed != gate:
             cell = replace(cell, images_allowed=gate)
@@ -364,12 +456,14 @@ class Sheet:
             raise IndexError(f"cannot delete {n} {axis.lower()} at {at} of {count}")
         if n == count:
             raise ValueError(f"You can't delete all the {axis.lower()} on the sheet.")
+        self.refuse_protected(Area(at, 0, at + n) if axis == "ROWS" else Area(0, at, right=at + n))
         self._reorder(axis, order_after_delete(count, at, n))
 
     def _move(self, axis: Axis, start: int, n: int, to: int) -> None:
         count = len(self._dims[axis])
         if not (0 <= start < start + n <= count and 0 <= to <= count):
             raise IndexError(f"cannot move {n} {axis.lower()} from {start} to {to} of {count}")
+        self.refuse_protected(Area(start, 0, start + n) if axis == "ROWS" else Area(0, start, right=start + n))
         self._reorder(axis, order_after_move(count, start, n, to))
 
     def _reorder(self, axis: Axis, order: list[int | None], growing_from: int | None = None) -> None:
@@ -399,6 +493,20 @@ class Sheet:
         rules = [(rule, tuple(area for old in rule.areas if (area := moved(old)))) for rule in self.conditional_formats]
         self.conditional_formats = [replace(rule, areas=areas) for rule, areas in rules if areas]
         self.basic_filter = moved(self.basic_filter) if self.basic_filter else None
+        views = [(view, area) for view in self.filter_views if (area := moved(view.area))]
+        self.filter_views = [replace(view, area=area) for view, area in views]
+        if axis == "COLUMNS":
+            self.filter_criteria = {places[col]: one for col, one in self.filter_criteria.items() if col in places}
+            self.filter_views = [
+                replace(
+                    view,
+                    criteria={places[col]: one for col, one in view.criteria.items() if col in places},
+                    sorting=tuple((places[col], up) for col, up in view.sorting if col in places),
+                )
+                for view in self.filter_views
+            ]
+        if self.basic_filter is None:
+            self.filter_criteria = {}
 
 
 def _storable(value: Value | int) -> Value:

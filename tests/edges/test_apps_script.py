@@ -42,8 +42,11 @@ class Quiet:
     def sidebar(self, title: str, html: str) -> None:
         raise AssertionError("no sidebar yet")
 
-    def dialog(self, title: str, html: str) -> None:
+    def dialog(self, title: str, html: str, width: int | None = None, height: int | None = None) -> None:
         raise AssertionError("no dialog of its own yet")
+
+    def select(self, sheet_id: int, ranges: tuple[tuple[int, int, int, int], ...]) -> None:
+        return None
 
 
 class Still:

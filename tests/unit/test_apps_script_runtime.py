@@ -34,7 +34,10 @@ class Silent:
     def sidebar(self, title: str, html: str) -> None:
         return None
 
-    def dialog(self, title: str, html: str) -> None:
+    def dialog(self, title: str, html: str, width: int | None = None, height: int | None = None) -> None:
+        return None
+
+    def select(self, sheet_id: int, ranges: tuple[tuple[int, int, int, int], ...]) -> None:
         return None
 
 
@@ -81,7 +84,7 @@ def bench(tmp_path: Path) -> Bench:
 @pytest.mark.parametrize(
     ("body", "name"),
     [
-        ("SpreadsheetApp.getActiveSheet().hideColumns(1)", "Sheet.hideColumns"),
+        ("SpreadsheetApp.getActiveSheet().hideColumn(1)", "Sheet.hideColumn"),
         ("Utilities.zip([])", "Utilities.zip"),
         ("SpreadsheetApp.getUi().Button.MAYBE", "Ui.Button.MAYBE"),
         ("SpreadsheetApp.getActiveSheet().getRange(1, 1).getVakues()", "Range.getVakues"),
