@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sandbox.page_cells import Drawing, look_of
-from sandbox.page_protection import may_edit
-from sandbox.workbook import Area, ConditionalFormat, Sheet, Workbook
+from sandbox.workbook import Area, ConditionalFormat, FilterView, Sheet, Workbook
 
 #: Rows below the last value that a page shows; in steps, so that a new row seldom makes the grid anew.
 _SPARE_ROWS: Final = 40
@@ -22,11 +21,11 @@ def book_json(book: Workbook, gid: int | None, user: str) -> dict[str, Any]:
         "wants_images": any(_wants_images(sheet) for sheet in book.sheets),
         "shared_with": sorted(book.shared_with),
         "tabs": [{"id": sheet.gid, "title": sheet.title} for sheet in book.sheets if not sheet.hidden],
-        "sheet": sheet_json(shown, user),
+        "sheet": sheet_json(book, shown, user),
     }
 
 
-def sheet_json(sheet: Sheet, user: str) -> dict[str, Any]:
+def sheet_json(book: Workbook, sheet: Sheet, user: str) -> dict[str, Any]:
     """Give all that a page draws of *sheet*, as *user* may edit it."""
     rows, cols = sheet.data_extent()
     shown_rows = min(sheet.rows, max(-(-(rows + _SPARE_ROWS) // _STEP) * _STEP, 100))
@@ -53,16 +52,27 @@ def sheet_json(sheet: Sheet, user: str) -> dict[str, Any]:
         "rules": drawing.rules,
         "looks": drawing.looks,
         "conditional": [_conditional_json(one) for one in sheet.conditional_formats],
-        "protected": [
-            {
-                "area": _closed(one.area, sheet),
-                "warning": one.warning_only,
-                "mine": may_edit(one, user),
-                "description": one.description,
-            }
-            for one in sheet.protected
-        ],
+        "protected": _protected_json(book, sheet, user),
         "filter": _closed(sheet.basic_filter, sheet) if sheet.basic_filter else None,
+        "criteria": {str(col): one for col, one in sheet.filter_criteria.items()},
+        "views": [_view_json(one, sheet) for one in sheet.filter_views],
+    }
+
+
+def _protected_json(book: Workbook, sheet: Sheet, user: str) -> list[dict[str, Any]]:
+    with book.editing("person", user):
+        return [
+            {"area": _closed(one.area, sheet), "warning": one.warning_only, "mine": book.may_edit(one)}
+            for one in sheet.protected
+        ]
+
+
+def _view_json(view: FilterView, sheet: Sheet) -> dict[str, Any]:
+    return {
+        "id": view.id,
+        "title": view.title,
+        "area": _closed(view.area, sheet),
+        "criteria": {str(col): one for col, one in view.criteria.items()},
     }
 
 

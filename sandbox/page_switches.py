@@ -15,9 +15,7 @@ from sandbox.sheets_v4 import SheetsV4
 from sandbox.workbook import Area, Protected, Sheet, Workbook
 
 #: The columns that ComfySheet writes; the sandbox protects those that the tab has.
-OURS: Final = frozenset(
-    {"status", "preview", "output url", "started at", "finished at", "error", "job id"}
-)
+OURS: Final = frozenset({"status", "preview", "output url", "started at", "finished at", "error", "job id"})
 _HARD: Final = "Sandbox: our columns, hard"
 _FOR_EVER: Final = 1_000_000_000
 _ROBOT: Final = ".gserviceaccount.com"
@@ -94,9 +92,11 @@ class Switches:
         if on and not self._robots:
             raise ValueError("No service account was ever here. Press Share and type its address.")
         self._book.change(
-            lambda: self._book.shared_with.update(self._robots)
-            if on
-            else self._book.shared_with.difference_update(self._robots)
+            lambda: (
+                self._book.shared_with.update(self._robots)
+                if on
+                else self._book.shared_with.difference_update(self._robots)
+            )
         )
 
     def _storm(self, status: int, on: bool) -> None:

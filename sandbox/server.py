@@ -22,13 +22,12 @@ from sandbox.live import ASKING, KEEP_ALIVE_S, Live, PageUi, event_text
 from sandbox.npm import install
 from sandbox.page_edits import Edits
 from sandbox.page_pictures import fetch, is_shown
-from sandbox.page_protection import OWNER
 from sandbox.page_script import ScriptDoor
 from sandbox.page_state import book_json
 from sandbox.page_switches import Switches
 from sandbox.sheets_serve import Served
 from sandbox.sheets_v4 import SheetsV4
-from sandbox.workbook import Books, Sheet, Workbook
+from sandbox.workbook import OWNER, Books, Sheet, Workbook
 
 PAGE: Final = Path(__file__).with_name("page")
 TABULATOR: Final = PAGE / "node_modules" / "tabulator-tables" / "dist"

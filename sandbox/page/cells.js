@@ -38,7 +38,7 @@ export function drawCell(cell) {
   const area = app.sheet.filter;
   const inner = content(value, row, column, look);
   if (area && row === area[0] && column >= area[1] && column < area[3]) {
-    const isOn = app.sheet.filtered?.includes(column);
+    const isOn = column in app.sheet.criteria;
     const funnel = make('button', {
       type: 'button', class: isOn ? 'funnel on' : 'funnel', tabindex: '-1', title: 'Filter and sort',
       'aria-label': `Filter by ${shown(value) || cellName(row, column)}`, 'aria-haspopup': 'dialog',

@@ -11,6 +11,7 @@ import { hideNote } from './notes.js';
 let editing = null; // {row, column} of the cell that is edited in place
 let firstKeys = null; // what was typed on the cell before the editor was there
 let cleared = null; // the cell whose warning was just answered with OK
+let isAsking = false;
 
 export const isEditing = () => editing !== null;
 export const editedRow = () => editing?.row ?? null;
@@ -29,16 +30,20 @@ export async function typeGuarded(cells) {
   return type(cells);
 }
 
-/** Say whether Tabulator may edit *cell* now; asks for the protected ones and then begins by itself. */
-export function mayBegin(cell) {
-  if (!/^c\d+$/.test(cell.getField())) return false;
-  const [row, column] = [rowOf(cell), columnOf(cell)];
-  if (isCheckbox(cell.getValue())) return false;
+/** Say whether a cell is edited by typing; Tabulator asks for every cell that it draws. */
+export const mayBegin = (cell) => /^c\d+$/.test(cell.getField()) && !isCheckbox(cell.getValue());
+
+/** Ask before a protected cell is edited, and then begin; gives whether it may begin at once. */
+function isCleared(row, column) {
   const place = `${row},${column}`;
   if (cleared === place || isFree([[row, column, row, column]])) return true;
+  if (isAsking) return false;
+  isAsking = true;
   const keys = firstKeys;
   mayEdit([[row, column, row, column]]).then((may) => {
-    if (!may) return focusGrid();
+    isAsking = false;
+    focusGrid();
+    if (!may) return;
     cleared = place;
     begin(keys);
     cleared = null;
@@ -76,6 +81,7 @@ export function toggleChecks(only = null) {
 /** Edit a cell in place, for Tabulator: Enter and Tab keep, Escape does not. */
 export function editCell(cell, onRendered, success, cancel) {
   const [row, column, value] = [rowOf(cell), columnOf(cell), cell.getValue()];
+  if (!isCleared(row, column)) return false;
   const input = make('input', { autocomplete: 'off', spellcheck: 'false', 'aria-label': 'Content of the cell' });
   const keys = firstKeys;
   input.value = keys ?? entered(value);

@@ -267,8 +267,8 @@ export function applyCells({ sheet: id, cells, rules, looks }) {
 }
 
 /** What the grid is built from; while it stays the same only cells are drawn anew. */
-const shape = ({ id, rows, cols, frozen, widths, heights, hidden, hidden_cols, conditional, filter, protected: guards, filtered, views }) =>
-  JSON.stringify([id, rows, cols, frozen, widths, heights, hidden, hidden_cols, conditional, filter, guards, filtered, views]);
+const shape = ({ id, rows, cols, frozen, widths, heights, hidden, hidden_cols, conditional, filter, protected: guards, criteria, views }) =>
+  JSON.stringify([id, rows, cols, frozen, widths, heights, hidden, hidden_cols, conditional, filter, guards, criteria, views]);
 
 /** Give the cells in which *after* differs from *before*, as an event has them. */
 function changedCells(before, after) {
