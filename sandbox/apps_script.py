@@ -4,6 +4,7 @@ Run the unmodified files of an Apps Script project over a workbook of the sandbo
     project = ScriptProject(Path("apps_script"), book, properties=PropertyStore(), ui=ui)
     project.menu()                                     # runs onOpen
     project.run("generateSelectedRows", Selection(sheet_id=0, ranges=((1, 0, 3, 0),)))
+    project.call("sidebarNews", [], selection, "b@example.com")      # as a page does through google.script.run
 
 Every run has a process and a global scope of its own, as every menu click at Google's has. Runs may go on at the same
 time; they share the workbook, its document lock, the properties and the cache.
@@ -14,12 +15,17 @@ import re
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from sandbox.apps_script_engine import Ended, SourceFile, execute, number_lines
+from sandbox.apps_script_engine import OUT_OF_TIME, Ended, SourceFile, execute, number_lines
 from sandbox.apps_script_fetch import UrlFetchApp
-from sandbox.apps_script_host import Face, Host
+from sandbox.apps_script_host import Face, Host, ScriptFault
+from sandbox.apps_script_limits import AUTHORIZATION, Faults, Gate, Limits, Meter
+from sandbox.apps_script_pace import OutOfTime, Pace, Stopwatch
 from sandbox.apps_script_run import (
     Clock,
     Execution,
@@ -47,11 +53,12 @@ from sandbox.apps_script_sheets import SpreadsheetApp
 from sandbox.apps_script_syntax import refusals_of
 from sandbox.apps_script_ui import HtmlService, MenuEntry, MenuItem, Separator, SubMenu
 from sandbox.apps_script_utilities import Utilities
-from sandbox.workbook import Workbook
+from sandbox.workbook import OWNER, Workbook
 
 __all__ = [
-    "Clock", "Execution", "FetchCall", "FetchRequest", "FetchResponse", "MenuEntry", "MenuItem", "PropertyStore",
-    "ScriptError", "ScriptProject", "Selection", "Separator", "SubMenu", "Ui", "WallClock", "fetch_over_http",
+    "Clock", "Execution", "Faults", "FetchCall", "FetchRequest", "FetchResponse", "Limits", "MenuEntry", "MenuItem",
+    "Pace", "PropertyStore", "ScriptError", "ScriptProject", "Selection", "Separator", "SubMenu", "Ui", "WallClock",
+    "fetch_over_http",
 ]  # fmt: skip
 
 #: What Google grants a menu function and a simple trigger.
@@ -82,14 +89,17 @@ class ScriptProject:
         properties: PropertyStore,
         ui: Ui,
         fetch: Fetch = fetch_over_http,
-        user: str = "user@example.com",
+        user: str = OWNER,
         clock: Clock | None = None,
         time_limit_s: float = TIME_LIMIT_S,
+        limits: Limits | None = None,
+        pace: Pace | None = None,
     ) -> None:
         """
         Bind the files of *source_dir* to *book*; they are read anew for every run.
 
-        *user* is who presses the menu; the script's clock is for sleeping and caching, Date is always the real time.
+        *user* is who presses the menu when nobody else is named; the script's clock is for sleeping and caching, Date
+        is always the real time. With a *pace* the time limit counts emulated time.
         """
         self._source_dir = source_dir
         self._book = book
@@ -98,16 +108,19 @@ class ScriptProject:
         self._user = user
         self._clock: Clock = clock or WallClock()
         self._time_limit_s = time_limit_s
+        self._pace = pace
         self._cached: dict[str, tuple[float, str]] = {}
         self.properties = properties
+        self.faults = Faults()
+        self.meter = Meter(limits or Limits(), self._clock.now)
         #: The last thousand executions, finished ones only, oldest first.
         self.log: deque[Execution] = deque(maxlen=1000)
 
-    def menus(self) -> list[SubMenu]:
+    def menus(self, user: str | None = None) -> list[SubMenu]:
         """Run onOpen, as opening the spreadsheet does, and give the menus it adds to the bar."""
         menus: list[SubMenu] = []
         selection = Selection(self._book.sheets[0].gid, ())
-        self._execute("onOpen", selection, (), menus, simple_trigger=True)
+        self._execute(_Start("onOpen", (), selection, user or self._user, simple_trigger=True), menus)
         return menus
 
     def menu(self) -> list[MenuEntry]:
@@ -115,35 +128,101 @@ class ScriptProject:
         menus = self.menus()
         return list(menus[0].entries) if menus else []
 
-    def run(self, function: str, selection: Selection, args: Sequence[Any] = ()) -> Any:
-        """Run *function* as a menu click does; give its result as JSON has it, or raise ScriptError."""
-        return self._execute(function, selection, args, [], simple_trigger=False)
-
-    def _execute(
-        self, function: str, selection: Selection, args: Sequence[Any], menus: list[SubMenu], *, simple_trigger: bool
+    def run(
+        self,
+        function: str,
+        selection: Selection,
+        args: Sequence[Any] = (),
+        *,
+        user: str | None = None,
+        ui: Ui | None = None,
     ) -> Any:
-        execution = Execution(function)
+        """
+        Run *function* as a menu click of *user* does; give its result as JSON has it, or raise ScriptError.
+
+        *ui* is what that person looks at, if it is not what everybody does.
+        """
+        return self._execute(_Start(function, args, selection, user or self._user, ui=ui), [])
+
+    def call(
+        self,
+        function: str,
+        args: Sequence[Any],
+        selection: Selection,
+        user: str | None = None,
+        *,
+        ui: Ui | None = None,
+    ) -> Any:
+        """
+        Run *function* as google.script.run does for a page of *user*.
+
+        Functions whose names end in "_" are private. Arguments with a Date, a function or the like in them are refused;
+        a result with one in it is None. Raises ScriptError, whose `message` is what the failure handler gets.
+        """
+        if self.faults.two_accounts:
+            raise ScriptError(AUTHORIZATION)
+        if function.endswith("_"):
+            raise ScriptError(f"Script function not found: {function}")
+        for at, value in enumerate(args):
+            if not _portable(value):
+                raise ScriptError(f"Failed due to illegal value in property: {at}")
+        return self._execute(_Start(function, args, selection, user or self._user, ui=ui, html=True), [])
+
+    def _execute(self, start: "_Start", menus: list[SubMenu]) -> Any:
+        execution = Execution(start.function, start.user)
         begun = time.monotonic()
         try:
-            texts = read_sources(self._source_dir)
-            manifest = json.loads(texts["appsscript.json"])
-            files = number_lines([(name, text) for name, text in texts.items() if name.endswith(".js")])
-            _refuse(files)
-            run = Run(
-                self._book, selection, self._ui, self._fetch, self._clock, self._user, self.properties, self._cached,
-                texts, execution,
-            )  # fmt: skip
-            limit = min(self._time_limit_s, TRIGGER_TIME_LIMIT_S) if simple_trigger else self._time_limit_s
-            ended = _perform(run, files, function, args, menus, manifest, simple_trigger, limit)
-            if ended.error is not None:
-                raise _placed(ended, files)
-            return ended.result
+            with self.meter.running(start.user):
+                return self._run(start, menus, execution)
+        except ScriptFault as fault:  # too many at once
+            execution.error = f"{fault.name}: {fault}"
+            raise ScriptError(execution.error) from fault
         except ScriptError as error:
             execution.error = str(error)
             raise
         finally:
             execution.seconds = time.monotonic() - begun
             self.log.append(execution)
+
+    def _run(self, start: "_Start", menus: list[SubMenu], execution: Execution) -> Any:
+        texts = read_sources(self._source_dir)
+        manifest = json.loads(texts["appsscript.json"])
+        files = number_lines([(name, text) for name, text in texts.items() if name.endswith(".js")])
+        _refuse(files)
+        user, faults = start.user, self.faults
+        run = Run(
+            self._book, start.selection, start.ui or self._ui, self._fetch, self._clock, user, self.properties,
+            self._cached, texts, execution, partial(self.meter.take, user),
+        )  # fmt: skip
+        limit = min(self._time_limit_s, TRIGGER_TIME_LIMIT_S) if start.simple_trigger else self._time_limit_s
+        watch = Stopwatch(self._pace, limit) if self._pace else None
+        gate = Gate(faults, self.meter, user, self._book.spreadsheet_id, simple_trigger=start.simple_trigger)
+        try:
+            ended = _perform(run, files, start, menus, manifest, limit, gate, watch)
+        except OutOfTime:
+            ended = Ended(error=OUT_OF_TIME)
+        finally:
+            if watch:
+                watch.end()
+                execution.emulated_s = watch.seconds
+        if watch and watch.seconds > limit:
+            ended = Ended(error=OUT_OF_TIME)
+        if ended.error is not None:
+            raise _placed(ended, files)
+        return ended.result
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Say what is run, for whom, and how."""
+
+    function: str
+    args: Sequence[Any]
+    selection: Selection
+    user: str
+    ui: Ui | None = None
+    html: bool = False
+    simple_trigger: bool = False
 
 
 def read_sources(source_dir: Path) -> dict[str, str]:
@@ -155,12 +234,12 @@ def read_sources(source_dir: Path) -> dict[str, str]:
 def _perform(
     run: Run,
     files: tuple[SourceFile, ...],
-    function: str,
-    args: Sequence[Any],
+    start: _Start,
     menus: list[SubMenu],
     manifest: dict[str, Any],
-    simple_trigger: bool,
     time_limit_s: float,
+    gate: Gate,
+    watch: Stopwatch | None,
 ) -> Ended:
     locks = LockService(run)
     globals_: dict[str, Face] = {
@@ -176,16 +255,40 @@ def _perform(
         "console": Console(run),
         "Logger": Logger(run),
     }
-    host = Host(globals_, scopes=manifest.get("oauthScopes", []), simple_trigger=simple_trigger)
+
+    def before(face: Face, member: str, arguments: list[Any]) -> None:
+        gate.pass_(face.NAME)
+        if watch:
+            watch.price(face, member, arguments)
+
+    scopes = manifest.get("oauthScopes", [])
+    host = Host(globals_, scopes=scopes, simple_trigger=start.simple_trigger, before=before)
 
     def answer(call: str) -> str:
         run.execution.host_calls += 1
-        return host.answer(call)
+        with watch.call() if watch else nullcontext():
+            return host.answer(call)
 
     try:
-        return execute(files, function, args, answer, time_zone=manifest["timeZone"], time_limit_s=time_limit_s)
+        return execute(
+            files, start.function, start.args, answer,
+            time_zone=manifest["timeZone"], time_limit_s=time_limit_s, html=start.html,
+        )  # fmt: skip
     finally:
         locks._end()
+
+
+def _portable(value: Any) -> bool:
+    """Say whether google.script.run takes *value* as an argument."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return True
+        case list() | tuple():
+            return all(_portable(one) for one in value)
+        case dict():
+            return all(isinstance(name, str) and _portable(one) for name, one in value.items())
+        case _:
+            return False
 
 
 def _refuse(files: tuple[SourceFile, ...]) -> None:

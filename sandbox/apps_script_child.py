@@ -6,7 +6,7 @@ limit (quickjs-ng 0.17: "Can not call into Python with a time limit set"). The p
 zone (TZ), which Date obeys, and its own memory.
 
 argv: the folder that holds _quickjs. Lines on stdin and stdout, UTF-8:
-    in   the start, JSON: {memory_bytes, cpu_s, shim, files: [[first_line, text]], function, args}
+    in   the start, JSON: {memory_bytes, cpu_s, shim, files: [[first_line, text]], function, args, html}
     out  "C" + JSON: a call to the host; its answer comes back as one line
     out  "D" + JSON: {result} or {error, stack}, and the end
 """
@@ -40,7 +40,7 @@ def main() -> None:
         context.eval(start["shim"])
         for first_line, text in start["files"]:
             context.eval("\n" * (first_line - 1) + text)
-        end = context.get("__run")(start["function"], json.dumps(start["args"]))
+        end = context.get("__run")(start["function"], json.dumps(start["args"]), start["html"])
         while context.execute_pending_job():
             pass
     except _quickjs.JSException as error:

@@ -62,9 +62,10 @@ def execute(
     *,
     time_zone: str,
     time_limit_s: float,
+    html: bool = False,
 ) -> Ended:
     """
-    Load *files* into a fresh global scope and call *function* with *args*.
+    Load *files* into a fresh global scope and call *function* with *args*; *html*: as google.script.run calls it.
 
     Calls of the script are answered by *answer* on this thread. An exception that *answer* lets out ends the script
     and comes out here.
@@ -91,6 +92,7 @@ def execute(
         "files": [[file.first_line, file.text] for file in files],
         "function": function,
         "args": list(args),
+        "html": html,
     }
     try:
         ended = _converse(child, json.dumps(start), answer)

@@ -1,6 +1,8 @@
 """Be UrlFetchApp, with its limits: https only (but for this machine), 50 MB, 8 KB of headers, 2 KB of address."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -11,6 +13,8 @@ from sandbox.apps_script_utilities import Blob, Bytes, raw_of, signed
 MAX_BODY_BYTES: Final = 50 * 1024 * 1024
 MAX_HEADER_BYTES: Final = 8 * 1024
 MAX_URL_BYTES: Final = 2 * 1024
+#: How many requests of one fetchAll Google has under way together is not published.
+AT_ONCE: Final = 16
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _OPTIONS: Final = frozenset(
@@ -71,21 +75,39 @@ class UrlFetchApp(Face):
         """Fetch; a status of 400 and more throws unless muteHttpExceptions says otherwise."""
         options = params or {}
         request = read_request(url, options)
-        execution, unflushed = self._run.execution, self._run.unflushed
+        self._run.count("urlfetch")
+        return self._answered(self._send(request), options)
+
+    @needs("script.external_request")
+    def fetchAll(self, requests: list) -> list[HTTPResponse]:  # type: ignore[type-arg]
+        """Fetch several at the same time; the answers come in the order of the requests, the first trouble throws."""
+        each = [{"url": one} if isinstance(one, str) else dict(one) for one in requests]
+        asked = [(read_request(str(one.pop("url", "")), one), one) for one in each]
+        for _ in asked:
+            self._run.count("urlfetch")
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            sent = list(pool.map(self._send, [request for request, _ in asked]))
+        return [self._answered(one, options) for one, (_, options) in zip(sent, asked, strict=True)]
+
+    def _send(self, request: FetchRequest) -> "_Sent":
         start = self._run.clock.now()
-        status = None
         try:
-            response = self._run.fetch(request)
-            status = response.status
+            answer: FetchResponse | OSError = self._run.fetch(request)
         except OSError as error:  # requests' errors are OSErrors
-            raise ScriptFault(f"Address unavailable: {url}") from error
-        finally:
-            seconds = self._run.clock.now() - start
-            execution.fetches.append(FetchCall(request.method, url, status, seconds, unflushed))
+            answer = error
+        return _Sent(request, answer, self._run.clock.now() - start)
+
+    def _answered(self, sent: "_Sent", options: dict[str, Any]) -> HTTPResponse:
+        request, response = sent.request, sent.answer
+        status = None if isinstance(response, OSError) else response.status
+        call = FetchCall(request.method, request.url, status, sent.seconds, self._run.unflushed)
+        self._run.execution.fetches.append(call)
+        if isinstance(response, OSError):
+            raise ScriptFault(f"Address unavailable: {request.url}") from response
         if len(response.body) > MAX_BODY_BYTES:
             raise ScriptFault("Limit Exceeded: URLFetch Response Size.")
         if response.status >= 400 and not options.get("muteHttpExceptions"):
-            host = "://".join(urlsplit(url)[:2])
+            host = "://".join(urlsplit(request.url)[:2])
             shown = response.body[:200].decode(errors="replace")
             raise ScriptFault(
                 f"Request failed for {host} returned code {response.status}. Truncated server response: {shown} "
@@ -93,11 +115,12 @@ class UrlFetchApp(Face):
             )
         return HTTPResponse(response)
 
-    @needs("script.external_request")
-    def fetchAll(self, requests: list) -> list[HTTPResponse]:  # type: ignore[type-arg]
-        """Fetch several; here one after the other."""
-        each = [{"url": one} if isinstance(one, str) else dict(one) for one in requests]
-        return [self.fetch(one.pop("url"), one) for one in each]
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    request: FetchRequest
+    answer: FetchResponse | OSError
+    seconds: float
 
 
 def read_request(url: str, options: dict[str, Any]) -> FetchRequest:

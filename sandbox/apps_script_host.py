@@ -59,11 +59,21 @@ def needs(scope: str) -> Callable[[_Member], _Member]:
     return mark
 
 
+Before = Callable[[Face, str, list[Any]], None]
+
+
 class Host:
     """Answer the calls of one execution."""
 
-    def __init__(self, globals_: Mapping[str, Face], *, scopes: Sequence[str], simple_trigger: bool) -> None:
-        """Offer *globals_* under the manifest's *scopes*; a *simple_trigger* has no permission at all."""
+    def __init__(
+        self, globals_: Mapping[str, Face], *, scopes: Sequence[str], simple_trigger: bool, before: Before | None = None
+    ) -> None:
+        """
+        Offer *globals_* under the manifest's *scopes*; a *simple_trigger* has no permission at all.
+
+        *before* hears of every call that is about to be done, and may raise ScriptFault instead.
+        """
+        self._before = before
         self._faces: list[Face] = [_Nothing()]  # id 0 is the host itself
         self._globals = {name: self._id_of(face) for name, face in globals_.items()}
         self._scopes = scopes
@@ -95,6 +105,8 @@ class Host:
         if fitted is None:
             shown = ",".join(_js_type(value) for value in arguments)
             raise ScriptFault(f"The parameters ({shown}) don't match the method signature for {face.NAME}.{member}.")
+        if self._before:
+            self._before(face, member, fitted)
         return method(*fitted)
 
     def _describe(self) -> dict[str, Any]:

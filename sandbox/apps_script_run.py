@@ -146,7 +146,10 @@ class Execution:
     """Log one execution; *error* is what the person was shown."""
 
     function: str
+    user: str = ""
     seconds: float = 0.0
+    #: What it would have taken at Google's; None without a pace.
+    emulated_s: float | None = None
     error: str | None = None
     fetches: list[FetchCall] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
@@ -167,6 +170,8 @@ class Run:
     cached: dict[str, tuple[float, str]]
     sources: Mapping[str, str]
     execution: Execution
+    #: Counts one use of a service by this user; raises when the day's quota is over.
+    count: Callable[[str], None]
     unflushed: int = 0
 
     def editing(self) -> AbstractContextManager[None]:

@@ -1,5 +1,7 @@
 """Be the services around the spreadsheet: locks, properties, cache, session, logs."""
 
+import base64
+import hashlib
 import json
 import threading
 from typing import Any, Final
@@ -164,6 +166,21 @@ class Cache(Face):
         """Forget."""
         self._run.cached.pop(self._prefix + key, None)
 
+    def getAll(self, keys: list) -> dict[str, str]:  # type: ignore[type-arg]
+        """Read several; what is not there is left out."""
+        found = {str(key): self.get(str(key)) for key in keys}
+        return {key: value for key, value in found.items() if value is not None}
+
+    def putAll(self, values: dict, expirationInSeconds: int = 600) -> None:  # type: ignore[type-arg]
+        """Keep several for a while."""
+        for key, value in values.items():
+            self.put(key, str(value), expirationInSeconds)
+
+    def removeAll(self, keys: list) -> None:  # type: ignore[type-arg]
+        """Forget several."""
+        for key in keys:
+            self.remove(str(key))
+
 
 class CacheService(Face):
     """Give the caches."""
@@ -218,6 +235,14 @@ class Session(Face):
     def getEffectiveUser(self) -> User:
         """Give whose permissions the script has."""
         return User(self._run.user)
+
+    def getActiveUserLocale(self) -> str:
+        """Give the language of whoever pressed the menu."""
+        return "en"
+
+    def getTemporaryActiveUserKey(self) -> str:
+        """Give a key that names the user without saying who it is; Google changes it every 30 days."""
+        return base64.b64encode(hashlib.sha256(self._run.user.encode()).digest()).decode()
 
     def getScriptTimeZone(self) -> str:
         """Give the manifest's time zone."""

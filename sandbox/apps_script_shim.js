@@ -78,12 +78,22 @@
   const { classes, globals } = JSON.parse(ask('[0,"",[]]')).result;
   for (const [name, [kind, id]] of Object.entries(globals)) globalThis[name] = face(kind, id);
 
-  /** Run a function as a menu click does; gives JSON of {result} or {error, stack}. */
-  globalThis.__run = function (name, args) {
+  /** Say whether google.script.run brings a value home: no Date, no function, nowhere within. */
+  function portable(value) {
+    if (value === null || typeof value !== 'object') return !['function', 'symbol', 'bigint'].includes(typeof value);
+    return !(value instanceof Date) && Object.values(value).every(portable);
+  }
+
+  /**
+   * Run a function as a menu click does, or (html) as google.script.run does: then a result that cannot travel is null.
+   * Gives JSON of {result} or {error, stack}.
+   */
+  globalThis.__run = function (name, args, html) {
     try {
       if (typeof globalThis[name] !== 'function') throw new ReferenceError(`Script function not found: ${name}`);
       const result = globalThis[name](...JSON.parse(args));
-      return JSON.stringify({ result: result instanceof Promise || result === undefined ? null : result });
+      const lost = result instanceof Promise || result === undefined || (html && !portable(result));
+      return JSON.stringify({ result: lost ? null : result });
     } catch (error) {
       const isError = error instanceof Error;
       return JSON.stringify({ error: String(error), stack: isError ? String(error.stack) : '' });

@@ -6,7 +6,7 @@ from typing import Any
 
 from sandbox.sheets_errors import GoogleError
 from sandbox.sheets_fields import Mask, merged
-from sandbox.sheets_metadata import Placed
+from sandbox.sheets_metadata import Placed, seen_by_api
 from sandbox.sheets_ranges import grid_range_of
 from sandbox.sheets_values import plain
 from sandbox.workbook import (
@@ -16,12 +16,15 @@ from sandbox.workbook import (
     Axis,
     Cell,
     CellError,
+    ConditionalFormat,
+    FilterView,
     Formula,
     Picture,
     Protected,
     Sheet,
     Value,
     Workbook,
+    colour_of,
 )
 
 _WRITABLE = {"userEnteredValue", "userEnteredFormat", "note", "dataValidation"}
@@ -141,8 +144,9 @@ def _dimension(sheet: Sheet, axis: Axis, at: int) -> dict[str, Any]:
         shown["hiddenByFilter"] = True
     if dim.hidden_by_user:
         shown["hiddenByUser"] = True
-    if dim.metadata:
-        shown["developerMetadata"] = [Placed(entry, sheet, axis, at).to_json() for entry in dim.metadata]
+    entries = seen_by_api(dim.metadata)
+    if entries:
+        shown["developerMetadata"] = [Placed(entry, sheet, axis, at).to_json() for entry in entries]
     return shown
 
 
@@ -158,6 +162,9 @@ def sheet_properties(book: Workbook, sheet: Sheet) -> dict[str, Any]:
         "sheetType": "GRID",
         "gridProperties": grid,
     }
+    if sheet.tab_color:
+        colour = colour_of(sheet.tab_color)
+        shown |= {"tabColor": colour, "tabColorStyle": {"rgbColor": colour}}
     return {**shown, "hidden": True} if sheet.hidden else shown
 
 
@@ -182,8 +189,9 @@ def spreadsheet(
     if book.external_images_allowed:
         properties["importFunctionsExternalUrlAccessAllowed"] = True
     shown: dict[str, Any] = {"spreadsheetId": book.spreadsheet_id, "properties": properties, "sheets": sheets}
-    if book.metadata:
-        shown["developerMetadata"] = [Placed(entry).to_json() for entry in book.metadata]
+    entries = seen_by_api(book.metadata)
+    if entries:
+        shown["developerMetadata"] = [Placed(entry).to_json() for entry in entries]
     return {**shown, "spreadsheetUrl": address}
 
 
@@ -192,30 +200,54 @@ def _sheet(book: Workbook, sheet: Sheet, data: Sequence[Mapping[str, Any]]) -> d
     if data:
         shown["data"] = data
     if sheet.protected:
-        shown["protectedRanges"] = [protected_range(sheet, one) for one in sheet.protected]
+        shown["protectedRanges"] = [protected_range(book, sheet, one) for one in sheet.protected]
     if sheet.conditional_formats:
-        shown["conditionalFormats"] = [
-            {**one.rule, "ranges": [grid_range_of(sheet, area) for area in one.areas]}
-            for one in sheet.conditional_formats
-        ]
+        shown["conditionalFormats"] = [conditional_format(sheet, one) for one in sheet.conditional_formats]
     if sheet.basic_filter:
-        shown["basicFilter"] = {"range": grid_range_of(sheet, sheet.basic_filter)}
-    if sheet.metadata:
-        shown["developerMetadata"] = [Placed(entry, sheet).to_json() for entry in sheet.metadata]
+        shown["basicFilter"] = {"range": grid_range_of(sheet, sheet.basic_filter), **_criteria(sheet.filter_criteria)}
+    if sheet.filter_views:
+        shown["filterViews"] = [filter_view(sheet, view) for view in sheet.filter_views]
+    entries = seen_by_api(sheet.metadata)
+    if entries:
+        shown["developerMetadata"] = [Placed(entry, sheet).to_json() for entry in entries]
     return shown
 
 
-def protected_range(sheet: Sheet, one: Protected) -> dict[str, Any]:
-    """Show a protection as ProtectedRange."""
-    shown: dict[str, Any] = {
-        "protectedRangeId": one.id,
-        "range": grid_range_of(sheet, one.area),
-        "requestingUserCanEdit": True,
-    }
+def conditional_format(sheet: Sheet, one: ConditionalFormat) -> dict[str, Any]:
+    """Show a rule as ConditionalFormatRule."""
+    return {**one.rule, "ranges": [grid_range_of(sheet, area) for area in one.areas]}
+
+
+def filter_view(sheet: Sheet, view: FilterView) -> dict[str, Any]:
+    """Show a saved filter as FilterView."""
+    shown: dict[str, Any] = {"filterViewId": view.id, "title": view.title, "range": grid_range_of(sheet, view.area)}
+    if view.sorting:
+        shown["sortSpecs"] = [
+            {"dimensionIndex": col, "sortOrder": "ASCENDING" if ascending else "DESCENDING"}
+            for col, ascending in view.sorting
+        ]
+    return {**shown, **_criteria(view.criteria)}
+
+
+def _criteria(criteria: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """Show a filter's criteria in the present way and in the deprecated one, as the API does."""
+    if not criteria:
+        return {}
+    specs = [{"columnIndex": col, "filterCriteria": dict(one)} for col, one in criteria.items()]
+    return {"criteria": {str(col): dict(one) for col, one in criteria.items()}, "filterSpecs": specs}
+
+
+def protected_range(book: Workbook, sheet: Sheet, one: Protected) -> dict[str, Any]:
+    """Show a protection as ProtectedRange; only who may edit it learns who else may."""
+    shown: dict[str, Any] = {"protectedRangeId": one.id, "range": grid_range_of(sheet, one.area)}
+    may = book.may_edit(one)
+    if may:
+        shown["requestingUserCanEdit"] = True
     if one.description:
         shown["description"] = one.description
     if one.warning_only:
         shown["warningOnly"] = True
-    elif one.editors:
-        shown["editors"] = {"users": list(one.editors)}
+    elif may and (one.editors or one.mirrors_sharing):
+        users = {book.owner, *(book.shared_with if one.mirrors_sharing else one.editors)}
+        shown["editors"] = {"users": sorted(users)}
     return shown

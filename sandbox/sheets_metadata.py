@@ -61,17 +61,34 @@ def placed_entries(book: Workbook) -> Iterator[Placed]:
 
 def find(book: Workbook, lookup: Mapping[str, Any]) -> list[Placed]:
     """Find the entries that a DeveloperMetadataLookup names."""
-    if lookup.get("metadataLocation") is not None or lookup.get("locationMatchingStrategy") is not None:
-        raise GoogleError(501, "developerMetadataLookup.metadataLocation is not emulated.")
+    strategy, where = lookup.get("locationMatchingStrategy"), lookup.get("metadataLocation")
+    if strategy is not None and where is None:
+        raise GoogleError(400, "locationMatchingStrategy must be used with a metadataLocation.")
+    # INTERSECTING is the default; what is on the spreadsheet itself intersects nothing else.
+    if where is not None and strategy != "EXACT_LOCATION" and not where.get("spreadsheet"):
+        raise GoogleError(501, "Metadata on intersecting locations is not emulated.")
     return [
         placed
         for placed in placed_entries(book)
-        if lookup.get("metadataId") in (None, placed.entry.id)
+        if seen_by_api((placed.entry,))
+        and lookup.get("metadataId") in (None, placed.entry.id)
         and lookup.get("metadataKey") in (None, placed.entry.key)
         and lookup.get("metadataValue") in (None, placed.entry.value)
         and lookup.get("visibility") in (None, placed.entry.visibility)
         and lookup.get("locationType") in (None, placed.kind)
+        and (where is None or _is_at(placed, where))
     ]
+
+
+def seen_by_api(entries: tuple[Metadata, ...]) -> list[Metadata]:
+    """Leave out what the script's cloud project keeps for itself."""
+    return [one for one in entries if one.visibility == "DOCUMENT" or one.project == "api"]
+
+
+def _is_at(placed: Placed, where: Mapping[str, Any]) -> bool:
+    """Say whether a DeveloperMetadataLocation names exactly this place."""
+    location = placed.to_json()["location"]
+    return all(location.get(name) == part for name, part in where.items())
 
 
 def places_of(book: Workbook, lookup: Mapping[str, Any]) -> list[tuple[Sheet, Area]]:

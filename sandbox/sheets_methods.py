@@ -100,6 +100,13 @@ def _search_metadata(book: Workbook, asked: Asked) -> Answer:
     return {"matchedDeveloperMetadata": matched} if matched else {}
 
 
+def _get_metadata(book: Workbook, asked: Asked) -> Answer:
+    found = find(book, {"metadataId": int(asked.path["metadataId"])})
+    if not found:
+        raise GoogleError(404)
+    return found[0].to_json()
+
+
 # -- reading values ------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +227,7 @@ METHODS: Final[Mapping[str, Callable[[Workbook, Asked], Answer]]] = {
     "spreadsheets.get": _get,
     "spreadsheets.getByDataFilter": _get_by_filter,
     "spreadsheets.batchUpdate": _batch_update,
+    "spreadsheets.developerMetadata.get": _get_metadata,
     "spreadsheets.developerMetadata.search": _search_metadata,
     "spreadsheets.values.get": _values_get,
     "spreadsheets.values.batchGet": _values_batch_get,

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from sandbox.sheets_cells import protected_range, sheet_properties, updated
+from sandbox.sheets_around import KINDS, MASKED, mask_of
+from sandbox.sheets_cells import sheet_properties, updated
 from sandbox.sheets_errors import GoogleError
 from sandbox.sheets_fields import Mask, read_mask
-from sandbox.sheets_metadata import create
 from sandbox.sheets_ranges import read_grid_range, sheet_of
-from sandbox.workbook import Axis, ConditionalFormat, Protected, Sheet, Workbook
+from sandbox.workbook import Axis, Sheet, Workbook, hex_of
 
 Request = Mapping[str, Any]
 Reply = dict[str, Any]
@@ -46,17 +46,11 @@ def apply_all(book: Workbook, requests: list[Request], refuse_mask: RefuseMask) 
     return replies
 
 
-def _mask(request: Request) -> Mask:
-    if not request.get("fields"):
-        raise GoogleError(400, "At least one field must be listed in 'fields'. (Use '*' to indicate all fields.)")
-    return read_mask(request["fields"])
-
-
 # -- cells ---------------------------------------------------------------------------------------------------------
 
 
 def _update_cells(book: Workbook, request: Request) -> Reply:
-    mask = _mask(request)
+    mask = mask_of(request)
     rows = [row.get("values") or [] for row in request.get("rows") or []]
     if request.get("start") is not None:
         start = request["start"]
@@ -89,7 +83,7 @@ def _update_cell(sheet: Sheet, row: int, col: int, given: Mapping[str, Any] | No
 
 
 def _repeat_cell(book: Workbook, request: Request) -> Reply:
-    mask = _mask(request)
+    mask = mask_of(request)
     sheet, area = read_grid_range(book, request.get("range") or {})
     for row, col in area.within(sheet.rows, sheet.cols).cells():
         sheet.put(row, col, updated(sheet.cell(row, col), request.get("cell") or {}, mask))
@@ -97,7 +91,7 @@ def _repeat_cell(book: Workbook, request: Request) -> Reply:
 
 
 def _append_cells(book: Workbook, request: Request) -> Reply:
-    mask = _mask(request)
+    mask = mask_of(request)
     sheet = sheet_of(book, request.get("sheetId"))
     rows = [row.get("values") or [] for row in request.get("rows") or []]
     top, width = sheet.data_extent()[0], max(map(len, rows), default=0)
@@ -173,7 +167,7 @@ def _move_dimension(book: Workbook, request: Request) -> Reply:
 def _update_dimension_properties(book: Workbook, request: Request) -> Reply:
     sheet, axis, start, n = _span(book, request.get("range") or {})
     given, names = request.get("properties") or {}, {"pixelSize": "pixel_size", "hiddenByUser": "hidden_by_user"}
-    mask = _mask(request) or {name: {} for name in names}
+    mask = mask_of(request) or {name: {} for name in names}
     for name in mask:
         if name not in names:
             raise GoogleError(501, f"Writing DimensionProperties.{name} is not emulated.")
@@ -210,7 +204,7 @@ def _delete_sheet(book: Workbook, request: Request) -> Reply:
 def _update_sheet_properties(book: Workbook, request: Request) -> Reply:
     given = request.get("properties") or {}
     sheet = sheet_of(book, given.get("sheetId"))
-    for name, below in (_mask(request) or {name: {} for name in given}).items():
+    for name, below in (mask_of(request) or {name: {} for name in given}).items():
         match name:
             case "title":
                 book.rename_sheet(sheet.gid, given.get("title") or "")
@@ -220,6 +214,9 @@ def _update_sheet_properties(book: Workbook, request: Request) -> Reply:
                 sheet.change(partial(setattr, sheet, "hidden", bool(given.get("hidden"))))
             case "gridProperties":
                 _update_grid(sheet, given.get("gridProperties") or {}, below)
+            case "tabColor" | "tabColorStyle":
+                style = (given.get("tabColorStyle") or {}).get("rgbColor")
+                sheet.change(partial(setattr, sheet, "tab_color", hex_of(style or given.get("tabColor"))))
             case "sheetId":
                 pass
             case _:
@@ -258,7 +255,7 @@ def _update_grid(sheet: Sheet, grid: Request, mask: Mask) -> None:
 
 def _update_spreadsheet_properties(book: Workbook, request: Request) -> Reply:
     given = request.get("properties") or {}
-    for name in _mask(request) or given:
+    for name in mask_of(request) or given:
         match name:
             case "title" | "locale" | "timeZone":
                 if not given.get(name):
@@ -272,63 +269,6 @@ def _update_spreadsheet_properties(book: Workbook, request: Request) -> Reply:
                     raise GoogleError(400, f"{name} cannot be set back to false.")
             case _:
                 raise GoogleError(501, f"Writing SpreadsheetProperties.{name} is not emulated.")
-    return {}
-
-
-# -- around the cells ----------------------------------------------------------------------------------------------
-
-
-def _add_protected_range(book: Workbook, request: Request) -> Reply:
-    given = request.get("protectedRange") or {}
-    sheet, area = read_grid_range(book, given.get("range") or {})
-    editors = tuple((given.get("editors") or {}).get("users") or ())
-    id_ = given.get("protectedRangeId") or book.new_id()
-    warning = bool(given.get("warningOnly"))
-    one = Protected(id_, area, given.get("description") or "", warning, editors)
-    sheet.change(partial(sheet.protected.append, one))
-    return {"addProtectedRange": {"protectedRange": protected_range(sheet, one)}}
-
-
-def _delete_protected_range(book: Workbook, request: Request) -> Reply:
-    for sheet in book.sheets:
-        kept = [one for one in sheet.protected if one.id != request.get("protectedRangeId")]
-        if len(kept) < len(sheet.protected):
-            sheet.change(partial(setattr, sheet, "protected", kept))
-            return {}
-    raise GoogleError(400, f"No protected range with id: {request.get('protectedRangeId')}")
-
-
-def _create_developer_metadata(book: Workbook, request: Request) -> Reply:
-    placed = create(book, request.get("developerMetadata") or {})
-    return {"createDeveloperMetadata": {"developerMetadata": placed.to_json()}}
-
-
-def _add_conditional_format_rule(book: Workbook, request: Request) -> Reply:
-    rule = dict(request.get("rule") or {})
-    places = [read_grid_range(book, one) for one in rule.pop("ranges", None) or []]
-    if not places or len({sheet.gid for sheet, _ in places}) != 1:
-        raise GoogleError(400, "A conditional format rule needs ranges, all on one sheet.")
-    if len([name for name in ("booleanRule", "gradientRule") if rule.get(name)]) != 1:
-        raise GoogleError(400, "A conditional format rule needs a booleanRule or a gradientRule.")
-    sheet = places[0][0]
-    one = ConditionalFormat(tuple(area for _, area in places), rule)
-    sheet.change(partial(sheet.conditional_formats.insert, request.get("index", 0), one))
-    return {}
-
-
-def _set_basic_filter(book: Workbook, request: Request) -> Reply:
-    given = request.get("filter") or {}
-    if any(given.get(name) for name in ("criteria", "filterSpecs", "sortSpecs")):
-        raise GoogleError(501, "A basic filter with criteria or sorting is not emulated.")
-    sheet, area = read_grid_range(book, given.get("range") or {})
-    sheet.change(partial(setattr, sheet, "basic_filter", area))
-    return {}
-
-
-def _clear_basic_filter(book: Workbook, request: Request) -> Reply:
-    sheet = sheet_of(book, request.get("sheetId"))
-    sheet.hide_rows(0, sheet.rows, by="filter", hidden=False)
-    sheet.change(partial(setattr, sheet, "basic_filter", None))
     return {}
 
 
@@ -347,12 +287,7 @@ _KINDS: Final[Mapping[str, Callable[[Workbook, Request], Reply]]] = {
     "deleteSheet": _delete_sheet,
     "updateSheetProperties": _update_sheet_properties,
     "updateSpreadsheetProperties": _update_spreadsheet_properties,
-    "addProtectedRange": _add_protected_range,
-    "deleteProtectedRange": _delete_protected_range,
-    "createDeveloperMetadata": _create_developer_metadata,
-    "addConditionalFormatRule": _add_conditional_format_rule,
-    "setBasicFilter": _set_basic_filter,
-    "clearBasicFilter": _clear_basic_filter,
+    **KINDS,
 }
 #: The schema that a request's `fields` speaks of.
 _MASKED: Final = {
@@ -362,4 +297,5 @@ _MASKED: Final = {
     "updateDimensionProperties": "DimensionProperties",
     "updateSheetProperties": "SheetProperties",
     "updateSpreadsheetProperties": "SpreadsheetProperties",
+    **MASKED,
 }

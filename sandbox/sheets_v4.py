@@ -36,6 +36,7 @@ _READS: Final = frozenset(
         "spreadsheets.developerMetadata.search",
     }
 )
+_ANYBODY: Final = "anonymous"
 _MAX_BODY_BYTES: Final = 100 * 1024 * 1024
 
 
@@ -68,7 +69,7 @@ class SheetsV4:
         raw_path = request.raw_path.partition("?")[0]
         route = self.judge.route(request.method, raw_path[raw_path.index("/v4/") + 1 :])
         kind: Kind = "read" if request.method == "GET" or (route and route.id in _READS) else "write"
-        user, status = "anonymous", 0
+        user, status = _ANYBODY, 0
         try:
             user, scopes = self._caller(request)
             body = await self._met_by_faults(request, route, kind, user, scopes)
@@ -119,7 +120,7 @@ class SheetsV4:
             raise GoogleError(501, f"The method {route.id} is not emulated.")
         book = self._book(route, user)
         asked = Asked(route.path, query, _without_nulls(body or {}), self.judge, str(request.url.origin()))
-        answer = cut(_run(method, book, asked, writes=kind == "write"), asked.mask)
+        answer = cut(_run(method, book, asked, user, writes=kind == "write"), asked.mask)
         wrong = self.judge.faults_of_response(route, answer)
         if wrong:
             raise GoogleError(500, f"The sandbox answered {route.id} against the discovery document: {wrong[:5]}")
@@ -128,7 +129,7 @@ class SheetsV4:
     def _caller(self, request: web.Request) -> tuple[str, frozenset[str] | None]:
         """Say who calls and with which scopes (None: no scopes needed)."""
         if self.auth is None:
-            return "anonymous", None
+            return _ANYBODY, None
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise unauthenticated(missing=True)
@@ -150,12 +151,10 @@ class _Dropped(Exception):
     """Say that the caller gets no answer."""
 
 
-def _run(method: Callable[[Workbook, Asked], Any], book: Workbook, asked: Asked, *, writes: bool) -> Any:
+def _run(method: Callable[[Workbook, Asked], Any], book: Workbook, asked: Asked, user: str, *, writes: bool) -> Any:
+    email = None if user == _ANYBODY else user
     try:
-        if writes:
-            with book.atomic("api"):
-                return method(book, asked)
-        with book.lock:
+        with book.atomic("api", email) if writes else book.editing("api", email):
             return method(book, asked)
     except (ValueError, IndexError) as error:  # the workbook's own sentences
         raise GoogleError(400, str(error)) from error

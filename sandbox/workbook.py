@@ -54,7 +54,7 @@ from sandbox.workbook_kept import metadata_from_json, metadata_to_json, sheet_fr
 from sandbox.workbook_sheet import DEFAULT_COLUMN_WIDTH, DEFAULT_ROW_HEIGHT, KEEP, Sheet
 
 __all__ = [
-    "DEFAULT_COLUMN_WIDTH", "DEFAULT_ROW_HEIGHT", "KEEP", "MAX_CELL_CHARS", "OPEN", "TOO_LONG",
+    "DEFAULT_COLUMN_WIDTH", "DEFAULT_ROW_HEIGHT", "KEEP", "MAX_CELL_CHARS", "OPEN", "OWNER", "TOO_LONG",
     "Area", "Axis", "Books", "Cell", "CellEdit", "CellError", "Change", "ConditionalFormat", "Dimension", "Effective",
     "FilterView", "Format", "Formula", "Metadata", "Picture", "Protected", "Refused", "Sheet", "Typed", "Value", "Who",
     "Workbook",
