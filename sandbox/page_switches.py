@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sandbox.page_script import ScriptDoor
+from sandbox.apps_script import ScriptProject
 from sandbox.sheets_v4 import SheetsV4
 from sandbox.workbook import Area, Protected, Sheet, Workbook
 
@@ -35,11 +35,11 @@ class Switch:
 class Switches:
     """Be the panel of one sandbox."""
 
-    def __init__(self, book: Workbook, sheets: SheetsV4, script: ScriptDoor) -> None:
+    def __init__(self, book: Workbook, sheets: SheetsV4, project: ScriptProject) -> None:
         """Hold the switches for *book*, its Sheets endpoint and its script."""
         self._book = book
         self._sheets = sheets
-        self._script = script
+        self._script = project.faults
         self._robots: set[str] = set()
         self._storms: dict[int, bool] = {429: False, 503: False}
         self._all = (
@@ -57,7 +57,12 @@ class Switches:
             ),
             Switch(
                 "accounts", "Two Google accounts", "google.script.run asks for authorisation; menus go on working.",
-                lambda _: self._script.is_locked, lambda _, on: setattr(self._script, "is_locked", on),
+                lambda _: self._script.two_accounts, lambda _, on: setattr(self._script, "two_accounts", on),
+            ),
+            Switch(
+                "authorization", "Script not authorised", "Somebody withdrew its permissions: menus fail as well.",
+                lambda _: self._script.authorization_lost,
+                lambda _, on: setattr(self._script, "authorization_lost", on),
             ),
             Switch(
                 "protected", "Protect our columns hard", "Nobody but the owner may edit them.",

@@ -22,7 +22,7 @@ from sandbox.live import ASKING, KEEP_ALIVE_S, Live, PageUi, event_text
 from sandbox.npm import install
 from sandbox.page_edits import Edits
 from sandbox.page_pictures import fetch, is_shown
-from sandbox.page_script import ScriptDoor
+from sandbox.page_script import call_for_page, public_functions, run_for_page
 from sandbox.page_state import book_json
 from sandbox.page_switches import Switches
 from sandbox.sheets_serve import Served
@@ -51,14 +51,13 @@ class SandboxServer:
     ) -> None:
         self.book: Workbook = next(iter(books))
         self.sheets = SheetsV4(books, auth=auth)
-        self.script = ScriptDoor(project)
         self._auth = auth
         self._project = project
         self._ui = ui
         self._renders_on = renders_on
         self._port = port
         self._edits = Edits(self.book)
-        self._switches = Switches(self.book, self.sheets, self.script)
+        self._switches = Switches(self.book, self.sheets, project)
         self._live = Live(self.book)
         self._served: Served | None = None
         ui.show_on(self._live)
@@ -135,9 +134,9 @@ class SandboxServer:
     async def _about(self, _request: web.Request) -> web.StreamResponse:
         return web.json_response({"renders_on": await asyncio.to_thread(self._renders_on), "owner": OWNER})
 
-    async def _menu(self, _request: web.Request) -> web.StreamResponse:
+    async def _menu(self, request: web.Request) -> web.StreamResponse:
         try:
-            menus = await asyncio.to_thread(self._project.menus)
+            menus = await asyncio.to_thread(self._project.menus, request.query.get("user") or OWNER)
         except ScriptError as error:
             return web.json_response({"error": str(error)}, status=500)
         return web.json_response(
@@ -154,7 +153,7 @@ class SandboxServer:
         )
 
     async def _functions(self, _request: web.Request) -> web.StreamResponse:
-        return web.json_response(await asyncio.to_thread(self.script.functions))
+        return web.json_response(await asyncio.to_thread(public_functions, self._project._source_dir))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
@@ -211,7 +210,7 @@ class SandboxServer:
         page = ASKING.set(str(asked.get("page", "")))
         self._live.publish("script", {"running": True, "function": asked["function"]})
         try:
-            await asyncio.to_thread(self.script.run, asked, _user(asked))
+            await asyncio.to_thread(run_for_page, self._project, asked, _user(asked))
         except ScriptError as error:
             return web.json_response({"error": str(error)}, status=500)
         finally:
@@ -224,7 +223,8 @@ class SandboxServer:
         asked = await request.json()
         page = ASKING.set(str(asked.get("page", "")))
         try:
-            return web.json_response({"result": await asyncio.to_thread(self.script.call, asked, _user(asked))})
+            result = await asyncio.to_thread(call_for_page, self._project, asked, _user(asked))
+            return web.json_response({"result": result})
         except ScriptError as error:
             return web.json_response({"error": error.message})
         finally:

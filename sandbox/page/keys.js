@@ -6,7 +6,7 @@ import { clearSelected, hold, letGo, paste } from './clipboard.js';
 import { openMenuAtActive } from './context.js';
 import { begin, isEditing, toggleChecks, typeGuarded } from './editor.js';
 import { openFilter } from './filters.js';
-import { activeCell, focusGrid, holder, select, selectAll, selectionChanged, step, valueAt } from './grid.js';
+import { activeCell, focusGrid, goTo, holder, select, selectAll, selectionChanged, step, valueAt } from './grid.js';
 import { undo } from './menus.js';
 import { hideNote, noteOfActive } from './notes.js';
 
@@ -46,6 +46,7 @@ function onKey(event) {
     'Ctrl+z': () => undo(event.shiftKey),
     'Ctrl+y': () => undo(true),
     'Ctrl+a': selectAll,
+    Home: () => goTo(app.sheet.id, [[hasControl ? 0 : active.row, 0, hasControl ? 0 : active.row, 0]]),
     Delete: clearSelected,
     Backspace: clearSelected,
     Escape: () => {

@@ -5,7 +5,7 @@ import { clearSelected, hasHeld, holdByMenu, paste } from './clipboard.js';
 import { restructure } from './context.js';
 import { problem, toast } from './dialogs.js';
 import { hasFilter, toggleFilter, viewItems } from './filters.js';
-import { activeCell, selectedRanges } from './grid.js';
+import { activeCell, focusGrid, selectedRanges } from './grid.js';
 import { fillMenu, menuKeys } from './popup.js';
 
 /** Take back, or do again, this person's own last edit. */
@@ -37,6 +37,7 @@ function dataItems() {
 
 /** Run a function of the script for what is selected. */
 async function run(name) {
+  focusGrid();
   const { error } = await post('/script/run', { function: name, sheet: app.sheet.id, ranges: selectedRanges() });
   if (error) toast(error, 'The script stopped', 20);
 }
@@ -86,7 +87,7 @@ function beside(holder, isRight, open) {
 export async function loadMenus() {
   const own = [makeMenu('Edit', editItems), makeMenu('Data', dataItems), makeMenu('Filter views', viewItems)];
   $('menus').replaceChildren(...own);
-  const menus = await get('/menu');
+  const menus = await get(`/menu?user=${encodeURIComponent(app.user)}`);
   if (menus.error) return toast(menus.error, 'The script does not start', 20);
   $('menus').append(...menus.map(({ title, items }) => makeMenu(title, scriptItems(items))));
 }

@@ -88,6 +88,11 @@ class Alone:
     def sheet(self) -> Sheet:
         return self.book.sheets[0]
 
+    def sheet_named(self, title: str) -> Sheet:
+        found = self.book.sheet_by_title(title)
+        assert found is not None
+        return found
+
 
 @contextmanager
 def serve_alone(folder: Path) -> Iterator[Alone]:

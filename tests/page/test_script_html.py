@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Frame, Page, expect
 
 from tests.page.alone import Alone, cell, opened, press_menu, row_header, shows
+from tests.waiting import until
 
 
 def frame_of(page: Page, where: str) -> Frame:
@@ -172,6 +173,7 @@ def test_the_script_takes_the_person_to_a_row(page: Page, alone: Alone) -> None:
     expect(page.locator("#where")).to_have_value("A150")
     expect(cell(page, 150, 0)).to_be_in_viewport()
     press_menu(page, "Say what is selected")
+    assert until(alone.book, lambda: alone.sheet_named("Fruit").cell(0, 5).formatted == "rows 150-150")
     page.keyboard.press("Control+Home")
     shows(page, 1, 5, "rows 150-150")
 
