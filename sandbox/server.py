@@ -2,33 +2,36 @@
 Serve the sandbox on one port: the page, its edits and events, the script's menu, and Google's endpoints.
 
 Everything that changes something takes JSON only: another site in the same browser cannot send that here without a
-permission that nobody gives. The server listens on 127.0.0.1.
+permission that nobody gives. The server listens on 127.0.0.1. Who asks is the page's own word (`user`, `page`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
-import requests
 from aiohttp import web
 
 from sandbox.apps_script import ScriptError, ScriptProject
-from sandbox.apps_script_run import Selection
 from sandbox.apps_script_ui import MenuItem
 from sandbox.google_auth import GoogleAuth
-from sandbox.live import KEEP_ALIVE_S, Live, PageUi, as_typed, cell_json, event_text
+from sandbox.live import ASKING, KEEP_ALIVE_S, Live, PageUi, event_text
 from sandbox.npm import install
+from sandbox.page_edits import Edits
+from sandbox.page_pictures import fetch, is_shown
+from sandbox.page_script import call_for_page, public_functions, run_for_page
+from sandbox.page_state import book_json
+from sandbox.page_switches import Switches
 from sandbox.sheets_serve import Served
 from sandbox.sheets_v4 import SheetsV4
-from sandbox.workbook import OPEN, Area, Books, Sheet, Workbook
+from sandbox.workbook import OWNER, Books, Sheet, Workbook
 
 PAGE: Final = Path(__file__).with_name("page")
 TABULATOR: Final = PAGE / "node_modules" / "tabulator-tables" / "dist"
-IMAGE_TRIES: Final = 4
+_FRESH: Final = {"Cache-Control": "no-store"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -53,6 +56,8 @@ class SandboxServer:
         self._ui = ui
         self._renders_on = renders_on
         self._port = port
+        self._edits = Edits(self.book)
+        self._switches = Switches(self.book, self.sheets, project)
         self._live = Live(self.book)
         self._served: Served | None = None
         ui.show_on(self._live)
@@ -69,23 +74,36 @@ class SandboxServer:
         app = web.Application(client_max_size=8 * 1024 * 1024)
         self.sheets.add_to(app)
         self._auth.add_to(app)
-        app.router.add_get("/", self._page)
-        app.router.add_get("/state", self._state)
-        app.router.add_get("/menu", self._menu)
-        app.router.add_get("/events", self._events)
-        app.router.add_get("/image", self._image)
+        for path, read in (
+            ("/", self._page),
+            ("/state", self._state),
+            ("/about", self._about),
+            ("/menu", self._menu),
+            ("/events", self._events),
+            ("/image", self._image),
+            ("/script/functions", self._functions),
+            ("/switches", self._switches_now),
+        ):
+            app.router.add_get(path, read)
         for path, change in (
             ("/edit", self._edit),
             ("/structure", self._structure),
             ("/allow-images", self._allow_images),
             ("/script/run", self._run),
+            ("/script/call", self._call),
             ("/dialog", self._dialog),
+            ("/presence", self._presence),
+            ("/switches", self._switch),
+            ("/share", self._share),
+            ("/undo", self._undo),
+            ("/redo", self._redo),
         ):
             app.router.add_post(path, _json_only(change))
         app.router.add_static("/assets/tabulator", TABULATOR)
         app.router.add_static("/assets", PAGE)
         app.on_startup.append(self._started)
         app.on_shutdown.append(self._shut)
+        app.on_response_prepare.append(_always_fresh)
         self._served = Served(app, self._port)
 
     def stop(self) -> None:
@@ -104,22 +122,21 @@ class SandboxServer:
     # -- reading ------------------------------------------------------------------------------------------------
 
     async def _page(self, _request: web.Request) -> web.StreamResponse:
-        return web.FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-store"})
+        return web.FileResponse(PAGE / "index.html", headers=_FRESH)
 
-    async def _state(self, _request: web.Request) -> web.StreamResponse:
-        renders_on = await asyncio.to_thread(self._renders_on)
+    async def _state(self, request: web.Request) -> web.StreamResponse:
+        gid = request.query.get("sheet", "")
+        user = request.query.get("user") or OWNER
         with self.book.lock:
-            state = {
-                "title": self.book.title,
-                "images_allowed": self.book.external_images_allowed,
-                "renders_on": renders_on,
-                "sheets": [_sheet_json(sheet) for sheet in self.book.sheets],
-            }
+            state = book_json(self.book, int(gid) if gid.lstrip("-").isdigit() else None, user)
         return web.json_response(state)
 
-    async def _menu(self, _request: web.Request) -> web.StreamResponse:
+    async def _about(self, _request: web.Request) -> web.StreamResponse:
+        return web.json_response({"renders_on": await asyncio.to_thread(self._renders_on), "owner": OWNER})
+
+    async def _menu(self, request: web.Request) -> web.StreamResponse:
         try:
-            menus = await asyncio.to_thread(self._project.menus)
+            menus = await asyncio.to_thread(self._project.menus, request.query.get("user") or OWNER)
         except ScriptError as error:
             return web.json_response({"error": str(error)}, status=500)
         return web.json_response(
@@ -135,15 +152,18 @@ class SandboxServer:
             ]
         )
 
+    async def _functions(self, _request: web.Request) -> web.StreamResponse:
+        return web.json_response(await asyncio.to_thread(public_functions, self._project._source_dir))
+
     async def _events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
-        news = self._live.open()
+        watcher = self._live.open(request.query.get("page", ""), request.query.get("user") or OWNER)
         try:
             await response.write(event_text(("hello", {})))
             while True:
                 try:
-                    event = await asyncio.wait_for(news.get(), KEEP_ALIVE_S)
+                    event = await asyncio.wait_for(watcher.news.get(), KEEP_ALIVE_S)
                 except TimeoutError:
                     await response.write(b": still here\n\n")
                     continue
@@ -153,83 +173,124 @@ class SandboxServer:
         except (ConnectionResetError, asyncio.CancelledError):
             return response
         finally:
-            self._live.close(news)
+            self._live.close(watcher)
 
     async def _image(self, request: web.Request) -> web.StreamResponse:
         """Fetch what a cell's =IMAGE() shows, as Google's servers do; only what some cell shows right now."""
         url = request.query.get("url", "")
         with self.book.lock:
-            shown = any(_shows(sheet, url) for sheet in self.book.sheets)
+            shown = is_shown(self.book, url)
         if not shown:
             raise web.HTTPNotFound(text="No cell shows this picture.")
-        status, kind, body = await asyncio.to_thread(_fetch, url)
+        status, kind, body = await asyncio.to_thread(fetch, url)
         keep = "max-age=3600" if status == 200 else "no-store"  # a picture that failed is asked for again
         return web.Response(status=status, body=body, content_type=kind, headers={"Cache-Control": keep})
 
     # -- changing -----------------------------------------------------------------------------------------------
 
     async def _edit(self, request: web.Request) -> web.StreamResponse:
-        """Type into cells, all or none: {sheet, cells: [[row, col, text], …]}."""
+        """Type into cells, all or none: {sheet, cells: [[row, col, text], …], user}."""
         asked = await request.json()
-        sheet = self._sheet(asked)
-        try:
-            with self.book.atomic("person"):
-                for row, col, text in asked["cells"]:
-                    _type(sheet, int(row), int(col), str(text))
-        except (ValueError, IndexError) as error:
-            return web.json_response({"error": str(error)}, status=400)
-        return web.json_response({})
+        sheet, user = self._sheet(asked), _user(asked)
+        return _done(lambda: self._edits.type_cells(sheet, asked["cells"], user))
 
     async def _structure(self, request: web.Request) -> web.StreamResponse:
-        """Do what a person does to rows, columns and tabs: {sheet, do, at, n, to, ascending, title}."""
+        """Do what a person does to rows, columns, cells and tabs (see Edits.do)."""
         asked = await request.json()
-        sheet, at, n = self._sheet(asked), int(asked.get("at", 0)), int(asked.get("n", 1))
-        rows, _ = sheet.data_extent()
-        deeds: dict[str, Callable[[], object]] = {
-            "insert_rows": lambda: sheet.insert_rows(at, n),
-            "delete_rows": lambda: sheet.delete_rows(at, n),
-            "insert_cols": lambda: sheet.insert_cols(at, n),
-            "delete_cols": lambda: sheet.delete_cols(at, n),
-            "move_cols": lambda: sheet.move_cols(at, n, int(asked["to"])),
-            "sort": lambda: sheet.sort(Area(1, 0, max(rows, 1), OPEN), at, bool(asked.get("ascending", True))),
-            "rename": lambda: self.book.rename_sheet(sheet.gid, str(asked["title"])),
-            "add_sheet": lambda: self.book.add_sheet(str(asked["title"])),
-        }
-        try:
-            with self.book.editing("person"):
-                deeds[asked["do"]]()
-        except (ValueError, IndexError) as error:
-            return web.json_response({"error": str(error)}, status=400)
-        return web.json_response({})
+        sheet, user = self._sheet(asked), _user(asked)
+        return _done(lambda: self._edits.do(sheet, asked, user))
 
     async def _allow_images(self, _request: web.Request) -> web.StreamResponse:
         self.book.allow_external_images()
         return web.json_response({})
 
     async def _run(self, request: web.Request) -> web.StreamResponse:
-        """Run a menu function with the page's selection: {function, sheet, ranges: [[row0, col0, row1, col1], …]}."""
+        """Run a menu function: {function, sheet, ranges: [[row0, col0, row1, col1], …], user, page}."""
         asked = await request.json()
-        ranges = tuple((int(r0), int(c0), int(r1), int(c1)) for r0, c0, r1, c1 in asked.get("ranges", []))
-        selection = Selection(int(asked["sheet"]), ranges)
+        page = ASKING.set(str(asked.get("page", "")))
         self._live.publish("script", {"running": True, "function": asked["function"]})
         try:
-            await asyncio.to_thread(self._project.run, str(asked["function"]), selection)
+            await asyncio.to_thread(run_for_page, self._project, asked, _user(asked))
         except ScriptError as error:
             return web.json_response({"error": str(error)}, status=500)
         finally:
+            ASKING.reset(page)
             self._live.publish("script", {"running": False, "function": asked["function"]})
         return web.json_response({})
+
+    async def _call(self, request: web.Request) -> web.StreamResponse:
+        """Answer google.script.run: {function, args, sheet, ranges, user, page} → {result} or {error}."""
+        asked = await request.json()
+        page = ASKING.set(str(asked.get("page", "")))
+        try:
+            result = await asyncio.to_thread(call_for_page, self._project, asked, _user(asked))
+            return web.json_response({"result": result})
+        except ScriptError as error:
+            return web.json_response({"error": error.message})
+        finally:
+            ASKING.reset(page)
 
     async def _dialog(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()
         answer = {"button": str(asked.get("button", "CLOSE")), "text": str(asked.get("text", ""))}
         return web.json_response({"answered": self._ui.answer(int(asked["id"]), answer)})
 
+    async def _presence(self, request: web.Request) -> web.StreamResponse:
+        asked = await request.json()
+        place = asked.get("place")
+        self._live.looks_at(
+            str(asked.get("page", "")), int(asked["sheet"]), (int(place[0]), int(place[1])) if place else None
+        )
+        return web.json_response({})
+
+    async def _switches_now(self, request: web.Request) -> web.StreamResponse:
+        gid = request.query.get("sheet", "")
+        sheet = self.book.sheet_by_id(int(gid)) if gid.isdigit() else None
+        return web.json_response(self._switches.to_json(sheet or self.book.sheets[0]))
+
+    async def _switch(self, request: web.Request) -> web.StreamResponse:
+        """Turn a switch of the sandbox: {name, on, sheet}."""
+        asked = await request.json()
+        sheet = self._sheet(asked)
+        answer = _done(lambda: self._switches.turn(str(asked["name"]), sheet, bool(asked["on"])))
+        self._live.publish("switches", {})
+        return answer
+
+    async def _share(self, request: web.Request) -> web.StreamResponse:
+        """Let somebody edit: {address}."""
+        asked = await request.json()
+        address = str(asked["address"]).strip()
+        if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", address):
+            return web.json_response({"error": f"{address} is no e-mail address."}, status=400)
+        self.book.change(lambda: self.book.shared_with.add(address))
+        self._live.publish("switches", {})
+        return web.json_response({})
+
+    async def _undo(self, request: web.Request) -> web.StreamResponse:
+        user = _user(await request.json())
+        return web.json_response({"done": self._edits.undo(user)})
+
+    async def _redo(self, request: web.Request) -> web.StreamResponse:
+        user = _user(await request.json())
+        return web.json_response({"done": self._edits.redo(user)})
+
     def _sheet(self, asked: dict[str, Any]) -> Sheet:
         sheet = self.book.sheet_by_id(int(asked["sheet"]))
         if sheet is None:
             raise web.HTTPNotFound(text="There is no such tab.")
         return sheet
+
+
+def _user(asked: dict[str, Any]) -> str:
+    return str(asked.get("user") or OWNER)
+
+
+def _done(deed: Callable[[], object]) -> web.Response:
+    try:
+        deed()
+    except (ValueError, IndexError) as error:
+        return web.json_response({"error": str(error)}, status=400)
+    return web.json_response({})
 
 
 def _json_only(change: Handler) -> Handler:
@@ -241,50 +302,7 @@ def _json_only(change: Handler) -> Handler:
     return checked
 
 
-def _type(sheet: Sheet, row: int, col: int, text: str) -> None:
-    """Type *text*; what the cell shows in the formula bar, typed back, leaves it as it is."""
-    if text != as_typed(sheet.cell(row, col)):
-        sheet.enter(row, col, text)
-
-
-def _sheet_json(sheet: Sheet) -> dict[str, Any]:
-    rows, cols = sheet.data_extent()
-    cells = [
-        [row, col, shown]
-        for row in range(rows)
-        for col, cell in sheet.row_cells(row).items()
-        if (shown := cell_json(cell)) is not None
-    ]
-    return {
-        "id": sheet.gid,
-        "title": sheet.title,
-        "rows": min(sheet.rows, max(rows + 30, 60)),
-        "cols": min(sheet.cols, max(cols + 2, 16)),
-        "frozen": sheet.frozen_rows,
-        "widths": {str(col): width for col, width in sheet.column_widths.items()},
-        "hidden": sorted(sheet.hidden_rows()),
-        "cells": cells,
-    }
-
-
-def _shows(sheet: Sheet, url: str) -> bool:
-    rows, _ = sheet.data_extent()
-    return any(cell.image_url == url for row in range(rows) for cell in sheet.row_cells(row).values())
-
-
-def _fetch(url: str) -> tuple[int, str, bytes]:
-    """Fetch a picture; the local cloud answers 429 while its functions are all busy, so try a few times."""
-    answer = None
-    for attempt in range(IMAGE_TRIES):
-        if attempt:
-            time.sleep(0.4 * attempt)
-        try:
-            answer = requests.get(url, timeout=20)
-        except requests.RequestException:
-            continue
-        if answer.status_code != 429:
-            break
-    if answer is None:
-        return 502, "text/plain", b"The picture could not be fetched."
-    kind = answer.headers.get("Content-Type", "application/octet-stream").split(";")[0]
-    return answer.status_code, kind, answer.content
+async def _always_fresh(request: web.Request, response: web.StreamResponse) -> None:
+    """Have the browser ask again for our own modules: who edits them must not see old ones."""
+    if request.path.startswith("/assets/") and not request.path.startswith("/assets/tabulator"):
+        response.headers["Cache-Control"] = "no-cache"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from sandbox.world import Wishes, World
+from tests.page.alone import Alone, opened, serve_alone, shows
 from tests.page.browser import FLAGS, installed
 
 # The first call of each function starts a process; on a busy machine that takes seconds.
@@ -31,14 +33,15 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(chromium: Browser, world: World) -> Iterator[Page]:
-    """Open the sheet; any error in the page fails the test."""
-    page = chromium.new_page(viewport={"width": 1440, "height": 900})
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(world.server.url)
-    page.get_by_text("Live", exact=True).wait_for()
-    page.locator(".tabulator-row").nth(5).wait_for()
-    yield page
-    page.close()
-    assert faults == []
+def alone(tmp_path: Path) -> Iterator[Alone]:
+    """Serve a workbook of six fruits, with no cloud behind it."""
+    with serve_alone(tmp_path) as alone:
+        yield alone
+
+
+@pytest.fixture
+def page(chromium: Browser, alone: Alone) -> Iterator[Page]:
+    """Open the sheet of fruits; any error in the page fails the test."""
+    with opened(chromium, alone.url) as page:
+        shows(page, 7, 0, "cherry")
+        yield page

@@ -3,83 +3,19 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import requests
 from aiohttp import web
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Page, expect
 
-from sandbox.apps_script import ScriptProject
-from sandbox.apps_script_run import PropertyStore
-from sandbox.google_auth import GoogleAuth
-from sandbox.live import PageUi
-from sandbox.server import SandboxServer
 from sandbox.sheets_serve import Served
-from sandbox.workbook import Area, Books, Formula, Sheet, Workbook
+from sandbox.workbook import Area, Formula
+from tests.page.alone import Alone, cell, names, press_menu, row_header
 from tests.waiting import until
-
-MANIFEST = {
-    "timeZone": "Etc/UTC",
-    "runtimeVersion": "V8",
-    "oauthScopes": [
-        f"https://www.googleapis.com/auth/{name}" for name in ("spreadsheets.currentonly", "script.container.ui")
-    ],
-}
-# Writes what it was told into column F, so that the workbook tells what the page sent.
-SCRIPT = """
-function onOpen() {
-  SpreadsheetApp.getUi().createMenu('Probe')
-    .addItem('Say what is selected', 'saySelected').addItem('Ask twice', 'askTwice').addToUi();
-}
-function saySelected() {
-  const ranges = SpreadsheetApp.getActiveRangeList().getRanges();
-  const rows = ranges.map((range) => `${range.getRow()}-${range.getLastRow()}`).sort();
-  SpreadsheetApp.getActiveSheet().getRange('F1').setValue(`rows ${rows.join(' ')}`);
-}
-function askTwice() {
-  const ui = SpreadsheetApp.getUi();
-  const pressed = ui.alert('Sure?', 'This asks.', ui.ButtonSet.YES_NO);
-  const told = ui.prompt('Name', 'Which one?', ui.ButtonSet.OK_CANCEL);
-  const said = `${pressed} ${told.getSelectedButton()} ${told.getResponseText()}`;
-  SpreadsheetApp.getActiveSheet().getRange('F1').setValue(said);
-}
-"""
-
-
-@dataclass(frozen=True)
-class Alone:
-    """Be a served workbook; its pictures' gate is closed."""
-
-    book: Workbook
-    url: str
-
-    @property
-    def sheet(self) -> Sheet:
-        return self.book.sheets[0]
-
-
-@pytest.fixture
-def alone(tmp_path: Path) -> Iterator[Alone]:
-    """Serve a new workbook of six fruits below a frozen header."""
-    (tmp_path / "appsscript.json").write_text(json.dumps(MANIFEST))
-    (tmp_path / "Code.js").write_text(SCRIPT)
-    book = Workbook("alone", "Alone")
-    sheet = book.add_sheet("Fruit")
-    for number, words in enumerate(["Name", "fig", "apple", "elder", "banana", "date", "cherry"]):
-        sheet.enter(number, 0, words)
-    sheet.freeze(rows=1)
-    ui = PageUi()
-    project = ScriptProject(tmp_path, book, properties=PropertyStore(), ui=ui)
-    server = SandboxServer(Books(book), project, ui, auth=GoogleAuth(), renders_on=lambda: "nothing")
-    server.start()
-    yield Alone(book, server.url)
-    server.stop()
 
 
 @pytest.fixture
@@ -97,37 +33,6 @@ def picture_url() -> Iterator[str]:
         yield f"{served.url}/picture.png"
 
 
-@pytest.fixture
-def page(chromium: Browser, alone: Alone) -> Iterator[Page]:
-    """Open the sheet; any error in the page fails the test."""
-    page = chromium.new_page(viewport={"width": 1280, "height": 800})
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(alone.url)
-    page.get_by_text("Live", exact=True).wait_for()
-    expect(cell(page, 7, 0)).to_have_text("cherry")
-    yield page
-    page.close()
-    assert faults == []
-
-
-def row_header(page: Page, number: int) -> Locator:
-    return page.locator(".tabulator-cell.tabulator-row-header", has_text=re.compile(rf"^{number}$"))
-
-
-def cell(page: Page, number: int, column: int) -> Locator:
-    return page.locator(".tabulator-row", has=row_header(page, number)).locator(f'[tabulator-field="c{column}"]')
-
-
-def press_menu(page: Page, label: str) -> None:
-    page.get_by_role("button", name="Probe").click()
-    page.get_by_role("menuitem", name=label).click()
-
-
-def names(sheet: Sheet) -> list[str]:
-    return [sheet.cell(number, 0).formatted for number in range(7)]
-
-
 @pytest.mark.parametrize("change", ["cells move", "the grid is built anew"])
 def test_the_selection_outlives_a_change_of_the_structure(page: Page, alone: Alone, change: str) -> None:
     """Whatever somebody else does meanwhile, the menu runs for the rows that the person chose."""
@@ -141,7 +46,7 @@ def test_the_selection_outlives_a_change_of_the_structure(page: Page, alone: Alo
         before = page.locator("#grid .tabulator-tableholder").element_handle()
         alone.sheet.set_dimension("COLUMNS", 0, 1, pixel_size=222)
         page.wait_for_function("old => !old.isConnected", arg=before)
-        expect(page.locator("#where")).to_have_text("A6")
+        expect(page.locator("#where")).to_have_value("A6")
     press_menu(page, "Say what is selected")
     expect(cell(page, 1, 5)).to_have_text("rows 3-4 6-6")
 
@@ -153,7 +58,7 @@ def test_text_typed_back_as_shown_stays_text(alone: Alone, words: str, plain: bo
     form = {"numberFormat": {"type": "TEXT", "pattern": "@"}} if plain else None
     alone.sheet.set_cell(8, 0, words, format=form)
     state = requests.get(f"{alone.url}/state", timeout=5).json()
-    shown = next(shown for row, col, shown in state["sheets"][0]["cells"] if (row, col) == (8, 0))
+    shown = next(shown for row, col, shown in state["sheet"]["cells"] if (row, col) == (8, 0))
     typed = [[8, 0, shown.get("e", shown["t"])]]
     requests.post(f"{alone.url}/edit", json={"sheet": 0, "cells": typed}, timeout=5).raise_for_status()
     assert alone.sheet.cell(8, 0).user_entered == words
@@ -177,7 +82,7 @@ def test_half_typed_words_wait_while_the_structure_changes(page: Page, alone: Al
     cell(page, 3, 0).dblclick()
     page.keyboard.press("ControlOrMeta+a")
     page.keyboard.type("half")
-    with page.expect_response("**/state"):
+    with page.expect_response("**/state?*"):
         alone.sheet.set_dimension("COLUMNS", 0, 1, pixel_size=222)
     page.keyboard.type(" and whole")
     assert alone.sheet.cell(2, 0).user_entered == "apple"
@@ -236,5 +141,3 @@ def test_pictures_wait_for_allow_access(page: Page, alone: Alone, picture_url: s
     page.wait_for_function("image => image.naturalWidth === 8", arg=picture.element_handle())
     expect(page.get_by_role("button", name="Allow access")).to_be_hidden()
     assert until(alone.book, lambda: alone.book.external_images_allowed)
-
-

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from sandbox.example import HEADERS
 from sandbox.world import World
+from tests.page.alone import opened
 from tests.waiting import until
 
 PATIENCE_MS = 60_000
+
+
+@pytest.fixture
+def page(chromium: Browser, world: World) -> Iterator[Page]:
+    """Open the sheet that has the whole line behind it; any error in the page fails the test."""
+    with opened(chromium, world.server.url) as page:
+        page.set_viewport_size({"width": 1440, "height": 900})
+        page.locator(".tabulator-row").nth(5).wait_for()
+        yield page
 
 
 def row(page: Page, number: int) -> Locator:

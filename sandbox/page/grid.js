@@ -1,0 +1,340 @@
+// The grid: make it from the shown tab, keep it up to date, and know what is selected in it.
+
+/* global Tabulator */
+import { $, app, cellName, field, get, letters } from './app.js';
+import { columnOf, drawCell, entered } from './cells.js';
+import { editCell, isEditing, editedRow, mayBegin } from './editor.js';
+import { isHiddenByView } from './filters.js';
+import { showTabs, showAround } from './frame.js';
+import { showFrozen } from './frozen.js';
+import { noteOfActive } from './notes.js';
+import { openCellMenu, openColumnMenu, openRowMenu } from './context.js';
+import { tellPlace, showOthers } from './presence.js';
+
+const DEFAULT_WIDTH = 96;
+let stale = false; // something changed the structure while a cell was edited
+let loading = Promise.resolve();
+let wanted = null; // the tab that a person wants to see
+
+// ---- making ----------------------------------------------------------------------------------------------------
+
+/** Index the tab's cells by row; rows that are hidden are known too. */
+function takeSheet(sheet) {
+  sheet.byRow = new Map();
+  for (let r = 0; r < sheet.rows; r++) sheet.byRow.set(r, { r });
+  for (const [r, c, cell] of sheet.cells) sheet.byRow.get(r)[field(c)] = cell;
+  sheet.hiddenRows = new Set(sheet.hidden);
+  app.sheet = sheet;
+}
+
+function visibleRows() {
+  const { byRow, hiddenRows } = app.sheet;
+  return [...byRow.values()].filter(({ r }) => !hiddenRows.has(r) && !isHiddenByView(r));
+}
+
+function makeTable() {
+  if (app.table) app.table.destroy();
+  const { cols, widths } = app.sheet;
+  const hidden = new Set(app.sheet.hidden_cols);
+  app.rows = visibleRows();
+  const columns = Array.from({ length: cols }, (_, c) => ({
+    title: letters(c),
+    field: field(c),
+    width: widths[c] || DEFAULT_WIDTH,
+    visible: !hidden.has(c),
+    headerSort: false,
+    formatter: drawCell,
+    editor: editCell,
+    editable: mayBegin,
+  }));
+  const table = new Tabulator('#grid', {
+    data: app.rows,
+    index: 'r',
+    columns,
+    height: '100%',
+    layout: 'fitData',
+    selectableRange: true,
+    selectableRangeRows: true,
+    selectableRangeColumns: true,
+    selectableRangeClearCells: false,
+    selectableRangeAutoFocus: false, // a grid that is made anew must not take the focus from a dialog
+    editTriggerEvent: 'dblclick',
+    rowHeader: {
+      field: 'r',
+      formatter: (cell) => String(cell.getValue() + 1),
+      width: 46,
+      resizable: false,
+      headerSort: false,
+      frozen: true,
+      cssClass: 'tabulator-row-header',
+    },
+    rowFormatter: dressRow,
+    resizableColumnFit: false,
+  });
+  app.table = table;
+  sparePaint(table);
+  table.on('rangeChanged', selectionChanged);
+  table.on('rangeAdded', selectionChanged);
+  table.on('tableBuilt', () => {
+    nameParts();
+    selectionChanged();
+    showFrozen();
+  });
+  table.on('scrollVertical', showFrozen);
+  table.on('scrollHorizontal', showFrozen);
+  table.on('columnResized', showFrozen);
+  table.on('rowContext', (event, row) => {
+    if (!event.target.closest('.tabulator-row-header')) return;
+    event.preventDefault();
+    openRowMenu(event, row.getData().r);
+  });
+  table.on('cellContext', (event, cell) => {
+    if (!cell.getField() || cell.getField() === 'r') return;
+    event.preventDefault();
+    openCellMenu(event);
+  });
+  table.on('headerContext', (event, column) => {
+    if (!/^c\d+$/.test(column.getField() || '')) return;
+    event.preventDefault();
+    openColumnMenu(event, columnOf(column));
+  });
+}
+
+/**
+ * Tabulator paints the selection on every row that exists, and so makes the elements of all of them: seconds with ten
+ * thousand rows. Paint those that are seen; what scrolls into view is painted then.
+ */
+function sparePaint(table) {
+  const ranges = table.modules.selectRange;
+  const paint = ranges.layoutElement.bind(ranges);
+  ranges.layoutElement = () => table.initialized && paint(true);
+  let waiting = 0;
+  table.on('scrollVertical', () => {
+    cancelAnimationFrame(waiting);
+    waiting = requestAnimationFrame(() => app.table === table && ranges.layoutElement());
+  });
+}
+
+/** Give the grid's parts the names and roles that a screen reader needs. */
+function nameParts() {
+  const grid = $('grid');
+  grid.setAttribute('role', 'grid');
+  grid.setAttribute('aria-label', app.sheet.title);
+  grid.setAttribute('aria-rowcount', String(app.sheet.rows + 1));
+  grid.setAttribute('aria-colcount', String(app.sheet.cols + 1));
+  grid.setAttribute('aria-multiselectable', 'true');
+  holder().setAttribute('aria-describedby', 'grid-help');
+}
+
+export const holder = () => document.querySelector('#grid .tabulator-tableholder');
+export const focusGrid = () => holder()?.focus({ preventScroll: true });
+
+/** A row with a picture is tall; the first row is the header. */
+function dressRow(row) {
+  const data = row.getData();
+  const element = row.getElement();
+  const height = app.sheet.heights[data.r];
+  const tall = !height && Object.values(data).some((value) => value && value.i);
+  element.classList.toggle('tall', tall);
+  element.classList.toggle('sized', Boolean(height));
+  if (height) element.style.setProperty('--row-height', `${height}px`);
+  element.classList.toggle('first-row', data.r === 0);
+}
+
+// ---- selection -------------------------------------------------------------------------------------------------
+
+/** Give the selected ranges as [row0, col0, row1, col1], inclusive. */
+export function selectedRanges() {
+  if (!app.table || !app.table.initialized || !app.rows.length) return [];
+  const columns = app.table.modules.selectRange.getTableColumns().map((column) => column.getField());
+  return app.table.getRanges().map((range) => {
+    const last = app.rows.length - 1;
+    const top = app.rows[Math.min(range.getTopEdge() ?? 0, last)].r;
+    const bottom = app.rows[Math.min(range.getBottomEdge() ?? 0, last)].r;
+    const fields = columns.slice(range.getLeftEdge(), range.getRightEdge() + 1).filter((name) => /^c\d+$/.test(name));
+    const numbers = fields.map((name) => Number(name.slice(1)));
+    // A selected row header stands for the whole row.
+    const isRow = app.table.modules.selectRange.selecting === 'row' || !numbers.length;
+    return isRow ? [top, 0, bottom, app.sheet.cols - 1] : [top, Math.min(...numbers), bottom, Math.max(...numbers)];
+  });
+}
+
+/** Say what kind of thing is selected: cell, row, column or all. */
+export const selecting = () => app.table?.modules.selectRange.selecting || 'cell';
+
+/** Give the cell that typing goes into. */
+export function activeCell() {
+  const ranges = selectedRanges();
+  if (!ranges.length) return null;
+  const [row, column] = ranges.at(-1);
+  return { row, column };
+}
+
+/** Give Tabulator's cell component, or null when the row or column is not shown. */
+export function cellAt(row, column) {
+  const found = app.table.getRow(row);
+  return found ? found.getCell(field(column)) || null : null;
+}
+
+export const valueAt = (row, column) => app.sheet.byRow.get(row)?.[field(column)];
+
+let saidActive = null;
+
+/** Show what is selected in the bar above, and tell assistive technology and the others. */
+export function selectionChanged() {
+  const active = activeCell();
+  if (!active) return;
+  saidActive?.removeAttribute('id');
+  const cell = cellAt(active.row, active.column);
+  saidActive = cell && cell.getElement();
+  if (saidActive) {
+    saidActive.id = 'active-cell';
+    holder().setAttribute('aria-activedescendant', 'active-cell');
+  }
+  noteOfActive();
+  tellPlace(active);
+  if (document.activeElement === $('formula')) return;
+  $('where').value = cellName(active.row, active.column);
+  $('formula').value = entered(valueAt(active.row, active.column));
+}
+
+/** Move the active cell, as the arrow keys do. */
+export const step = (direction) => app.table.modules.selectRange.navigate(false, false, direction);
+
+/** Select *ranges* ([row0, col0, row1, col1], inclusive) in place of what is selected. */
+export function select(ranges) {
+  const standard = app.table.getRanges();
+  let kept = 0;
+  for (const [r0, c0, r1, c1] of ranges) {
+    const first = app.rows.find(({ r }) => r >= r0);
+    const last = app.rows.findLast(({ r }) => r <= r1);
+    if (!first || !last || first.r > last.r || c0 >= app.sheet.cols) continue;
+    app.table.addRange(cellAt(first.r, c0), cellAt(last.r, Math.min(c1, app.sheet.cols - 1)));
+    kept++;
+  }
+  if (kept) for (const range of standard) range.remove();
+  return kept > 0;
+}
+
+/** Show a tab, scroll to the first of *ranges* and select them all. */
+export async function goTo(id, ranges) {
+  await show(id);
+  if (!select(ranges)) return;
+  const [row, column] = ranges[0];
+  const shownRow = app.rows.find(({ r }) => r >= row);
+  await app.table.scrollToRow(shownRow.r, 'center', false).catch(() => {});
+  await app.table.scrollToColumn(field(Math.min(column, app.sheet.cols - 1)), 'middle', false).catch(() => {});
+  app.table.modules.selectRange.layoutElement();
+  selectionChanged();
+}
+
+/** Select everything. */
+export const selectAll = () => select([[0, 0, app.sheet.rows - 1, app.sheet.cols - 1]]);
+
+// ---- news ------------------------------------------------------------------------------------------------------
+
+/** Take in changed cells: {sheet, cells: [[row, column, cell]], rules, looks}. */
+export function applyCells({ sheet: id, cells, rules, looks }) {
+  if (!app.sheet || id !== app.sheet.id) return;
+  const { sheet, table } = app;
+  Object.assign(sheet.rules, rules);
+  Object.assign(sheet.looks, looks);
+  if (cells.some(([r, c]) => r >= sheet.rows || c >= sheet.cols)) return void load();
+  const rows = new Map();
+  for (const [r, c, cell] of cells) {
+    const data = sheet.byRow.get(r);
+    if (cell) data[field(c)] = cell;
+    else delete data[field(c)];
+    if (!rows.has(r)) rows.set(r, { r });
+    rows.get(r)[field(c)] = cell;
+  }
+  const there = [...rows.values()].filter(({ r }) => table.getRow(r)); // hidden rows are not
+  table
+    .updateData(there)
+    .then(() => {
+      for (const { r } of there) {
+        const row = table.getRow(r);
+        if (row && r !== editedRow()) row.reformat(); // it would end the editing
+      }
+      if (app.table === table) {
+        selectionChanged();
+        showFrozen();
+      }
+    })
+    .catch(() => load()); // the grid was made anew meanwhile
+  if (cells.some(([, , cell]) => (cell?.e || '').startsWith('=IMAGE('))) app.book.wants_images = true;
+  showAround();
+}
+
+/** What the grid is built from; while it stays the same only cells are drawn anew. */
+const shape = ({ id, rows, cols, frozen, widths, heights, hidden, hidden_cols, conditional, filter, protected: guards, criteria, views }) =>
+  JSON.stringify([id, rows, cols, frozen, widths, heights, hidden, hidden_cols, conditional, filter, guards, criteria, views]);
+
+/** Give the cells in which *after* differs from *before*, as an event has them. */
+function changedCells(before, after) {
+  const places = (state) => new Map(state.map(([r, c, cell]) => [`${r},${c}`, cell]));
+  const old = new Map();
+  for (const [r, data] of before.byRow) {
+    for (const [name, cell] of Object.entries(data)) if (name !== 'r' && cell) old.set(`${r},${name.slice(1)}`, cell);
+  }
+  const now = places(after.cells);
+  return [...new Set([...old.keys(), ...now.keys()])]
+    .filter((place) => JSON.stringify(old.get(place)) !== JSON.stringify(now.get(place)))
+    .map((place) => [...place.split(',').map(Number), now.get(place) ?? null]);
+}
+
+/** Show another tab. */
+export function show(id) {
+  wanted = id;
+  return load();
+}
+
+/** Fetch and show all, one after the other: a grid in the making has no selection that could be kept. */
+export const load = () => (loading = loading.then(loadNow, loadNow));
+
+/** Build the grid anew from what is known, e.g. because a filter view was chosen. */
+export const rebuild = () => (loading = loading.then(buildNow, buildNow));
+
+async function loadNow() {
+  const id = wanted ?? app.sheet?.id ?? '';
+  const fresh = await get(`/state?sheet=${id}&user=${encodeURIComponent(app.user)}`);
+  const before = app.sheet;
+  const isSame = app.table && before && before.id === fresh.sheet.id;
+  const sameGrid = isSame && shape(fresh.sheet) === shape(before);
+  stale = isEditing() && isSame && !sameGrid;
+  if (stale) return; // once the editing is over
+  app.book = fresh;
+  wanted = fresh.sheet.id;
+  document.title = `${fresh.title} – ComfySheet sandbox`;
+  if (sameGrid) {
+    const { sheet } = fresh;
+    applyCells({ sheet: sheet.id, cells: changedCells(before, sheet), rules: sheet.rules, looks: sheet.looks });
+    before.title = sheet.title;
+    before.data_rows = sheet.data_rows;
+  } else {
+    if (!isSame) app.view = null;
+    await buildNow(fresh.sheet, isSame);
+  }
+  showTabs();
+  showAround();
+}
+
+async function buildNow(sheet = app.sheet, isSame = true) {
+  const chosen = app.table && isSame ? selectedRanges() : [];
+  const at = isSame ? holder() : null;
+  const place = at ? [at.scrollTop, at.scrollLeft] : [0, 0];
+  const hadFocus = at && at.contains(document.activeElement);
+  takeSheet(sheet);
+  makeTable();
+  await new Promise((built) => app.table.on('tableBuilt', built));
+  [holder().scrollTop, holder().scrollLeft] = place;
+  if (isSame) select(chosen); // a person who chose rows must not find others chosen
+  if (hadFocus) focusGrid();
+  selectionChanged();
+  showOthers();
+}
+
+/** Load what had to wait for the end of an edit. */
+export function editingEnded() {
+  if (stale) load();
+}
