@@ -29,8 +29,9 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "finished_at": ("Finished at", "finished", "completed at", "end time"),
     "seed": ("Seed",),
     "error": ("Error", "error message", "message"),
-    "run": ("Run", "start"),
+    "run": ("Run",),
     "job_id": ("Job ID", "job", "jobid"),
+    "submitted_by": ("Submitted by",),
 }
 """Our columns by name: the header that set-up writes, then what else is recognised; apps_script/Columns.js agrees."""
 
@@ -56,6 +57,7 @@ _EPOCH: Final = datetime(1899, 12, 30)
 
 
 _NAME_OF: Final = {fold(word): name for name, words in COLUMNS.items() for word in words}
+_NAME_OF_LABEL: Final = {name.replace("_", ""): name for name in COLUMNS}
 
 
 def prompt_of(inputs: Mapping[str, object]) -> str:
@@ -77,7 +79,8 @@ def find_columns(header: Sequence[str], labels: Mapping[int, str] | None = None)
             places.setdefault(name, index)
     taken = set(places.values())
     for index, label in sorted((labels or {}).items()):
-        name = _NAME_OF.get(fold(label))
+        # The script writes its own names: outputUrl, jobId.
+        name = _NAME_OF_LABEL.get(fold(label).replace(" ", ""))
         if name is not None and index not in taken:
             places.setdefault(name, index)
     return places

@@ -373,10 +373,11 @@ def test_a_renamed_header_is_known_by_its_label() -> None:
     desk = Desk()
     job = desk.done("p")
     sheet = PaperSheet(row_of(job))
-    sheet.labels = {HEADER.index("Status"): "Status", HEADER.index("Notes"): "Error"}
+    sheet.labels = {HEADER.index("Status"): "status", HEADER.index("Notes"): "error", 3: "outputUrl"}
+    sheet.grid[0][3] = "Bild"
     sheet.grid[0][HEADER.index("Status")] = "Zustand"
     complete(desk, sheet).show([job.job_id])
-    assert sheet.grid[1][HEADER.index("Status")] == "done"
+    assert sheet.grid[1][HEADER.index("Status")] == "done" and job.job_id in sheet.grid[1][3]
 
 
 def test_notes_that_hit_the_wrong_row_are_taken_back() -> None:

@@ -1,0 +1,230 @@
+"""Every menu item, the sidebar and Settings, as a person uses them in a real Chromium, with the whole line behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, FrameLocator, Page, expect
+
+from sandbox.example import header_columns
+from sandbox.workbook import Sheet
+from sandbox.world import CLIENT, Wishes, World
+from tests.page.alone import opened
+from tests.waiting import until
+
+PATIENCE_MS = 60_000
+PICTURES = os.environ.get("PICTURES")
+"""Where to put pictures for docs/sheet.md; none are taken without."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Run one world for this module; nothing is connected yet, and steps take a while."""
+    wishes = Wishes(home=tmp_path_factory.mktemp("front"), step_ms=60, test_nodes=True)
+    with World(wishes) as world:
+        yield world
+
+
+@pytest.fixture
+def page(chromium: Browser, world: World) -> Iterator[Page]:
+    """Open the sheet; any error in the page fails the test."""
+    with opened(chromium, world.server.url) as page:
+        page.set_viewport_size({"width": 1440, "height": 900})
+        page.locator(".tabulator-row").nth(5).wait_for()
+        yield page
+
+
+def press_menu(page: Page, label: str) -> None:
+    page.get_by_role("button", name="ComfySheet").click()
+    page.get_by_role("menuitem", name=label).click()
+
+
+def dialog_of(page: Page) -> FrameLocator:
+    return page.frame_locator("dialog iframe")
+
+
+def answer(page: Page, words: str, button: str) -> None:
+    """Answer the question that says *words*."""
+    asked = page.get_by_role("dialog").filter(has_text=re.compile(words))
+    asked.wait_for()
+    asked.get_by_role("button", name=button, exact=True).click()
+
+
+def sheet_of(world: World) -> Sheet:
+    return world.book.sheets[0]
+
+
+def text(world: World, row: int, header: str) -> str:
+    """Give a cell's text; *row* as the sheet numbers it."""
+    sheet = sheet_of(world)
+    return str(sheet.cell(row - 1, header_columns(sheet)[header]).formatted)
+
+
+def write(world: World, row: int, **cells: str) -> None:
+    sheet = sheet_of(world)
+    with world.book.editing("person"):
+        for header, value in cells.items():
+            sheet.enter(row - 1, header_columns(sheet)[header.replace("_", " ")], value)
+
+
+def becomes(world: World, row: int, header: str, pattern: str, patience_s: float = 60) -> None:
+    """Wait until a cell matches."""
+    found = until(world.book, lambda: re.search(pattern, text(world, row, header)) is not None, patience_s)
+    assert found, f"{header} of row {row} says {text(world, row, header)!r}, error {text(world, row, 'Error')!r}"
+
+
+def select(page: Page, *rows: int) -> None:
+    """Select rows by their numbers, the first plainly and the others with Ctrl."""
+    for count, row in enumerate(rows):
+        header = page.locator(".tabulator-cell.tabulator-row-header", has_text=re.compile(rf"^{row}$"))
+        header.click(modifiers=["ControlOrMeta"] if count else [])
+
+
+def picture(page: Page, name: str) -> None:
+    if PICTURES:
+        page.screenshot(path=str(Path(PICTURES) / f"{name}.png"))
+
+
+def without_version(world: World) -> str:
+    """Give all that the workbook holds."""
+    return json.dumps({**world.book.to_json(), "version": 0}, sort_keys=True)
+
+
+def test_a_sheet_is_connected_with_a_code(page: Page, world: World) -> None:
+    """Settings: address and code, the proof, the key; Test says that the service can write."""
+    world.properties.document.clear()
+    press_menu(page, "Generate selected rows")
+    answer(page, "not connected yet", "OK")
+    press_menu(page, "Settings")
+    dialog = dialog_of(page)
+    dialog.locator("#url").fill(world.cloud.api_url)
+    dialog.locator("#code").fill("cc_nonsense")
+    dialog.locator("#connect-now").click()
+    expect(dialog.locator("#code-fault, #connect-said").filter(has_text=re.compile("code"))).not_to_have_count(0)
+    dialog.locator("#code").fill(world.keys.maker.new_code(CLIENT))
+    dialog.locator("#connect-now").click()
+    expect(dialog.locator("#facts")).to_be_visible()
+    expect(dialog.locator("#account")).to_have_value(re.compile("@.*iam.gserviceaccount.com"))
+    kept = world.properties.document
+    assert kept["SHEET_KEY"].startswith("ck_") and kept["SPREADSHEET_ID"] == world.book.spreadsheet_id
+    assert kept["SHEET_KEY"].split("_", 2)[2] not in page.content()
+    dialog.locator("#test-now").click()
+    expect(dialog.locator("#test-said")).to_contain_text("can read and write this spreadsheet")
+    picture(page, "sheet-settings")
+    assert not world.book.metadata, "the proof is taken away"
+
+
+def test_the_sheet_is_set_up(page: Page, world: World) -> None:
+    """Dropdowns, colours, guards, filter views; pressed again nothing changes."""
+    press_menu(page, "Set up this sheet")
+    answer(page, "column of checkboxes", "Yes")
+    answer(page, "show pictures from the net", "Yes")
+    answer(page, "parameter columns", "No")
+    expect(page.locator(".toast").last).to_contain_text("This sheet is ready")
+    sheet = sheet_of(world)
+    columns = header_columns(sheet)
+    assert "Run" in columns and sheet.frozen_rows == 1 and sheet.frozen_cols == 1
+    rule = sheet.cell(2, columns["Workflow"]).validation
+    assert rule is not None and "txt2img-sdxl" in json.dumps(rule)
+    assert sheet.cell(2, columns["Run"]).validation is not None
+    assert sheet.conditional_formats and sheet.protected
+    assert all(each.warning_only for each in sheet.protected)
+    assert {view.title for view in sheet.filter_views} == {"To do", "Running", "Failed"}
+    before = without_version(world)
+    press_menu(page, "Set up this sheet")
+    answer(page, "parameter columns", "No")
+    expect(page.locator(".toast").last).to_contain_text("nothing was missing")
+    assert without_version(world) == before
+
+
+def test_all_pending_rows_are_generated(page: Page, world: World) -> None:
+    """Every row that was never started; then it is asked before done rows are rendered again."""
+    press_menu(page, "Generate all pending")
+    expect(page.locator(".toast").last).to_contain_text("12 rows queued", timeout=PATIENCE_MS)
+    for row in range(2, 14):
+        becomes(world, row, "Status", "^done$")
+    select(page, 2, 3)
+    press_menu(page, "Generate selected rows")
+    answer(page, "2 rows: 2 again", "No")
+    assert text(world, 2, "Status") == "done"
+    picture(page, "sheet-rows")
+
+
+def test_a_wrong_value_is_told_at_once_and_retried(page: Page, world: World) -> None:
+    """Error says what to do, its note has the Job ID; mended, Retry failed starts it."""
+    write(world, 15, Prompt="a wrong one", Workflow="txt2img-sdxl", Steps="abc")
+    write(world, 16, Prompt="an unknown one", Workflow="txt2img-sdx")
+    select(page, 15, 16)
+    press_menu(page, "Generate selected rows")
+    becomes(world, 15, "Error", "Steps must be a whole number")
+    becomes(world, 16, "Error", "Did you mean txt2img-sdxl")
+    sheet = sheet_of(world)
+    note = sheet.cell(14, header_columns(sheet)["Error"]).note or ""
+    assert "Job ID" in note
+    write(world, 15, Steps="3")
+    write(world, 16, Workflow="txt2img-sdxl")
+    press_menu(page, "Retry failed")
+    expect(page.locator(".toast").last).to_contain_text("2 rows queued")
+    becomes(world, 15, "Status", "^done$")
+    becomes(world, 16, "Status", "^done$")
+    assert text(world, 15, "Error") == "" and not sheet.cell(14, header_columns(sheet)["Error"]).note
+
+
+def test_rows_are_cancelled_and_watched_in_the_sidebar(page: Page, world: World) -> None:
+    """The sidebar shows what runs; Go to selects the row; Cancel stops it, from there and from the menu."""
+    for row in (17, 18, 19):
+        write(world, row, Prompt=f"slow {row}", Workflow="txt2img-sdxl", Steps="120")
+    press_menu(page, "Show progress")
+    side = page.frame_locator("#sidebar iframe")
+    expect(side.locator("#tab")).to_contain_text("Renders")
+    select(page, 17, 18, 19)
+    press_menu(page, "Generate selected rows")
+    becomes(world, 17, "Status", "^processing$")
+    side.get_by_role("button", name="Refresh").click()
+    expect(side.locator("#running li")).not_to_have_count(0)
+    expect(side.locator("#waiting li")).not_to_have_count(0)
+    picture(page, "sheet-sidebar")
+    side.get_by_role("button", name=re.compile("Go to row 17")).first.click()
+    expect(page.locator("#where")).to_have_value("A17")
+    select(page, 19)
+    press_menu(page, "Cancel selected")
+    becomes(world, 19, "Status", "^cancelled$")
+    side.get_by_role("button", name=re.compile("Cancel.*17")).first.click()
+    becomes(world, 17, "Status", "^cancelled$")
+    write(world, 18, Notes="") if "Notes" in header_columns(sheet_of(world)) else None
+    select(page, 18)
+    press_menu(page, "Cancel selected")
+    becomes(world, 18, "Status", "^cancelled$")
+
+
+def test_missing_results_are_fetched(page: Page, world: World) -> None:
+    """An undo brought "processing" back and took the link away; a row was deleted: both come back."""
+    write(world, 2, Status="processing", Output_URL="", Preview="")
+    gone = text(world, 3, "Prompt")
+    with world.book.editing("person"):
+        sheet_of(world).delete_rows(2, 1)
+    press_menu(page, "Fetch missing results")
+    expect(page.locator(".toast").last).to_contain_text("1 result is coming within seconds")
+    becomes(world, 2, "Status", "^done$")
+    assert "/o/" in text(world, 2, "Output URL")
+    assert gone != text(world, 3, "Prompt")
+
+
+def test_rows_start_by_themselves_in_auto_mode(page: Page, world: World) -> None:
+    """Switched on in Settings; a pending row and a ticked one are picked up by the minute's round, without a script."""
+    press_menu(page, "Settings")
+    dialog = dialog_of(page)
+    dialog.get_by_role("switch", name="Auto mode").click()
+    expect(dialog.get_by_role("switch", name="Auto mode")).to_be_checked()
+    page.keyboard.press("Escape")
+    write(world, 21, Prompt="by itself", Workflow="empty-color", Status="pending")
+    write(world, 22, Prompt="by a tick", Workflow="empty-color", Run="TRUE")
+    world.cloud.session().client("lambda").invoke(FunctionName="comfysheet-local-sweep", Payload=b"{}")
+    becomes(world, 21, "Status", "^done$")
+    becomes(world, 22, "Status", "^done$")
+    assert text(world, 22, "Run") == "FALSE"
