@@ -165,6 +165,16 @@ def test_a_refused_row_holds_a_sentence_and_the_details() -> None:
     assert (world.text(3, "Error"), world.note(3, "Error"), *world.statuses(3)) == ("", "", "queued")
 
 
+def test_what_must_fail_is_told_before_anything_is_sent() -> None:
+    """A formula that shows an error: its row says so at once, with the details in the note; the others go."""
+    world = world_of(2)
+    world.put(3, Prompt="#REF!")
+    world.run("generateSelectedRows", (2, 3))
+    assert [row["row"] for row in world.api.rows()] == [2] and world.statuses(2, 3) == ["queued", "error"]
+    assert world.text(3, "Error").startswith("Prompt shows #REF!.") and world.text(3, "Job ID") in world.note(3, "Error")
+    assert "1 refused (row 3: Prompt shows #REF!." in world.person.told[-1]
+
+
 def test_a_long_sentence_is_cut_in_the_cell_and_whole_in_the_note() -> None:
     """200 characters at most in Error."""
     world = world_of(1)
