@@ -171,7 +171,8 @@ def test_what_must_fail_is_told_before_anything_is_sent() -> None:
     world.put(3, Prompt="#REF!")
     world.run("generateSelectedRows", (2, 3))
     assert [row["row"] for row in world.api.rows()] == [2] and world.statuses(2, 3) == ["queued", "error"]
-    assert world.text(3, "Error").startswith("Prompt shows #REF!.") and world.text(3, "Job ID") in world.note(3, "Error")
+    assert world.text(3, "Error").startswith("Prompt shows #REF!.")
+    assert world.text(3, "Job ID") in world.note(3, "Error")
     assert "1 refused (row 3: Prompt shows #REF!." in world.person.told[-1]
 
 
