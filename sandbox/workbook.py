@@ -370,6 +370,7 @@ class Workbook:
                 "version": self.version,
                 "external_images_allowed": self.external_images_allowed,
                 "shared_with": sorted(self.shared_with),
+                "owner": self.owner,
                 "next_id": self._next_id,
                 "metadata": metadata_to_json(self.metadata),
                 "sheets": [sheet_to_json(sheet) for sheet in self.sheets],
@@ -381,6 +382,7 @@ class Workbook:
         book = cls(kept["spreadsheet_id"], kept["title"], kept["time_zone"], kept["locale"])
         book.external_images_allowed = kept["external_images_allowed"]
         book.shared_with = set(kept["shared_with"])
+        book.owner = kept.get("owner", OWNER)
         book.sheets = [sheet_from_json(book, one) for one in kept["sheets"]]
         book.metadata = metadata_from_json(kept["metadata"])
         book.version = kept["version"]
