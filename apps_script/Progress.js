@@ -169,7 +169,8 @@ function sidebarGoTo(key) {
  * @return {number[]} ascending
  */
 function rowsOf_(table, keys) {
-  return allRows_(table).filter((row) => keys.includes(textOf_(table, row, 'jobId')));
+  const wanted = new Set(keys.filter((key) => key !== ''));
+  return allRows_(table).filter((row) => wanted.has(textOf_(table, row, 'jobId')));
 }
 
 /**

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 import threading
 from typing import Any
@@ -165,6 +166,17 @@ def test_a_refused_row_holds_a_sentence_and_the_details() -> None:
     assert (world.text(3, "Error"), world.note(3, "Error"), *world.statuses(3)) == ("", "", "queued")
 
 
+def test_what_must_fail_is_told_before_anything_is_sent() -> None:
+    """A formula that shows an error: its row says so at once, with the details in the note; the others go."""
+    world = world_of(2)
+    world.put(3, Prompt="#REF!")
+    world.run("generateSelectedRows", (2, 3))
+    assert [row["row"] for row in world.api.rows()] == [2] and world.statuses(2, 3) == ["queued", "error"]
+    assert world.text(3, "Error").startswith("Prompt shows #REF!.")
+    assert world.text(3, "Job ID") in world.note(3, "Error")
+    assert "1 refused (row 3: Prompt shows #REF!." in world.person.told[-1]
+
+
 def test_a_long_sentence_is_cut_in_the_cell_and_whole_in_the_note() -> None:
     """200 characters at most in Error."""
     world = world_of(1)
@@ -262,6 +274,50 @@ def test_rows_that_are_sorted_between_requests_keep_their_own() -> None:
     assert len(prompts) == 250 and len(set(prompts.values())) == 250
     assert {world.text(row, "Job ID"): world.text(row, "Prompt") for row in range(2, 252)} == prompts
     assert set(world.statuses(*range(2, 252))) == {"queued"}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_people_do_meanwhile_each_row_goes_once_under_its_own_key(seed: int) -> None:
+    """Sorting, inserting, deleting, moving columns, renaming the tab, typing, and other people's clicks."""
+    dice = random.Random(seed)
+    world = ScriptWorld([*HEADERS, "Notes"], rows=700)
+    world.fill(320, Notes="mine")
+    helper = world.project_of(Person(), "bob@example.com")
+    busy: list[bool] = []
+
+    def meddle(path: str, body: dict[str, Any]) -> None:
+        if busy:
+            return
+        busy.append(True)
+        with world.book.editing("person"):
+            last, columns = world.sheet.data_extent()
+            for deed in dice.choices(["sort", "insert", "move", "rename", "type", "delete"], k=4):
+                row = dice.randrange(2, last)
+                if deed == "sort":
+                    world.sheet.sort(Area(1, 0, last, OPEN), world.column("Prompt"), ascending=dice.random() < 0.5)
+                elif deed == "insert":
+                    world.sheet.insert_rows(row)
+                elif deed == "move":
+                    world.sheet.move_cols(dice.randrange(columns), 1, dice.randrange(columns))
+                elif deed == "rename":
+                    world.book.rename_sheet(world.sheet.gid, f"Tab {dice.random()}")
+                elif deed == "type":
+                    world.put(row, Notes=f"typed {dice.random()}")
+                elif not world.text(row, "Prompt"):
+                    world.sheet.delete_rows(row - 1, 1)
+        world.run(dice.choice(["generateAllPending", "retryFailed", "fetchMissingResults"]), (1, 1), by=helper)
+        busy.clear()
+
+    world.api.before = meddle
+    world.run("generateSelectedRows", (2, 321))
+    world.api.before = lambda path, body: None
+    world.run("generateAllPending", (1, 1))
+    prompts = {row["job_key"]: row["inputs"]["Prompt"] for row in world.api.rows()}
+    assert sorted(prompts.values()) == sorted(f"p{row}" for row in range(2, 322))
+    last = world.sheet.data_extent()[0]
+    bound = {world.text(row, "Job ID"): world.text(row, "Prompt") for row in range(2, last + 1)}
+    assert {key: prompt for key, prompt in bound.items() if key} == prompts
+    assert {world.text(row, "Status") for row in range(2, last + 1) if world.text(row, "Prompt")} == {"queued"}
 
 
 def test_rows_that_somebody_took_back_are_not_sent() -> None:

@@ -182,6 +182,18 @@ def test_marks_follow_the_header_that_counts(tmp_path: Path) -> None:
     assert (world.text(2, "How far"), world.text(2, "Was Status")) == ("queued", "")
 
 
+def test_a_mark_does_not_make_one_column_two(tmp_path: Path) -> None:
+    """Where Status stood stands Preview now, in words: there is no Status, whatever the mark says."""
+    world = fresh(tmp_path, HEADERS)
+    world.run(RUN)
+    world.sheet.set_cell(0, world.column("Preview"), "Old pictures")
+    world.sheet.set_cell(0, world.column("Status"), "Preview")
+    world.put(2, Prompt="p")
+    world.person.answer = "NO"
+    world.run("generateSelectedRows", (2, 2))
+    assert "no header Status." in world.person.asked[-1] and world.text(2, "Preview") == ""
+
+
 def test_headers_are_explained_in_notes(tmp_path: Path) -> None:
     """Ours and the workflow's."""
     world = fresh(tmp_path, HEADERS)

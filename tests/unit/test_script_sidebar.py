@@ -134,6 +134,14 @@ def test_cancel_and_retry_are_about_their_rows_only() -> None:
     assert message == "Nothing to retry: these rows are not failed any more." and world.person.asked == []
 
 
+def test_an_empty_key_means_no_row() -> None:
+    """Not every row that has none."""
+    world = world_of(("error", ""), ("queued", ""))
+    world.run("sidebarRetry", args=[[""]])
+    world.run("sidebarCancel", args=[[""]])
+    assert world.statuses(2, 3) == ["error", "queued"] and world.api.requests == []
+
+
 def test_fetch_gives_the_summary() -> None:
     """The same as the menu's."""
     world = world_of(("queued", "a"))
