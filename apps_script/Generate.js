@@ -100,7 +100,8 @@ function writeMarks_(sheet, plan, chunks, refused) {
   fillColumn_(sheet, status, later, 'pending');
   fillColumn_(sheet, status, refused.map(({ row }) => row), 'error');
   if (error !== undefined) {
-    cellsOf_(sheet, error, rows).clearContent().clearNote();
+    cellsOf_(sheet, error, rows).clearContent();
+    clearOwnNotes_(sheet, error, rows);
     writeErrors_(sheet, error, refused.map((verdict) => ({ row: verdict.row, verdict })));
   }
   const person = submittedBy === undefined ? '' : whoRunsThis_();

@@ -194,6 +194,23 @@ function writeErrors_(sheet, at, found) {
   }
 }
 
+/** How every note of ours on an Error cell begins, here and in the service; other people's notes are left alone. */
+const NOTE_MARK_ = 'ComfySheet';
+
+/**
+ * Take away the notes of ours in a column; people's own stay.
+ *
+ * @param {SpreadsheetApp.Sheet} sheet
+ * @param {number} at 0-based place of the column
+ * @param {number[]} rows ascending, 1-based
+ */
+function clearOwnNotes_(sheet, at, rows) {
+  const height = rows[rows.length - 1] - rows[0] + 1;
+  const notes = sheet.getRange(rows[0], at + 1, height, 1).getNotes();
+  const own = rows.filter((row) => notes[row - rows[0]][0].startsWith(NOTE_MARK_));
+  if (own.length > 0) cellsOf_(sheet, at, own).clearNote();
+}
+
 /**
  * Word the note on an Error cell.
  *
@@ -201,5 +218,5 @@ function writeErrors_(sheet, at, found) {
  * @return {string}
  */
 function noteOf_(verdict) {
-  return `${verdict.details || verdict.sentence}\n\nJob ID: ${verdict.key}`;
+  return `${NOTE_MARK_}: ${verdict.details || verdict.sentence}\n\nJob ID: ${verdict.key}`;
 }

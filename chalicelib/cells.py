@@ -33,7 +33,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "job_id": ("Job ID", "job", "jobid"),
     "submitted_by": ("Submitted by",),
 }
-"""Our columns by name: the header that set-up writes, then what else is recognised; apps_script/Columns.js agrees."""
+"""Our columns by name: the header that set-up writes, then what else is recognised; apps_script/Headers.js agrees."""
 
 MAX_CELL_TEXT: Final = 200
 """An error sentence is cut here; a cell is no place for more."""

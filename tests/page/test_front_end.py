@@ -164,8 +164,8 @@ def test_a_wrong_value_is_told_at_once_and_retried(page: Page, world: World) -> 
     becomes(world, 15, "Error", "Steps must be a whole number")
     becomes(world, 16, "Error", "Did you mean txt2img-sdxl")
     sheet = sheet_of(world)
-    note = sheet.cell(14, header_columns(sheet)["Error"]).note or ""
-    assert "Job ID" in note
+    error = header_columns(sheet)["Error"]
+    assert until(world.book, lambda: "Job ID" in (sheet.cell(14, error).note or ""))
     write(world, 15, Steps="3")
     write(world, 16, Workflow="txt2img-sdxl")
     press_menu(page, "Retry failed")
