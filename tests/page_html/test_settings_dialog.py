@@ -370,6 +370,7 @@ def test_the_address_is_copied_whatever_the_frame_allows(load: Opener, clipboard
     panel.page.evaluate(f"() => {{ {CLIPBOARDS[clipboard]} }}")
     button(panel, "Copy the address").click()
     expect(panel.page.locator("#copy-said")).to_have_text("Copied.")
+    expect(button(panel, "Copy the address")).to_be_focused()
     assert panel.page.evaluate("window.copied") == ACCOUNT
 
 
