@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -84,8 +85,10 @@ Opener = Callable[..., Panel]
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """Run one browser for all tests here."""
-    install(HERE)
+    """Run one browser for all tests of this process."""
+    with (HERE / "package.json").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # two test processes may not install at once
+        install(HERE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=installed(), args=FLAGS)
         yield browser

@@ -235,6 +235,7 @@ def test_the_test_says_how_it_went(load: Opener, ok: bool) -> None:
     panel = open_settings(load, CONNECTED, settingsTest=[HOLD])
     button(panel, "Test").click()
     expect(button(panel, "Testing …")).to_be_focused()
+    button(panel, "Testing …").press("Enter")
     panel.release(give({"ok": ok, "message": "A sentence."}))
     said = panel.page.locator("#test-said")
     expect(said).to_have_text("A sentence.")
@@ -370,6 +371,7 @@ def test_the_address_is_copied_whatever_the_frame_allows(load: Opener, clipboard
     panel.page.evaluate(f"() => {{ {CLIPBOARDS[clipboard]} }}")
     button(panel, "Copy the address").click()
     expect(panel.page.locator("#copy-said")).to_have_text("Copied.")
+    expect(button(panel, "Copy the address")).to_be_focused()
     assert panel.page.evaluate("window.copied") == ACCOUNT
 
 
