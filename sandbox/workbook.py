@@ -11,11 +11,12 @@ Model the spreadsheet that the sandbox's page, Apps Script runtime and Sheets v4
   undoes everything on an exception.
 - Listeners are called under the lock, once per touched sheet, at the end of the outermost `editing`: hand the news on
   and return.
+- Edits of people (`editing("person", user)`) can be undone by them: `undo(user)`, `redo(user)`.
 - Indexes are 0-based, ends exclusive.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,8 +51,10 @@ from sandbox.workbook_cells import (
     serial_of,
 )
 from sandbox.workbook_formats import Typed, display, read_typed
+from sandbox.workbook_history import CellWas, Deed, History, TabAdded, TabDeleted
 from sandbox.workbook_kept import metadata_from_json, metadata_to_json, sheet_from_json, sheet_to_json
 from sandbox.workbook_sheet import DEFAULT_COLUMN_WIDTH, DEFAULT_ROW_HEIGHT, KEEP, Sheet
+from sandbox.workbook_undo import undo_deed
 
 __all__ = [
     "DEFAULT_COLUMN_WIDTH", "DEFAULT_ROW_HEIGHT", "KEEP", "MAX_CELL_CHARS", "OPEN", "OWNER", "TOO_LONG",
@@ -118,6 +121,7 @@ class Workbook:
         self._user: str | None = None
         self._depth = 0
         self._touched: dict[int, dict[tuple[int, int], None] | None] = {}
+        self._history = History()
 
     # -- sheets ----------------------------------------------------------------------------------------------------
 
@@ -143,6 +147,7 @@ class Workbook:
                 raise ValueError(f"A sheet with the ID {gid} already exists. Please enter another ID.")
             sheet = Sheet(self, gid, title, rows, cols)
             self.sheets.insert(len(self.sheets) if index is None else index, sheet)
+            self.done(TabAdded(gid))
             self.structure_changed(gid)
             return sheet
 
@@ -151,8 +156,19 @@ class Workbook:
         with self.editing():
             if len(self.sheets) == 1:
                 raise ValueError("You can't remove all the sheets in a document.")
+            gone = self.sheet_by_id(gid)
+            if gone is not None:
+                self.done(TabDeleted(gone, self.sheets.index(gone)))
             self.sheets = [sheet for sheet in self.sheets if sheet.gid != gid]
             self.structure_changed(gid)
+
+    def restore_sheet(self, sheet: Sheet, index: int) -> None:
+        """Put a deleted tab back, unless another one has its title by now."""
+        with self.editing():
+            if self.sheet_by_title(sheet.title) is None:
+                self.sheets.insert(index, sheet)
+                self.done(TabAdded(sheet.gid))
+                self.structure_changed(sheet.gid)
 
     def rename_sheet(self, gid: int, title: str) -> None:
         """Rename a tab; ValueError when another one has the title."""
@@ -235,8 +251,18 @@ class Workbook:
         """
         Take the lock for a group of changes by *who* (None: whoever is editing already, else a person).
 
-        *user* is the e-mail address whose permissions count (None: whoever is editing already, else the owner).
+        *user* is the e-mail address whose permissions count (None: whoever is editing already, else the owner). What
+        is explicitly a "person"'s becomes one step of that user's undo.
         """
+        with self._editing(who, user):
+            if who == "person" and self._depth == 1:
+                with self._history.recording(self.user):
+                    yield
+            else:
+                yield
+
+    @contextmanager
+    def _editing(self, who: Who | None, user: str | None) -> Iterator[None]:
         with self.lock:
             outer = self._who, self._user
             self._who, self._user = who or self._who, user or self._user
@@ -258,6 +284,7 @@ class Workbook:
             }
             own["sheets"] = list(self.sheets)
             own["_touched"] = {}
+            own["_history"] = self._history.copy()
             sheets = [(sheet, sheet.snapshot()) for sheet in self.sheets]
             logged = len(self.last_changes)
             try:
@@ -275,11 +302,45 @@ class Workbook:
                     self.last_changes.pop()
                 raise
 
+    def undo(self, user: str | None = None) -> bool:
+        """Undo the last step of *user* (None: the owner), wherever its cells are by now; False: there is none."""
+        return self._step(user or self.owner, redo=False)
+
+    def redo(self, user: str | None = None) -> bool:
+        """Do again what *user* undid last; False: there is nothing."""
+        return self._step(user or self.owner, redo=True)
+
+    def undoable(self, user: str | None = None) -> tuple[int, int]:
+        """Count the steps that *user* can undo, and redo."""
+        with self.lock:
+            return self._history.depth(user or self.owner)
+
+    def _step(self, user: str, *, redo: bool) -> bool:
+        with self._editing("person", user):
+            step = self._history.take(user, redo=redo)
+            if step is None:
+                return False
+            with self._history.recording(user, onto="redo" if redo else "undo"):
+                for deed in reversed(step):
+                    undo_deed(self, deed)
+            return True
+
+    def done(self, deed: Deed) -> None:
+        """Note what a person can undo (called by sheets)."""
+        self._history.add(deed)
+
+    def shuffled(self, gid: int, places: Mapping[int, int], cols: Collection[int]) -> None:
+        """Note that cells moved from row to row (called by sheets)."""
+        self._history.shuffled(gid, places, cols)
+
     def cell_changed(self, gid: int, row: int, col: int, before: Cell, after: Cell) -> None:
         """Note a changed cell (called by sheets); nothing happened when it is the same as before."""
         if before == after:
             return
         self.last_changes.append(CellEdit(self._who, gid, row, col, before, after))
+        sheet = self.sheet_by_id(gid) if self._history.is_recording else None
+        if sheet is not None:
+            self.done(CellWas(gid, sheet.ids("ROWS")[row], sheet.ids("COLUMNS")[col], before, after))
         cells = self._touched.setdefault(gid, {})
         if cells is not None:
             cells[row, col] = None
@@ -309,6 +370,7 @@ class Workbook:
                 "version": self.version,
                 "external_images_allowed": self.external_images_allowed,
                 "shared_with": sorted(self.shared_with),
+                "owner": self.owner,
                 "next_id": self._next_id,
                 "metadata": metadata_to_json(self.metadata),
                 "sheets": [sheet_to_json(sheet) for sheet in self.sheets],
@@ -320,6 +382,7 @@ class Workbook:
         book = cls(kept["spreadsheet_id"], kept["title"], kept["time_zone"], kept["locale"])
         book.external_images_allowed = kept["external_images_allowed"]
         book.shared_with = set(kept["shared_with"])
+        book.owner = kept.get("owner", OWNER)
         book.sheets = [sheet_from_json(book, one) for one in kept["sheets"]]
         book.metadata = metadata_from_json(kept["metadata"])
         book.version = kept["version"]

@@ -1,6 +1,7 @@
 """Turn a sheet into plain JSON values and back, so that a sandbox keeps its state over a restart."""
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from sandbox.workbook_areas import Area, Axis, ConditionalFormat, Dimension, FilterView, Metadata, Protected
@@ -20,7 +21,9 @@ def sheet_to_json(sheet: Sheet) -> dict[str, Any]:
         "hidden": sheet.hidden,
         "basic_filter": sheet.basic_filter.to_json() if sheet.basic_filter else None,
         "cells": [
-            [row, col, cell_to_json(cell)] for row in range(sheet.rows) for col, cell in sheet.row_cells(row).items()
+            [row, col, cell_to_json(cell)]
+            for row in range(sheet.rows)
+            for col, cell in sorted(sheet.row_cells(row).items(), key=itemgetter(0))
         ],
         "dimensions": {axis: _dimensions_to_json(sheet, axis) for axis in _AXES},
         "protected": [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sandbox.apps_script import Selection
+from sandbox.live import Live, PageUi
 from sandbox.workbook import OPEN, Area, Protected
 from tests.unit.test_apps_script_runtime import Bench, Silent
 
@@ -263,8 +265,22 @@ def test_a_dialogs_size_reaches_the_page(bench: Bench) -> None:
     assert ui.dialogs == [("Box", "<p>hi", 480, 320), ("X", "x", None, None)]
 
 
-def test_a_range_of_an_unprotected_kind_may_be_half_protected(bench: Bench) -> None:
-    """One protected cell in a range stops the whole write: nothing of it is there afterwards."""
+def test_a_page_hears_where_the_script_points(bench: Bench) -> None:
+    """The event names the tab and the ranges, ends included."""
+
+    async def listen() -> Any:
+        live, ui = Live(bench.book), PageUi()
+        live.run_on(asyncio.get_running_loop())
+        ui.show_on(live)
+        page = live.open()
+        ui.select(3, ((1, 0, 1, 4),))
+        return await asyncio.wait_for(page.get(), 20)
+
+    assert asyncio.run(listen()) == ("select", {"sheet": 3, "ranges": [[1, 0, 1, 4]]})
+
+
+def test_one_protected_cell_stops_the_whole_write(bench: Bench) -> None:
+    """Nothing of the range is written."""
     bench.sheet.change(lambda: bench.sheet.protected.append(Protected(1, Area(1, 0, 2, 1), warning_only=False)))
     bench.book.owner = "owner@example.com"
     said = bench.error(SHEET + "sheet.getRange('A1:A3').setValue('x')")

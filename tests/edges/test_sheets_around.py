@@ -53,6 +53,8 @@ def test_filter_views_are_added_changed_and_deleted(world: World) -> None:
     failed = [{"columnIndex": 2, "filterCriteria": {"condition": {"type": "TEXT_EQ", "values": []}}}]
     world.batch({"updateFilterView": {"filter": {**new, "filterSpecs": failed}, "fields": "filterSpecs"}})
     assert seen(world, "filterViews")[0]["criteria"] == {"2": failed[0]["filterCriteria"]}
+    world.batch({"updateFilterView": {"filter": {**new, "criteria": {"3": hidden}}, "fields": "criteria"}})
+    assert seen(world, "filterViews")[0]["filterSpecs"] == [{"columnIndex": 3, "filterCriteria": hidden}]
     world.batch({"deleteFilterView": {"filterId": added["filterViewId"]}})
     assert seen(world, "filterViews") == []
     gone = world.api.batchUpdate(spreadsheetId=BOOK, body={"requests": [{"deleteFilterView": {"filterId": 77}}]})

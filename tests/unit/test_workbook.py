@@ -6,7 +6,7 @@ from threading import Barrier, Thread
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.workbook import Area, Change, Formula, Protected, Sheet, Workbook
@@ -294,6 +294,7 @@ _EDITS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(_EDITS)
 def test_no_structure_edit_tears_a_row_apart(edits: list[tuple[str, int, int, int]]) -> None:
     """Whatever is inserted, deleted, moved and sorted, the cells of one row stay together, and no row appears twice."""
