@@ -49,6 +49,7 @@ def test_a_warning_comes_before_typing(page: Page, alone: Alone, answer: str) ->
     expect(dialog).to_contain_text("shouldn't be changed accidentally. Edit anyway?")
     dialog.get_by_role("button", name=answer).click()
     if answer == "OK":
+        expect(cell(page, 2, 0).locator("input")).to_be_focused()
         page.keyboard.type("ew")
         page.keyboard.press("Enter")
         shows(page, 2, 0, "new")
@@ -133,6 +134,7 @@ def test_the_gate_of_pictures_closes_again(page: Page, alone: Alone) -> None:
     page.get_by_role("button", name="Allow access").click()
     assert until(alone.book, lambda: alone.book.external_images_allowed, 20)
     expect(cell(page, 3, 1).locator("img")).to_have_count(1)
+    expect(page.locator("#switch-images")).to_be_checked()
     switch(page, "Pictures allowed")
     shows(page, 3, 1, "#REF!")
     expect(page.get_by_role("button", name="Allow access")).to_be_visible()
