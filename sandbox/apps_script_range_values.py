@@ -53,7 +53,14 @@ class RangeValues(Face):
         return self._area.right - self._area.left
 
     def getA1Notation(self) -> str:
-        """Give A1 or A1:B2, without the sheet."""
+        """Give A1 or A1:B2, without the sheet; whole columns and rows are C:C, A2:A and 3:3."""
+        given = self._given
+        open_below, open_right = given.bottom == OPEN, given.right == OPEN
+        if open_right and not open_below:
+            return f"{given.top + 1}:{given.bottom}"
+        if open_below and not open_right:
+            first = column_name(given.left) + (str(given.top + 1) if given.top else "")
+            return f"{first}:{column_name(given.right - 1)}"
         first = f"{column_name(self._area.left)}{self.getRow()}"
         last = f"{column_name(self._area.right - 1)}{self.getLastRow()}"
         return first if first == last else f"{first}:{last}"
