@@ -37,14 +37,6 @@ class Edits:
         with self.book.atomic("person", user):
             deed()
 
-    def undo(self, user: str) -> bool:
-        """Take back the last edit that *user* made here and that is not undone; False when there is none."""
-        return _by_workbook(self.book, "undo", user)
-
-    def redo(self, user: str) -> bool:
-        """Do again what *user* took back last; False when there is nothing."""
-        return _by_workbook(self.book, "redo", user)
-
     def _deeds(self, sheet: Sheet, asked: Mapping[str, Any]) -> dict[str, Callable[[], object]]:
         at, n = int(asked.get("at", 0)), int(asked.get("n", 1))
         to, like = int(asked.get("to", 0)), asked.get("like")
@@ -165,11 +157,6 @@ def name_of(row: int, col: int) -> str:
         rest, digit = divmod(rest - 1, 26)
         letters = chr(65 + digit) + letters
     return f"{letters}{row + 1}"
-
-
-def _by_workbook(book: Workbook, deed: str, user: str) -> bool:
-    method = getattr(book, deed, None)
-    return bool(method(user)) if method else False
 
 
 def _area(inclusive: list[int]) -> Area:

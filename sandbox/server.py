@@ -267,12 +267,12 @@ class SandboxServer:
         return web.json_response({})
 
     async def _undo(self, request: web.Request) -> web.StreamResponse:
-        user = _user(await request.json())
-        return web.json_response({"done": self._edits.undo(user)})
+        """Take back the user's own last edit; {done: false} when there is none."""
+        return _stepped(self.book.undo, _user(await request.json()))
 
     async def _redo(self, request: web.Request) -> web.StreamResponse:
-        user = _user(await request.json())
-        return web.json_response({"done": self._edits.redo(user)})
+        """Do again what the user took back last."""
+        return _stepped(self.book.redo, _user(await request.json()))
 
     def _sheet(self, asked: dict[str, Any]) -> Sheet:
         sheet = self.book.sheet_by_id(int(asked["sheet"]))
@@ -291,6 +291,13 @@ def _done(deed: Callable[[], object]) -> web.Response:
     except (ValueError, IndexError) as error:
         return web.json_response({"error": str(error)}, status=400)
     return web.json_response({})
+
+
+def _stepped(step: Callable[[str], bool], user: str) -> web.Response:
+    try:
+        return web.json_response({"done": step(user)})
+    except (ValueError, IndexError) as error:  # e.g. protected meanwhile
+        return web.json_response({"error": str(error)}, status=400)
 
 
 def _json_only(change: Handler) -> Handler:

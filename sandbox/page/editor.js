@@ -81,7 +81,10 @@ export function toggleChecks(only = null) {
 /** Edit a cell in place, for Tabulator: Enter and Tab keep, Escape does not. */
 export function editCell(cell, onRendered, success, cancel) {
   const [row, column, value] = [rowOf(cell), columnOf(cell), cell.getValue()];
-  if (!isCleared(row, column)) return false;
+  if (!isCleared(row, column)) {
+    cancel(); // else Tabulator believes that the cell is being edited
+    return false;
+  }
   const input = make('input', { autocomplete: 'off', spellcheck: 'false', 'aria-label': 'Content of the cell' });
   const keys = firstKeys;
   input.value = keys ?? entered(value);

@@ -115,15 +115,24 @@ function sparePaint(table) {
   });
 }
 
-/** Give the grid's parts the names and roles that a screen reader needs. */
+/**
+ * Give the grid's parts the names and roles that a screen reader needs. The part that has the focus is the grid;
+ * the letters above are for the eye, the address of the cell is told by the box above.
+ */
 function nameParts() {
-  const grid = $('grid');
-  grid.setAttribute('role', 'grid');
-  grid.setAttribute('aria-label', app.sheet.title);
-  grid.setAttribute('aria-rowcount', String(app.sheet.rows + 1));
-  grid.setAttribute('aria-colcount', String(app.sheet.cols + 1));
-  grid.setAttribute('aria-multiselectable', 'true');
-  holder().setAttribute('aria-describedby', 'grid-help');
+  $('grid').setAttribute('role', 'presentation');
+  const header = document.querySelector('#grid .tabulator-header');
+  header.setAttribute('aria-hidden', 'true');
+  header.setAttribute('tabindex', '-1');
+  const parts = {
+    role: 'grid',
+    'aria-label': app.sheet.title,
+    'aria-rowcount': app.sheet.rows,
+    'aria-colcount': app.sheet.cols + 1,
+    'aria-multiselectable': 'true',
+    'aria-describedby': 'grid-help',
+  };
+  for (const [name, value] of Object.entries(parts)) holder().setAttribute(name, String(value));
 }
 
 export const holder = () => document.querySelector('#grid .tabulator-tableholder');

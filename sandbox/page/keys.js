@@ -75,10 +75,10 @@ function onPress(event) {
   const row = Number(cell.closest('.tabulator-row').querySelector('.tabulator-row-header').textContent) - 1;
   const column = Number(cell.getAttribute('tabulator-field').slice(1));
   if (event.target.closest('.funnel')) return openFilter(event.target.closest('.funnel'), column);
-  if (event.target.closest('.arrow')) return begin();
+  if (event.target.closest('.arrow')) return void setTimeout(begin); // after Tabulator took the focus for the click
   if (event.target.matches('.check input')) {
     event.preventDefault(); // the cell is drawn anew when the server has it
-    toggleChecks({ row, column });
+    if (!event.shiftKey && !event.ctrlKey && !event.metaKey) toggleChecks({ row, column });
     focusGrid();
   }
 }

@@ -36,7 +36,10 @@ function listen() {
     say();
   });
   on('cells', applyCells);
-  on('redraw', load);
+  on('redraw', () => {
+    load();
+    loadSwitches();
+  });
   on('toast', ({ message, title, seconds }) => toast(message, title, seconds));
   on('ask', async (question) => post('/dialog', { id: question.id, ...(await ask(question)) }));
   on('answered', ({ id }) => close(id));

@@ -7,6 +7,8 @@ import { remove } from './frame.js';
 /** Draw the switches as the server has them: [{name, label, hint, on}]. */
 export async function loadSwitches() {
   const switches = await get(`/switches?sheet=${app.sheet?.id ?? ''}`);
+  const boxes = switches.map(({ name }) => $(`switch-${name}`));
+  if (boxes.every(Boolean)) return switches.forEach(({ on }, at) => (boxes[at].checked = on)); // as they are
   $('switches').replaceChildren(
     ...switches.map(({ name, label, hint, on }) => {
       const box = make('input', { type: 'checkbox', role: 'switch', id: `switch-${name}`, 'aria-describedby': `hint-${name}` });
