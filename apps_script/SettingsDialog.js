@@ -18,7 +18,7 @@ const ERRAND_WAIT_MS_ = 30000;
  * @property {boolean} auto
  * @property {boolean} imagesAsked
  * @property {?Usage} usage
- * @property {?{rowsPerRequest: number, queuedMax: number}} limits
+ * @property {?{rowsPerRequest: number, queuedMax: ?number}} limits null for a number: there is none
  * @property {?number} workers
  * @property {?{reason: string, since: string}} parked
  * @property {string} trouble why the API could not be asked; '' when it could
@@ -51,7 +51,7 @@ function settingsState() {
   try {
     const news = askApi_(connection, '/v1/sheets/connection', {});
     rememberAuto_(auto, news.auto);
-    const limits = news.limits && { rowsPerRequest: news.limits.rows_per_request, queuedMax: news.limits.queued_max };
+    const limits = news.limits && { rowsPerRequest: news.limits.rows_per_request, queuedMax: numberOr_(news.limits.queued_max) };
     return {
       ...state,
       client: news.client || '',
