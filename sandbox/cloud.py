@@ -188,7 +188,7 @@ class LocalCloud:
         The same holds for DeleteMessageBatch and a worker.
         """
         functions, iam = self.session().client("lambda"), self.session().client("iam")
-        for function in ("api", "sweep"):
+        for function in ("api", "completion", "sweep"):
             role = functions.get_function_configuration(FunctionName=f"comfysheet-{stage}-{function}")["Role"]
             iam.put_role_policy(
                 RoleName=role.rsplit("/", 1)[1],

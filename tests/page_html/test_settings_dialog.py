@@ -203,7 +203,7 @@ def test_the_connection_is_told_in_full(load: Opener) -> None:
         "Service": "api.example.com, version 0.4.0",
         "Client": "studio-a, key 0123456789ab",
         "Today": "12 images, 4 min of GPU time, $0.42",
-        "Limits": "500 rows in line, 100 in one request",
+        "Limits": "500 rows in line, 100 rows in one request",
         "Workers": "2 are running",
     }
     share = page.get_by_role("region", name="Share this spreadsheet with the service account")
