@@ -2,7 +2,7 @@
 
 import { $ } from './app.js';
 import { faultWords } from './cells.js';
-import { activeCell, cellAt, valueAt } from './grid.js';
+import { activeCell, cellAt, valueAt } from './selection.js';
 
 const WAIT_MS = 250;
 let timer = 0;
