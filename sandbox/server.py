@@ -15,14 +15,13 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from sandbox.apps_script import ScriptError, ScriptProject
-from sandbox.apps_script_ui import MenuItem
+from sandbox.apps_script import ScriptProject
 from sandbox.google_auth import GoogleAuth
-from sandbox.live import ASKING, KEEP_ALIVE_S, Live, PageUi, event_text
+from sandbox.live import KEEP_ALIVE_S, Live, PageUi, event_text
 from sandbox.npm import install
 from sandbox.page_edits import Edits
 from sandbox.page_pictures import fetch, is_shown
-from sandbox.page_script import call_for_page, public_functions, run_for_page
+from sandbox.page_script import ScriptRoutes
 from sandbox.page_state import book_json
 from sandbox.page_switches import Switches
 from sandbox.sheets_serve import Served
@@ -52,13 +51,13 @@ class SandboxServer:
         self.book: Workbook = next(iter(books))
         self.sheets = SheetsV4(books, auth=auth)
         self._auth = auth
-        self._project = project
         self._ui = ui
         self._renders_on = renders_on
         self._port = port
         self._edits = Edits(self.book)
         self._switches = Switches(self.book, self.sheets, project)
         self._live = Live(self.book)
+        self._script = ScriptRoutes(project, ui, self._live)
         self._served: Served | None = None
         ui.show_on(self._live)
 
@@ -78,10 +77,10 @@ class SandboxServer:
             ("/", self._page),
             ("/state", self._state),
             ("/about", self._about),
-            ("/menu", self._menu),
+            ("/menu", self._script.menu),
             ("/events", self._events),
             ("/image", self._image),
-            ("/script/functions", self._functions),
+            ("/script/functions", self._script.functions),
             ("/switches", self._switches_now),
         ):
             app.router.add_get(path, read)
@@ -89,9 +88,9 @@ class SandboxServer:
             ("/edit", self._edit),
             ("/structure", self._structure),
             ("/allow-images", self._allow_images),
-            ("/script/run", self._run),
-            ("/script/call", self._call),
-            ("/dialog", self._dialog),
+            ("/script/run", self._script.run),
+            ("/script/call", self._script.call),
+            ("/dialog", self._script.dialog),
             ("/presence", self._presence),
             ("/switches", self._switch),
             ("/share", self._share),
@@ -133,27 +132,6 @@ class SandboxServer:
 
     async def _about(self, _request: web.Request) -> web.StreamResponse:
         return web.json_response({"renders_on": await asyncio.to_thread(self._renders_on), "owner": OWNER})
-
-    async def _menu(self, request: web.Request) -> web.StreamResponse:
-        try:
-            menus = await asyncio.to_thread(self._project.menus, request.query.get("user") or OWNER)
-        except ScriptError as error:
-            return web.json_response({"error": str(error)}, status=500)
-        return web.json_response(
-            [
-                {
-                    "title": menu.title,
-                    "items": [
-                        {"label": entry.label, "function": entry.function} if isinstance(entry, MenuItem) else None
-                        for entry in menu.entries
-                    ],
-                }
-                for menu in menus
-            ]
-        )
-
-    async def _functions(self, _request: web.Request) -> web.StreamResponse:
-        return web.json_response(await asyncio.to_thread(public_functions, self._project._source_dir))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
@@ -203,37 +181,6 @@ class SandboxServer:
     async def _allow_images(self, _request: web.Request) -> web.StreamResponse:
         self.book.allow_external_images()
         return web.json_response({})
-
-    async def _run(self, request: web.Request) -> web.StreamResponse:
-        """Run a menu function: {function, sheet, ranges: [[row0, col0, row1, col1], …], user, page}."""
-        asked = await request.json()
-        page = ASKING.set(str(asked.get("page", "")))
-        self._live.publish("script", {"running": True, "function": asked["function"]})
-        try:
-            await asyncio.to_thread(run_for_page, self._project, asked, _user(asked))
-        except ScriptError as error:
-            return web.json_response({"error": str(error)}, status=500)
-        finally:
-            ASKING.reset(page)
-            self._live.publish("script", {"running": False, "function": asked["function"]})
-        return web.json_response({})
-
-    async def _call(self, request: web.Request) -> web.StreamResponse:
-        """Answer google.script.run: {function, args, sheet, ranges, user, page} → {result} or {error}."""
-        asked = await request.json()
-        page = ASKING.set(str(asked.get("page", "")))
-        try:
-            result = await asyncio.to_thread(call_for_page, self._project, asked, _user(asked))
-            return web.json_response({"result": result})
-        except ScriptError as error:
-            return web.json_response({"error": error.message})
-        finally:
-            ASKING.reset(page)
-
-    async def _dialog(self, request: web.Request) -> web.StreamResponse:
-        asked = await request.json()
-        answer = {"button": str(asked.get("button", "CLOSE")), "text": str(asked.get("text", ""))}
-        return web.json_response({"answered": self._ui.answer(int(asked["id"]), answer)})
 
     async def _presence(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()

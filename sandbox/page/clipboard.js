@@ -4,9 +4,9 @@ import { app, field, post } from './app.js';
 import { entered } from './cells.js';
 import { problem, toast } from './dialogs.js';
 import { type } from './editor.js';
-import { activeCell, selectedRanges, select } from './grid.js';
 import { mayEdit } from './guard.js';
 import { shown } from './looks.js';
+import { activeCell, selectedRanges, select } from './selection.js';
 
 let held = null; // {sheet, area, cut, text}
 

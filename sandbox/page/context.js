@@ -3,10 +3,10 @@
 import { app, letters, post } from './app.js';
 import { clearSelected, hasHeld, holdByMenu, paste } from './clipboard.js';
 import { problem } from './dialogs.js';
-import { activeCell, cellAt, selectedRanges } from './grid.js';
 import { mayEdit } from './guard.js';
 import { hasFilter, openFilterAt, toggleFilter } from './filters.js';
 import { openMenu } from './popup.js';
+import { activeCell, cellAt, selectedRanges } from './selection.js';
 
 /** Change the structure; *areas* are what a protection would guard. */
 export async function restructure(what, areas = []) {

@@ -1,12 +1,12 @@
 // Type into a cell in place; cells with a list of choices offer it below.
 
 import { app, make, post } from './app.js';
-import { choicesOf, columnOf, entered, isCheckbox, isDropdown, rowOf } from './cells.js';
+import { checkWords, choicesOf, columnOf, entered, isCheckbox, isDropdown, rowOf } from './cells.js';
 import { ask } from './dialogs.js';
-import { activeCell, cellAt, editingEnded, focusGrid, selectedRanges, step, valueAt } from './grid.js';
+import { editingEnded } from './grid.js';
 import { isFree, mayEdit } from './guard.js';
-import { checkWords } from './cells.js';
 import { hideNote } from './notes.js';
+import { activeCell, cellAt, focusGrid, selectedRanges, step, valueAt } from './selection.js';
 
 let editing = null; // {row, column} of the cell that is edited in place
 let firstKeys = null; // what was typed on the cell before the editor was there

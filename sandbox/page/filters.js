@@ -3,9 +3,10 @@
 import { $, app, cellName, make, post } from './app.js';
 import { holds } from './conditions.js';
 import { problem } from './dialogs.js';
-import { focusGrid, rebuild } from './grid.js';
+import { rebuild } from './grid.js';
 import { textAt } from './looks.js';
 import { closePopup, pop } from './popup.js';
+import { focusGrid } from './selection.js';
 
 // ---- filter views ----------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 // (Tabulator's own frozen rows do not go together with range selection.)
 
 import { app, make } from './app.js';
-import { cellAt, holder } from './grid.js';
+import { cellAt, holder } from './selection.js';
 
 let strip = null;
 

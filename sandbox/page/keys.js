@@ -6,9 +6,10 @@ import { clearSelected, hold, letGo, paste } from './clipboard.js';
 import { openMenuAtActive } from './context.js';
 import { begin, isEditing, toggleChecks, typeGuarded } from './editor.js';
 import { openFilter } from './filters.js';
-import { activeCell, focusGrid, goTo, holder, select, selectAll, selectionChanged, step, valueAt } from './grid.js';
+import { goTo } from './grid.js';
 import { undo } from './menus.js';
 import { hideNote, noteOfActive } from './notes.js';
+import { activeCell, focusGrid, holder, select, selectAll, selectionChanged, step, valueAt } from './selection.js';
 
 /** Say whether keys belong to the grid: it has the focus, or nothing has. */
 function gridHasKeys() {

@@ -1,6 +1,6 @@
 // Show the workbook, let a person work in it, and tell what happens. The server holds the truth; this only draws it.
 //
-// app.js      what all share               grid.js      the grid, selection, news of cells
+// app.js      what all share               grid.js      the grid and its news; selection.js: what is selected
 // cells.js    how a cell is drawn          looks.js     formats and conditional colours (conditions.js, formula.js)
 // editor.js   typing into cells            guard.js     protected cells
 // notes.js    notes and faults             filters.js   basic filter and filter views

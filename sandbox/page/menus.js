@@ -5,8 +5,8 @@ import { clearSelected, hasHeld, holdByMenu, paste } from './clipboard.js';
 import { restructure } from './context.js';
 import { problem, toast } from './dialogs.js';
 import { hasFilter, toggleFilter, viewItems } from './filters.js';
-import { activeCell, focusGrid, selectedRanges } from './grid.js';
 import { fillMenu, menuKeys } from './popup.js';
+import { activeCell, focusGrid, selectedRanges } from './selection.js';
 
 /** Take back, or do again, this person's own last edit. */
 export async function undo(again = false) {

@@ -2,7 +2,7 @@
 
 import { $ } from './app.js';
 import { faultWords } from './cells.js';
-import { activeCell, cellAt, valueAt } from './grid.js';
+import { activeCell, cellAt, valueAt } from './selection.js';
 
 const WAIT_MS = 250;
 let timer = 0;
@@ -53,7 +53,11 @@ export function listenForNotes(grid) {
     if (!element || element === shownFor) return;
     timer = setTimeout(() => {
       const row = Number(element.closest('.tabulator-row')?.querySelector('.tabulator-row-header')?.textContent) - 1;
-      if (element.isConnected) show(row, Number(element.getAttribute('tabulator-field').slice(1)), element);
+      const column = Number(element.getAttribute('tabulator-field').slice(1));
+      const value = valueAt(row, column);
+      // A pointer that rests on a silent cell takes nothing away from the keyboard.
+      if (element.isConnected && (value?.n || value?.x)) show(row, column, element);
+      else noteOfActive();
     }, WAIT_MS);
   });
   grid.addEventListener('mouseleave', ({ relatedTarget }) => {
@@ -61,5 +65,10 @@ export function listenForNotes(grid) {
     if (!$('note').contains(relatedTarget)) noteOfActive();
   });
   $('note').addEventListener('mouseleave', noteOfActive);
-  document.addEventListener('scroll', hideNote, true);
+  document.addEventListener('scroll', ({ target }) => {
+    if (target === $('note')) return;
+    hideNote();
+    clearTimeout(timer);
+    timer = setTimeout(noteOfActive, WAIT_MS);
+  }, true);
 }

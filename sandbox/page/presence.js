@@ -1,7 +1,7 @@
 // Who else has the workbook open: coloured initials above, a coloured frame around the cell that they are on.
 
 import { $, app, make, post } from './app.js';
-import { cellAt } from './grid.js';
+import { cellAt } from './selection.js';
 
 const HUES = [265, 25, 150, 330, 200, 60, 100];
 let told = '';

@@ -2,7 +2,7 @@
 // without our origin; google.script.run goes through postMessage to this page and from here to the server.
 
 import { $, app, get, make, post } from './app.js';
-import { focusGrid, selectedRanges } from './grid.js';
+import { focusGrid, selectedRanges } from './selection.js';
 
 const WIDTH = 600; // of a dialog whose script says nothing
 const HEIGHT = 400;
