@@ -14,6 +14,7 @@ from rich.console import Console
 
 from bench.figures import Figure, single, spread, table, write
 from bench.line import Line, app_import_ms
+from bench.sheets import measure as measure_sheets
 from bench.worker import measure as measure_worker
 from sandbox.world import ROOT, Wishes, World
 
@@ -23,7 +24,8 @@ RESULTS = ROOT / "bench" / "results" / "latest.json"
 def main(arguments: Sequence[str]) -> int:
     """Measure, print the table, write the JSON file; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure ComfySheet on this machine.")
-    parser.add_argument("--only", choices=("line", "worker"), help="measure one part; the other figures are kept")
+    parts = ("line", "sheets", "worker")
+    parser.add_argument("--only", choices=parts, help="measure one part; the other figures are kept")
     parser.add_argument("--quick", action="store_true", help="fewer samples: to see that it runs")
     chosen = parser.parse_args(arguments)
     few, many = (3, 5) if chosen.quick else (10, 30)
@@ -35,10 +37,12 @@ def main(arguments: Sequence[str]) -> int:
         figures[name] = figure
         console.print(f"  {name} {figure.to_json()}")
 
-    if chosen.only != "line":
+    if chosen.only in (None, "worker"):
         measure_worker(note, quick=chosen.quick)
-    if chosen.only != "worker":
+    if chosen.only in (None, "line"):
         _line(note, few, many)
+    if chosen.only in (None, "sheets"):
+        measure_sheets(note, quick=chosen.quick)
     console.print(table(figures))
     write(figures, RESULTS)
     console.print(f"written to {RESULTS.relative_to(ROOT)}")

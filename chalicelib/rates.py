@@ -9,7 +9,7 @@ turns, and what piles up meanwhile goes into one write.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -29,6 +29,21 @@ _KEPT_S: Final = 600
 _USAGE_KEPT_S: Final = 100 * 24 * 3600
 
 Kind = Literal["reads", "writes"]
+
+
+class Tally(Protocol):
+    """Count by slot (`Counters`; the tests have a twin of it)."""
+
+    def get(self, slot: str) -> dict[str, Any]:
+        """Read a counter's attributes."""
+
+    def add(
+        self, slot: str, amounts: dict[str, Any], *, expires_s: int, limit: tuple[str, int] | None = None
+    ) -> dict[str, Any] | None:
+        """Add to a counter's attributes."""
+
+    def put(self, slot: str, value: int, *, expires_s: int) -> None:
+        """Set a counter's value."""
 
 
 class Counters:
@@ -89,7 +104,7 @@ class Counters:
 class SheetsBudget:
     """Say who may call Google now. One caller per spreadsheet at a time (the completions queue sees to that)."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Tally) -> None:
         self._counters = counters
         self._before: tuple[int, int] = (-1, 0)
         """The last minute that was looked up, and how many spreadsheets were busy in it."""
@@ -143,7 +158,7 @@ class Usage:
 class UsageBook:
     """Add up what spreadsheets use. A retried note may count twice: this is for people to look at, not for bills."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Tally) -> None:
         self._counters = counters
 
     def note(self, job: Job, now: int) -> None:
