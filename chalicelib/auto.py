@@ -38,7 +38,7 @@ _OURS: Final = frozenset(COLUMNS) - {"prompt", "seed"}
 class Reader(SheetStore, Protocol):
     """Read tabs with what their formulas are worth (`chalicelib.sheet.Sheets`)."""
 
-    def read(self, spreadsheet_id: str, sheet_id: int, *, with_values: bool = False) -> Tab:
+    def read(self, spreadsheet_id: str, sheet_id: int, *, with_values: bool = False, urgent: bool = False) -> Tab:
         """Read a tab."""
 
 
