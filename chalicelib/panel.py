@@ -173,6 +173,10 @@ class Panel:
             **self._standing(there),
         }
 
+    def parked(self, key: SheetKey) -> dict[str, str] | None:
+        """Say why rows of the spreadsheet are not written now; None: they are."""
+        return _parked(self._edges.spreadsheets.get(key.spreadsheet_id).parked)
+
     def progress(self, key: SheetKey, asked: OfRows) -> dict[str, Any]:
         """Say how far the asked rows are."""
         jobs = self._jobs(key, asked.job_keys)

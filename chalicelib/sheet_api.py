@@ -99,7 +99,9 @@ class SheetApi:
         request = parse(SheetRequest, call.body)
         _check_own(key, request.spreadsheet_id)
         answers = self._submit.rows(key.client_id, request, call.link_base)
-        return Answer(200, {"results": [answer.to_json() for answer in answers]})
+        # Whoever starts rows should know when their results cannot be written.
+        parked = self._panel.parked(key)
+        return Answer(200, {"results": [answer.to_json() for answer in answers], "parked": parked})
 
     def workflows(self, call: Call) -> Answer:
         """GET /v1/sheets/workflows: what a row may ask for."""
