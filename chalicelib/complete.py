@@ -41,6 +41,9 @@ CHECK_MS: Final = 10 * 60 * 1000
 PUT_OFF_MS: Final = 6 * 60 * 1000
 """Lagging rows whose next look is further away than this were put off, and wait for it."""
 
+BEGUN_WITHIN_MS: Final = 25_000
+"""No spreadsheet is begun later than this in a call, which has 60 seconds."""
+
 REFUSED_MOST: Final = 5
 """So many rows that refuse one by one are not a bad row but a bad tab."""
 
@@ -128,12 +131,20 @@ class Complete:
             elif not job.is_shown or job.job_id in checks:
                 waiting[job.target.spreadsheet_id].append(job)
         later: dict[str, float | None] = {}
+        began = self._now_ms()
         for spreadsheet_id, asked in waiting.items():
+            if self._now_ms() - began > BEGUN_WITHIN_MS:
+                later.update(dict.fromkeys((job.job_id for job in asked), 1.0))
+                continue
             try:
                 self._take_turn(spreadsheet_id, asked, checks)
             except Unavailable as reason:
                 log.info("sheet later", extra={"action": "later", "reason": reason.message, "jobs": len(asked)})
                 later.update({job.job_id: reason.retry_in_s for job in asked})
+            except Exception:
+                # A fault of ours: it stays this spreadsheet's own, and its messages end in the dead letters.
+                log.exception("sheet failed", extra={"action": "failed", "jobs": len(asked)})
+                later.update({job.job_id: None for job in asked})
         return later
 
     def _take_turn(self, spreadsheet_id: str, asked: Sequence[Job], checks: Collection[str]) -> None:
