@@ -23,7 +23,7 @@ ROUNDS: Final = 8
 
 
 REST_S: Final = 2.0
-REST_MOST_S: Final = 30.0
+REST_MOST_S: Final = 20.0
 """How long to wait for a Google that is busy while something is wrong; the Lambda has 60 s in all."""
 
 
