@@ -12,22 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.figures import Figure, single, spread
+from bench.person import Yes
 from sandbox.apps_script import ScriptProject
 from sandbox.apps_script_pace import Pace
 from sandbox.apps_script_run import Selection
 from sandbox.example import HEADERS
-from sandbox.live import PageUi
 from sandbox.world import ROOT, Wishes, World
 
 Note = Callable[[str, Figure], None]
-
-
-class Yes(PageUi):
-    """Answer every question of the script with yes."""
-
-    def alert(self, title: str, text: str, buttons: str) -> str:
-        """Say yes."""
-        return "YES" if "YES" in buttons else "OK"
 
 
 def measure(note: Note, *, quick: bool) -> None:

@@ -31,6 +31,8 @@ VARIABLES: Final[Mapping[str, str]] = {
     "JOBS_QUEUE_URL": "JobsQueueUrl",
     "JOBS_DLQ_URL": "JobsDeadLettersUrl",
     "WORKERS_TABLE": "WorkersTable",
+    "SHEETS_TABLE": "SheetsTable",
+    "RATES_TABLE": "RatesTable",
     "COMPLETIONS_QUEUE_URL": "CompletionsQueueUrl",
     "COMPLETIONS_QUEUE_NAME": "CompletionsQueueName",
     "S3_BUCKET": "Bucket",
