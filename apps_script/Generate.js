@@ -145,6 +145,7 @@ function summary_(order, batch, outcome) {
     const why = failed.some(({ sentence }) => sentence === trouble) ? '' : ` (${trouble.replace(/\.$/, '')})`;
     said.push(`${count_(left, 'row is', 'rows are')} still pending${why}: ComfySheet > Generate all pending goes on with them.`);
   }
+  if (outcome.parked) said.push(`Results cannot be written just now: ${outcome.parked} ComfySheet > Settings > Test tells more.`);
   if (ignored.length > 0) said.push(`Not used, because the workflow has no such parameter: ${ignored.join(', ')}.`);
   return said.join('. ').replace(/\.\. /g, '. ');
 }

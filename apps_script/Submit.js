@@ -28,6 +28,7 @@ const LAST_SEND_MS_ = 270000;
  * @property {number} taken how many rows somebody changed before their turn came
  * @property {number} left how many rows are still pending
  * @property {string} trouble why they are
+ * @property {string} parked why the service cannot write into this spreadsheet now, or ''
  * @property {Set<string>} used headers that some row could use
  * @property {Set<string>} ignored headers that some row could not use
  */
@@ -44,7 +45,7 @@ const LAST_SEND_MS_ = 270000;
 function submit_(connection, sheet, batch, lease) {
   const { chunks, run } = batch;
   /** @type {Outcome} */
-  const outcome = { queued: 0, refused: [...batch.refused], failed: [], taken: 0, left: 0, trouble: '', used: new Set(), ignored: new Set() };
+  const outcome = { queued: 0, refused: [...batch.refused], failed: [], taken: 0, left: 0, trouble: '', parked: '', used: new Set(), ignored: new Set() };
   /** @type {Verdict[]} */
   let verdicts = [];
   let sent = 0;
@@ -207,6 +208,8 @@ function sendChunk_(connection, { head, rows }, outcome) {
     if (answer.code !== 400 && answer.code !== 413) outcome.trouble = reason; // those two are about this request only
     return failed;
   }
+  const { parked } = answer.content || {};
+  if (parked && typeof parked.reason === 'string') outcome.parked = parked.reason;
   const refused = [];
   for (const row of rows) {
     const { result, message, code, ignored } = results.get(row.key);

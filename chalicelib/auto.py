@@ -9,6 +9,7 @@ that still says "pending" with a Job ID of ours is taken up where it was left.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -16,9 +17,9 @@ from uuid import uuid4
 
 from chalicelib.cells import COLUMNS, Cell, Moved, Tab, Text, Tick, Unreachable, cells_of, clean_text
 from chalicelib.contract.errors import Unavailable
-from chalicelib.contract.job import Job, job_id_of, prompt_fingerprint
+from chalicelib.contract.job import Job, Target, job_id_of, prompt_fingerprint
 from chalicelib.contract.ports import Ledger
-from chalicelib.contract.sheets import Registration
+from chalicelib.contract.sheets import Parked, Registration
 from chalicelib.contract.states import CELL_WORD, OPEN, State
 from chalicelib.contract.words import fold
 from chalicelib.mend import SheetStore, write
@@ -29,6 +30,10 @@ log = logging.getLogger(__name__)
 HOLD_MS: Final = 60_000
 STARTED_MOST: Final = 5 * MAX_ROWS
 """Rows of one tab that start in one round; the others have theirs a minute later."""
+HEAL_MS: Final = 10 * 60 * 1000
+"""How long a spreadsheet that refuses us is left in peace."""
+GONE_MS: Final = 24 * 3600 * 1000
+"""How long one that was deleted is: somebody may take it out of the bin."""
 WISH: Final = "pending"
 _UNDER_WAY: Final = frozenset(CELL_WORD[state] for state in OPEN)
 _OURS: Final = frozenset(COLUMNS) - {"prompt", "seed"}
@@ -38,8 +43,11 @@ _OURS: Final = frozenset(COLUMNS) - {"prompt", "seed"}
 class Reader(SheetStore, Protocol):
     """Read tabs with what their formulas are worth (`chalicelib.sheet.Sheets`)."""
 
-    def read(self, spreadsheet_id: str, sheet_id: int, *, with_values: bool = False) -> Tab:
+    def read(self, spreadsheet_id: str, sheet_id: int, *, with_values: bool = False, urgent: bool = False) -> Tab:
         """Read a tab."""
+
+    def try_write(self, spreadsheet_id: str) -> None:
+        """Write something that nobody sees and take it away again."""
 
 
 class Spreadsheets(Protocol):
@@ -53,6 +61,15 @@ class Spreadsheets(Protocol):
 
     def let_go(self, spreadsheet_id: str, token: str) -> None:
         """End what `hold` began."""
+
+    def set_auto(self, spreadsheet_id: str, sheet_id: int, *, on: bool) -> None:
+        """Switch a tab's auto mode."""
+
+    def park(self, spreadsheet_id: str, parked: Parked) -> None:
+        """Note why its rows are not written."""
+
+    def unpark(self, spreadsheet_id: str) -> None:
+        """Note that they are."""
 
 
 class Submitter(Protocol):
@@ -102,13 +119,26 @@ class AutoStart:
             raise Unavailable("Somebody is starting rows of this spreadsheet just now.", retry_in_s=10)
         started = 0
         try:
+            if there.parked is not None and there.parked.until > there.parked.since:
+                # All of it refused us. A read does not tell whether rows can be written.
+                self._sheets.try_write(spreadsheet_id)
+                self._spreadsheets.unpark(spreadsheet_id)
             for sheet_id in there.auto_tabs:
                 started += self._start_tab(there.client_id, spreadsheet_id, sheet_id)
+        except Unreachable as trouble:
+            self._park(spreadsheet_id, trouble)
+            raise
         finally:
             self._spreadsheets.let_go(spreadsheet_id, token)
         if started:
             log.info("rows started", extra={"action": "auto", "rows": started})
         return started
+
+    def _park(self, spreadsheet_id: str, trouble: Unreachable) -> None:
+        """Leave a spreadsheet that refuses us for a while, with a reason that its menu shows; it costs reads."""
+        now = self._now_ms()
+        until = now + (HEAL_MS if trouble.may_heal else GONE_MS)
+        self._spreadsheets.park(spreadsheet_id, Parked(reason=trouble.reason, since=now, until=until))
 
     def _start_tab(self, client_id: str, spreadsheet_id: str, sheet_id: int) -> int:
         try:
@@ -116,13 +146,15 @@ class AutoStart:
         except Unreachable as trouble:
             if not trouble.of_tab:
                 raise
+            self._spreadsheets.set_auto(spreadsheet_id, sheet_id, on=False)
             return 0
         if not {"status", "job_id"} <= tab.columns.keys():
             return 0
         wanted = self._wanted(client_id, tab)
         if not wanted:
             return 0
-        marked, tab = self._write(tab, {each.row: _marked(tab, each) for each in wanted})
+        ticks = tab.column_texts("run") or {}
+        marked, tab = self._write(tab, {each.row: _marked(tab, each, each.row in ticks) for each in wanted})
         wanted = [each for each in wanted if each.row in marked]
         cells: dict[int, dict[str, Cell]] = {}
         for each in wanted:
@@ -147,14 +179,14 @@ class AutoStart:
             job.job_key: job
             for job in self._ledger.get_many([job_id_of(client_id, key) for key in keys.values() if key])
         }
-        all_keys = [text.strip() for text in ids.values()]
+        times = Counter(text.strip() for text in ids.values())
         wanted = []
         for row in rows:
             key, job = keys[row], known.get(keys[row])
-            is_own = bool(key) and all_keys.count(key) == 1 and fold(status.get(row, "")) == WISH
+            is_own = bool(key) and times[key] == 1 and fold(status.get(row, "")) == WISH
             if is_own and job is None:
                 wanted.append(_Wanted(row, key))  # given by an earlier round that died
-            elif is_own and job is not None and job.state in OPEN and _is_same(job, tab, row):
+            elif is_own and job is not None and _is_news(job) and _is_same(job, tab, row):
                 wanted.append(_Wanted(row, key, job))
             else:
                 wanted.append(_Wanted(row, str(uuid4())))
@@ -212,15 +244,23 @@ def _is_number(shown: str) -> bool:
     return not any(mark in shown for mark in ("/", ":")) and shown.count("-") < 2
 
 
+def _is_news(job: Job) -> bool:
+    """Say whether a row that says "pending" was left so half-way: its job is open, or ended and was not shown yet."""
+    return job.state in OPEN or not job.is_shown
+
+
 def _is_same(job: Job, tab: Tab, row: int) -> bool:
+    """Say whether *row* is the one that *job* was made for: a copied tab, or spreadsheet, carries its Job IDs too."""
     prompt = tab.texts.get((row, tab.columns.get("prompt", -1)), "")
-    return job.target is not None and job.target.prompt_hash == prompt_fingerprint(prompt)
+    return job.target == Target(
+        spreadsheet_id=tab.spreadsheet_id, sheet_id=tab.sheet_id, prompt_hash=prompt_fingerprint(prompt)
+    )
 
 
-def _marked(tab: Tab, wanted: _Wanted) -> dict[int, Cell]:
+def _marked(tab: Tab, wanted: _Wanted, has_box: bool) -> dict[int, Cell]:
     """Give the row its Job ID; the wish goes into Status, for the tick is taken away."""
     cells: dict[str, Cell] = {"job_id": Text(wanted.key), "status": Text(WISH), "error": Text("")}
-    if (tab.column_texts("run") or {}).get(wanted.row):
+    if has_box:
         cells["run"] = Tick(False)
     return _placed(tab, cells)
 

@@ -12,6 +12,7 @@ while, with a reason that its menu shows. A row that alone refuses is found by h
 from __future__ import annotations
 
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,10 +20,10 @@ from typing import Final, Protocol
 
 from chalicelib.cells import Cell, Moved, RowMatch, Tab, Unreachable, cells_of, changed_cells, match_rows
 from chalicelib.contract.errors import Unavailable
-from chalicelib.contract.job import SHOWN_BEFORE, Job
+from chalicelib.contract.job import SHOWN_BEFORE, Job, job_id_of
 from chalicelib.contract.ports import Ledger
 from chalicelib.contract.sheets import Parked, Registration
-from chalicelib.contract.states import CELL_WORD, OPEN, TERMINAL
+from chalicelib.contract.states import CELL_WORD, OPEN, TERMINAL, State
 from chalicelib.contract.words import fold
 from chalicelib.mend import Held, SheetStore, write
 
@@ -40,9 +41,13 @@ CHECK_MS: Final = 10 * 60 * 1000
 PUT_OFF_MS: Final = 6 * 60 * 1000
 """Lagging rows whose next look is further away than this were put off, and wait for it."""
 
+BEGUN_WITHIN_MS: Final = 25_000
+"""No spreadsheet is begun later than this in a call, which has 60 seconds."""
+
 REFUSED_MOST: Final = 5
 """So many rows that refuse one by one are not a bad row but a bad tab."""
 
+_LINK: Final = re.compile(r"/o/([0-9a-f]{8}-[0-9a-f-]{27})[/?]")
 _UNDER_WAY: Final = frozenset(CELL_WORD[state] for state in OPEN)
 
 
@@ -86,6 +91,12 @@ class _Flush:
     written: int = 0
 
 
+def _shows_another(tab: Tab, row: int, job_id: str) -> bool:
+    """Say whether the row's link is another job's than *job_id*."""
+    found = _LINK.search(tab.texts.get((row, tab.columns.get("output_url", -1)), ""))
+    return found is not None and found[1] != job_id
+
+
 class Complete:
     """Show jobs in their rows."""
 
@@ -120,12 +131,20 @@ class Complete:
             elif not job.is_shown or job.job_id in checks:
                 waiting[job.target.spreadsheet_id].append(job)
         later: dict[str, float | None] = {}
+        began = self._now_ms()
         for spreadsheet_id, asked in waiting.items():
+            if self._now_ms() - began > BEGUN_WITHIN_MS:
+                later.update(dict.fromkeys((job.job_id for job in asked), 1.0))
+                continue
             try:
                 self._take_turn(spreadsheet_id, asked, checks)
             except Unavailable as reason:
                 log.info("sheet later", extra={"action": "later", "reason": reason.message, "jobs": len(asked)})
                 later.update({job.job_id: reason.retry_in_s for job in asked})
+            except Exception:
+                # A fault of ours: it stays this spreadsheet's own, and its messages end in the dead letters.
+                log.exception("sheet failed", extra={"action": "failed", "jobs": len(asked)})
+                later.update({job.job_id: None for job in asked})
         return later
 
     def _take_turn(self, spreadsheet_id: str, asked: Sequence[Job], checks: Collection[str]) -> None:
@@ -164,6 +183,7 @@ class Complete:
         before: Tab | None = None
         for _ in range(ROUNDS):
             tab = self._sheets.read(flush.spreadsheet_id, flush.sheet_id)
+            self._add_strangers(flush, tab)
             matches = match_rows(tab.column_texts("job_id") or {}, tab.column_texts("prompt"), flush.left)
             matches = [match for match in matches if self._is_due(match, tab, flush)]
             refuses = before is not None and (before.title, before.names) == (tab.title, tab.names)
@@ -187,7 +207,25 @@ class Complete:
         if match.job.job_id not in flush.checks or not match.job.is_shown:
             return True
         status = (tab.column_texts("status") or {}).get(match.row, "")
-        return match.same_prompt and fold(status) in _UNDER_WAY
+        return match.same_prompt and (fold(status) in _UNDER_WAY or _shows_another(tab, match.row, match.job.job_id))
+
+    def _add_strangers(self, flush: _Flush, tab: Tab) -> None:
+        """
+        Have rows looked at that show the link of another job than their own as done.
+
+        So ends a mis-hit whose repair was cut short; it happens when Google fails us in just that moment.
+        """
+        if not flush.left:
+            return
+        client_id, known = flush.left[0].client_id, {job.job_id for job in flush.left}
+        status = tab.column_texts("status") or {}
+        own = {row: job_id_of(client_id, text.strip()) for row, text in (tab.column_texts("job_id") or {}).items()}
+        done = [row for row, word in status.items() if fold(word) == CELL_WORD[State.SUCCEEDED] and row in own]
+        strangers = {own[row] for row in done if _shows_another(tab, row, own[row])} - known
+        for job in self._ledger.get_many(sorted(strangers)):
+            if job.state in TERMINAL and job.is_shown and job.outputs:
+                flush.left.append(job)
+                flush.checks = {*flush.checks, job.job_id}
 
     def _is_there(self, job: Job, tab: Tab) -> bool:
         return job.is_shown and job.job_key in {text.strip() for text in (tab.column_texts("job_id") or {}).values()}
@@ -200,6 +238,9 @@ class Complete:
             if len(matches) > 1:
                 middle = len(matches) // 2
                 return self._halved(tab, matches[:middle], flush) | self._halved(tab, matches[middle:], flush)
+            now = self._sheets.read(tab.spreadsheet_id, tab.sheet_id)
+            if (now.title, now.names) != (tab.title, tab.names):
+                return {match.job.job_id for match in matches}  # it was the tab that changed, not the row that refuses
             job = matches[0].job
             flush.refused.append(job.job_id)
             if len(flush.refused) > REFUSED_MOST or (not flush.written and len(flush.refused) > 1):

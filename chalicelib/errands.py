@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from chalicelib.auto import AutoStart
-from chalicelib.cells import Cell, Tab, Text, Unreachable, cells_of, match_rows
+from chalicelib.cells import Cell, Moved, Tab, Text, Unreachable, cells_of, find_columns, match_rows, prompt_of
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.events import Errand
 from chalicelib.contract.job import Job
@@ -37,6 +37,8 @@ RESULT_COLUMNS: Final = {
 }
 RELINKED_AT_ONCE: Final = 400
 TABS_MOST: Final = 20
+LOOKED_MOST_MS: Final = 20_000
+"""No further tab is looked into after this time: a call has 60 seconds, and a large tab takes Google ten."""
 
 
 class Books(SheetStore, Protocol):
@@ -116,7 +118,15 @@ class Errands:
         if told is not None:
             self._note(errand, "done", told)
 
+    def give_up(self, errand: Errand) -> None:
+        """Note that it cannot be done, by a fault of ours that is in the log."""
+        if errand.errand in ("check", "prepare", "relink"):
+            self._note(errand, "failed", "Something went wrong here. Try again; if it stays, tell the operator.")
+
     def _note(self, errand: Errand, state: str, message: str) -> None:
+        there = self._spreadsheets.get(errand.spreadsheet_id).errand
+        if there is not None and there.id != errand.id:
+            return  # somebody asked for something else meanwhile, and waits for that
         note = ErrandNote.model_validate({"id": errand.id, "state": state, "message": message})
         self._spreadsheets.note_errand(errand.spreadsheet_id, note)
 
@@ -152,58 +162,107 @@ class Errands:
         return f"The filter views To do, Running and Failed are there.{shown}"
 
     def _start(self, errand: Errand) -> None:
-        self._auto.start(errand.spreadsheet_id)
+        try:
+            self._auto.start(errand.spreadsheet_id)
+        except Unavailable as reason:
+            # The sweeper asks again in a minute; until then the spreadsheet's other news must not wait behind this.
+            log.info("auto later", extra={"action": "auto", "reason": reason.message})
 
     # -- results without a row ----------------------------------------------------------------------------------
 
     def _relink(self, errand: Errand) -> str:
         """Write results whose rows were not found where their Job IDs are now; the others go to a tab of their own."""
         spreadsheet_id = errand.spreadsheet_id
-        gone = self._ledger.get_many(self._ledger.gone(spreadsheet_id)[:RELINKED_AT_ONCE])
+        ids = self._ledger.gone(spreadsheet_id)
+        gone = self._own(spreadsheet_id, self._ledger.get_many(ids[:RELINKED_AT_ONCE]))
         if not gone:
             return "No result is without a row."
         tabs = self._books.tabs(spreadsheet_id)
         left = {job.job_id: job for job in gone}
-        for sheet_id in list(tabs)[:TABS_MOST]:
+        began = self._now_ms()
+        for sheet_id in _likeliest_first(tabs, gone):
+            if not left or self._now_ms() - began > LOOKED_MOST_MS:
+                break
             for job_id in self._found_in(spreadsheet_id, sheet_id, list(left.values())):
                 self._ledger.mark_synced(left.pop(job_id))
         found = len(gone) - len(left)
-        if left:
-            self._append(
-                spreadsheet_id, next((key for key, title in tabs.items() if title == RESULTS), None), [*left.values()]
-            )
+        title = self._append(spreadsheet_id, tabs, [*left.values()]) if left else ""
         for job in left.values():
             self._ledger.mark_synced(job)
         parts = [f"{found} found again"] if found else []
-        parts += [f"{len(left)} put into the tab {RESULTS}"] if left else []
-        return f"Results whose rows were gone: {', '.join(parts)}."
+        parts += [f"{len(left)} put into the tab {title}"] if left else []
+        more = len(ids) - RELINKED_AT_ONCE
+        rest = f" {more} more are left: fetch missing results again." if more > 0 else ""
+        return f"Results whose rows were gone: {', '.join(parts)}.{rest}"
+
+    def _own(self, spreadsheet_id: str, jobs: Sequence[Job]) -> list[Job]:
+        """Leave out what a former owner of the spreadsheet made: those results stay with them alone."""
+        owner = self._spreadsheets.get(spreadsheet_id).client_id
+        for job in jobs:
+            if owner not in (None, job.client_id):
+                self._ledger.mark_synced(job)
+        return [job for job in jobs if owner in (None, job.client_id)]
 
     def _found_in(self, spreadsheet_id: str, sheet_id: int, jobs: Sequence[Job]) -> set[str]:
-        tab = self._books.read(spreadsheet_id, sheet_id)
-        matches = match_rows(tab.column_texts("job_id") or {}, tab.column_texts("prompt"), jobs)
-        plan: dict[int, dict[int, Cell]] = {}
-        for match in matches:
-            if match.same_prompt:
-                cells = cells_of(match.job, tab.time_zone)
-                plan[match.row] = {tab.columns[name]: cell for name, cell in cells.items() if name in tab.columns}
-        if not plan:
+        """Write the rows of *jobs* that stand in a tab; a tab that is no table, or refuses, holds none of them."""
+        try:
+            tab = self._books.read(spreadsheet_id, sheet_id)
+            matches = match_rows(tab.column_texts("job_id") or {}, tab.column_texts("prompt"), jobs)
+            plan: dict[int, dict[int, Cell]] = {}
+            for match in matches:
+                if match.same_prompt:
+                    cells = cells_of(match.job, tab.time_zone)
+                    plan[match.row] = {tab.columns[name]: cell for name, cell in cells.items() if name in tab.columns}
+            missed = write(self._books, tab, plan) if plan else set()
+        except Unreachable as trouble:
+            if not trouble.of_tab:
+                raise
             return set()
-        if write(self._books, tab, plan):
+        except Moved:
+            return set()
+        if missed:
             raise Unavailable("Rows keep moving while they are written.", retry_in_s=5)
         return {match.job.job_id for match in matches if match.row in plan}
 
-    def _append(self, spreadsheet_id: str, sheet_id: int | None, jobs: Sequence[Job]) -> None:
-        rows: list[list[Cell]] = []
-        if sheet_id is None:
-            sheet_id = self._books.add_tab(spreadsheet_id, RESULTS)
-            rows.append([Text(header) for header in RESULT_COLUMNS])
-        time_zone = self._books.read(spreadsheet_id, sheet_id).time_zone
+    def _append(self, spreadsheet_id: str, tabs: Mapping[int, str], jobs: Sequence[Job]) -> str:
+        """Add rows to our tab of results, below its own headers; the tab's title."""
+        tab, title = self._results_tab(spreadsheet_id, tabs)
+        header = tab.header or tuple(RESULT_COLUMNS)
+        columns = find_columns(header, tab.labels)
+        rows: list[list[Cell]] = [] if tab.header else [[Text(text) for text in header]]
+        # Killed after this very write, an earlier round did not note it.
+        there = {text.strip() for text in (tab.column_texts("job_id") or {}).values()}
         for job in jobs:
+            if job.job_key in there:
+                continue
             cells: dict[str, Cell] = {
-                "prompt": Text(str(job.inputs.get("prompt", ""))),
+                "prompt": Text(prompt_of(job.inputs)),
                 "workflow": Text(job.workflow_id),
                 "job_id": Text(job.job_key),
-                **cells_of(job, time_zone),
+                **cells_of(job, tab.time_zone),
             }
-            rows.append([cells.get(name, Text("")) for name in RESULT_COLUMNS.values()])
-        self._books.append(spreadsheet_id, sheet_id, rows)
+            by_column = {columns[name]: cell for name, cell in cells.items() if name in columns}
+            rows.append([by_column.get(at, Text("")) for at in range(max(columns.values()) + 1)])
+        if rows:
+            self._books.append(spreadsheet_id, tab.sheet_id, rows)
+        return title
+
+    def _results_tab(self, spreadsheet_id: str, tabs: Mapping[int, str]) -> tuple[Tab, str]:
+        """Find our tab of results, or make it. A tab of that name without Job IDs is somebody's own."""
+        there = {title.casefold(): sheet_id for sheet_id, title in tabs.items()}
+        for title in (RESULTS, f"{RESULTS} (ComfySheet)"):
+            sheet_id = there.get(title.casefold())
+            if sheet_id is None:
+                sheet_id = self._books.add_tab(spreadsheet_id, title)
+            tab = self._books.read(spreadsheet_id, sheet_id)
+            if "job_id" in tab.columns or not tab.texts:
+                return tab, title
+        reason = f"Rename your tab {title}: results without a row are kept in a tab of this name."
+        raise Unreachable(reason, may_heal=False)
+
+
+def _likeliest_first(tabs: Mapping[int, str], jobs: Sequence[Job]) -> list[int]:
+    """Say in which order to look: where the rows were, where we put some, then the other tabs; not in too many."""
+    homes = {job.target.sheet_id for job in jobs if job.target is not None}
+    is_ours = {sheet_id: title.startswith(RESULTS) for sheet_id, title in tabs.items()}
+    return sorted(tabs, key=lambda sheet_id: (sheet_id not in homes, not is_ours[sheet_id]))[:TABS_MOST]

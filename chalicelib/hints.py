@@ -8,7 +8,8 @@ what is done is deleted here, what is not is shown again later, and then the bat
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from pydantic import ValidationError
@@ -24,6 +25,13 @@ DELAYS_S: Final = (5, 10, 20, 40, 60)
 """When a message comes again that could not be acted on, by how often it has come."""
 
 
+FAULTS_MOST: Final = 3
+"""How often an errand that fails by a fault of ours is tried: its spreadsheet's news waits behind it."""
+
+ERRANDS_WITHIN_S: Final = 20
+"""Errands are left to the next call when the rows before them took longer: a call has 60 seconds."""
+
+
 class Receipts(Protocol):
     """Settle messages one by one (`chalicelib.queues.CompletionQueue`)."""
 
@@ -32,14 +40,19 @@ class Receipts(Protocol):
 
 
 def work_through(
-    records: Sequence[Mapping[str, Any]], complete: Complete, errands: Errands, receipts: Receipts
+    records: Sequence[Mapping[str, Any]],
+    complete: Complete,
+    errands: Errands,
+    receipts: Receipts,
+    clock_s: Callable[[], float] = time.monotonic,
 ) -> None:
     """
     Act on the messages of an SQS event's *records*.
 
-    Raise `Unavailable` when some could not be acted on now; their messages come again in a while.
+    Raise `Unavailable` when some could not be acted on now; their messages come again in a while. A fault of ours is
+    logged with its trace and held to its own message: it neither undoes the others nor blocks its spreadsheet for ever.
     """
-    batch = _Batch()
+    batch, began_s = _Batch(), clock_s()
     for record in records:
         try:
             news = read_news(record["body"])
@@ -57,21 +70,45 @@ def work_through(
                 batch.checked += news.check
             case Errand():
                 batch.errands.append((record, news))
-    waits = complete.show(dict.fromkeys(batch.hinted), dict.fromkeys(batch.checked)) if batch.of_jobs else {}
+    waits = _shown(batch, complete)
     for record, job_ids in batch.of_jobs:
         behind = [waits[job_id] for job_id in job_ids if job_id in waits]
         batch.settle(record, max((wait or 0 for wait in behind), default=None))
     for record, errand in batch.errands:
-        try:
-            errands.run(errand)
-        except Unavailable as reason:
-            log.info("errand later", extra={"action": errand.errand, "reason": reason.message})
-            batch.settle(record, reason.retry_in_s or 0)
-        else:
-            batch.settle(record, None)
+        batch.settle(record, 1 if clock_s() - began_s > ERRANDS_WITHIN_S else _run(record, errand, errands))
     if batch.later:
         receipts.settle(batch.done, batch.later)
         raise Unavailable(f"{len(batch.later)} messages could not be acted on now; they come again.")
+
+
+def _shown(batch: _Batch, complete: Complete) -> Mapping[str, float | None]:
+    """Show what the batch's jobs are at; answer as `Complete.show`."""
+    if not batch.of_jobs:
+        return {}
+    try:
+        return complete.show(dict.fromkeys(batch.hinted), dict.fromkeys(batch.checked))
+    except Unavailable as reason:
+        log.info("rows later", extra={"action": "later", "reason": reason.message})
+        return dict.fromkeys([*batch.hinted, *batch.checked], reason.retry_in_s)
+
+
+def _run(record: Mapping[str, Any], errand: Errand, errands: Errands) -> float | None:
+    """Run an errand; None when it is done, or in how many seconds it is to come again (0: after a while)."""
+    try:
+        errands.run(errand)
+    except Unavailable as reason:
+        log.info("errand later", extra={"action": errand.errand, "reason": reason.message})
+        return reason.retry_in_s or 0
+    except Exception:
+        log.exception("errand failed", extra={"action": errand.errand})
+        if _times(record) < FAULTS_MOST:
+            return 0
+        errands.give_up(errand)
+    return None
+
+
+def _times(record: Mapping[str, Any]) -> int:
+    return int(record.get("attributes", {}).get("ApproximateReceiveCount", "1"))
 
 
 class _Batch:
@@ -90,7 +127,6 @@ class _Batch:
         if wait_s is None:
             self.done.append(record["receiptHandle"])
             return
-        times = int(record.get("attributes", {}).get("ApproximateReceiveCount", "1"))
-        own_s = DELAYS_S[min(times, len(DELAYS_S)) - 1]
+        own_s = DELAYS_S[min(_times(record), len(DELAYS_S)) - 1]
         # Whole seconds are all that SQS takes; none would bring it back at once.
         self.later[record["receiptHandle"]] = min(max(1, -int(-wait_s // 1)), 900) if wait_s else own_s

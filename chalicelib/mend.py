@@ -14,11 +14,17 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from chalicelib.cells import Cell, Moved, Tab, note_to_write
+from chalicelib.contract.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
 ROUNDS: Final = 8
 """How often rows that move away under our hands are followed, before what is left is given up and logged."""
+
+
+REST_S: Final = 2.0
+REST_MOST_S: Final = 20.0
+"""How long to wait for a Google that is busy while something is wrong; the Lambda has 60 s in all."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +36,16 @@ class Held:
 
 
 class SheetStore(Protocol):
-    """Read and write tabs (`chalicelib.sheet.Sheets`)."""
+    """Read and write tabs (`chalicelib.sheet.Sheets`). What is *urgent* may use calls that are kept for it."""
 
-    def read(self, spreadsheet_id: str, sheet_id: int) -> Tab:
+    def read(self, spreadsheet_id: str, sheet_id: int, *, urgent: bool = False) -> Tab:
         """Read a tab."""
 
-    def write(self, tab: Tab, rows: Mapping[int, Mapping[int, Cell | Held]]) -> Tab:
+    def write(self, tab: Tab, rows: Mapping[int, Mapping[int, Cell | Held]], *, urgent: bool = False) -> Tab:
         """Write cells by row and column; answer what header and rows hold now."""
+
+    def rest(self, seconds: float) -> None:
+        """Let some time pass."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +71,20 @@ def write(sheets: SheetStore, tab: Tab, plan: Mapping[int, Mapping[int, Cell | H
     """
     damages = judge(tab, plan, sheets.write(tab, plan))
     missed = {damage.row for damage in damages}
-    for _ in range(ROUNDS):
-        if not damages:
-            break
+    rounds, rested_s = 0, 0.0
+    while damages and rounds < ROUNDS:
         log.info("rows moved", extra={"action": "restored", "rows": len(damages)})
-        damages = _mend(sheets, tab, damages)
+        try:
+            damages = _mend(sheets, tab, damages)
+            rounds += 1
+        except Unavailable as trouble:
+            # What is wrong now is known only here: it is worth waiting for.
+            rest_s = min(max(trouble.retry_in_s or REST_S, 0.1), REST_MOST_S - rested_s)
+            if rest_s <= 0:
+                log.error("rows could not be put right", extra={"action": "given up", "rows": len(damages)})
+                raise
+            sheets.rest(rest_s)
+            rested_s += rest_s
     if damages:
         log.error("rows could not be put right", extra={"action": "given up", "rows": len(damages)})
     return missed
@@ -128,7 +146,7 @@ def _source(tab: Tab, row: int, untouched: Mapping[str, str]) -> int | None:
 
 def _mend(sheets: SheetStore, tab: Tab, damages: Sequence[Damage]) -> list[Damage]:
     """Put back what was there, wherever the rows are by now; answer what is wrong after that."""
-    now = sheets.read(tab.spreadsheet_id, tab.sheet_id)
+    now = sheets.read(tab.spreadsheet_id, tab.sheet_id, urgent=True)
     at = {name: column for column, name in reversed([*enumerate(now.names)]) if name}
     plan: dict[int, dict[int, Cell | Held]] = {}
     placed: dict[int, Damage] = {}
@@ -143,7 +161,7 @@ def _mend(sheets: SheetStore, tab: Tab, damages: Sequence[Damage]) -> list[Damag
     if not plan:
         return []
     try:
-        after = sheets.write(now, plan)
+        after = sheets.write(now, plan, urgent=True)
     except Moved:
         return [*placed.values()]
     wrong = judge(now, plan, after)

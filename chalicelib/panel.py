@@ -22,9 +22,11 @@ from chalicelib.contract.sheets import ErrandNote, Parked, Registration
 from chalicelib.contract.states import TERMINAL, State
 from chalicelib.keys import SheetKey
 from chalicelib.links import gallery_link
-from chalicelib.submit import MAX_ROWS, JobKey, Request
+from chalicelib.submit import MAX_ROWS, JobKey, Request, SheetId
 
 HOLD_MS: Final = 60_000
+AUTO_TABS_MOST: Final = 5
+"""Tabs of a spreadsheet in which rows start by themselves: each costs a read of Google's 60 a minute."""
 POLL_S: Final = 3
 IDLE_POLL_S: Final = 10
 
@@ -40,14 +42,14 @@ class OfSheet(Request):
 class OfRows(OfSheet):
     """Name rows by their Job IDs."""
 
-    sheet_id: int = Field(default=0, ge=0)
+    sheet_id: SheetId = 0
     job_keys: Keys = Field(default_factory=list)
 
 
 class AutoRequest(OfSheet):
     """Switch a tab's auto mode."""
 
-    sheet_id: int = Field(ge=0)
+    sheet_id: SheetId
     on: bool
 
 
@@ -61,7 +63,7 @@ class ClaimRequest(OfSheet):
 class ErrandRequest(OfSheet):
     """Ask for something that only our service account can do."""
 
-    sheet_id: int = Field(default=0, ge=0)
+    sheet_id: SheetId = 0
     what: Literal["check", "prepare"]
     allow_images: bool = False
 
@@ -173,6 +175,10 @@ class Panel:
             **self._standing(there),
         }
 
+    def parked(self, key: SheetKey) -> dict[str, str] | None:
+        """Say why rows of the spreadsheet are not written now; None: they are."""
+        return _parked(self._edges.spreadsheets.get(key.spreadsheet_id).parked)
+
     def progress(self, key: SheetKey, asked: OfRows) -> dict[str, Any]:
         """Say how far the asked rows are."""
         jobs = self._jobs(key, asked.job_keys)
@@ -185,18 +191,17 @@ class Panel:
 
     def cancel(self, key: SheetKey, asked: OfRows) -> dict[str, Any]:
         """Cancel rows, each by itself."""
-        results = []
+        edges = self._edges
+        # A copied sheet holds the Job IDs of the sheet that it was copied from: those are not its to cancel.
+        known = {job.job_key: job.job_id for job in self._jobs(key, asked.job_keys)}
+        results: list[dict[str, Any]] = []
         for job_key in asked.job_keys:
-            result: dict[str, Any] = {"job_key": job_key}
-            try:
-                job_id = job_id_of(key.client_id, job_key)
-                edges = self._edges
-                job = cancel(job_id, key.client_id, ledger=edges.ledger, hints=edges.news, now_ms=edges.now_ms)
-            except Rejected:
-                results.append(result | {"result": "unknown", "state": None})
+            if job_key not in known:
+                results.append({"job_key": job_key, "result": "unknown", "state": None})
                 continue
+            job = cancel(known[job_key], key.client_id, ledger=edges.ledger, hints=edges.news, now_ms=edges.now_ms)
             did = "cancelled" if job.state is State.CANCELED else "ended"
-            results.append(result | {"result": did, "state": job.state.value})
+            results.append({"job_key": job_key, "result": did, "state": job.state.value})
         return {"results": results}
 
     def fetch(self, key: SheetKey, asked: OfRows) -> dict[str, Any]:
@@ -220,9 +225,25 @@ class Panel:
         return {"results": results, "gone": gone}
 
     def switch_auto(self, key: SheetKey, asked: AutoRequest) -> dict[str, Any]:
-        """Switch a tab's auto mode."""
-        self._edges.spreadsheets.set_auto(key.spreadsheet_id, asked.sheet_id, on=asked.on)
-        return {"on": asked.on}
+        """
+        Switch a tab's auto mode on, or that of all tabs off.
+
+        Off is off for the whole spreadsheet: its script takes the lease only while it knows of auto mode somewhere.
+        """
+        spreadsheets = self._edges.spreadsheets
+        there = spreadsheets.get(key.spreadsheet_id)
+        if not asked.on:
+            for sheet_id in there.auto_tabs:
+                spreadsheets.set_auto(key.spreadsheet_id, sheet_id, on=False)
+            return {"on": False}
+        if asked.sheet_id not in there.auto_tabs and len(there.auto_tabs) >= AUTO_TABS_MOST:
+            raise Rejected(
+                "too_many_tabs",
+                f"Auto mode is on in {AUTO_TABS_MOST} tabs of this spreadsheet already. Switch it off, then on again "
+                "where you need it.",
+            )
+        spreadsheets.set_auto(key.spreadsheet_id, asked.sheet_id, on=True)
+        return {"on": True}
 
     def claim(self, key: SheetKey, asked: ClaimRequest) -> dict[str, Any]:
         """Hold the right to start rows for a minute, or let it go."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.contract.events import Check, Errand, Hint, JobMessage, News, hint_dedup_id
+from chalicelib.contract.events import Check, Errand, Hint, JobMessage, News, errand_dedup_id, hint_dedup_id
 from chalicelib.contract.job import Job
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ class CompletionQueue:
         self._send(message, _group(jobs[0]), f"check:{jobs[0].job_id}:{sweep_minute}")
 
     def ask(self, errand: Errand) -> None:
-        """Send an errand; the same id within five minutes is sent once. Nothing is raised: whoever asked asks again."""
-        self._send(errand, errand.spreadsheet_id, f"{errand.errand}:{errand.id}")
+        """Send an errand; within five minutes the same is sent once. Nothing is raised: whoever asked asks again."""
+        self._send(errand, errand.spreadsheet_id, errand_dedup_id(errand))
 
     def _send(self, message: News, group: str, dedup_id: str) -> None:
         try:

@@ -9,6 +9,7 @@ The client is built once and used by one thread: httplib2 mixes up answers betwe
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -36,8 +37,8 @@ _REFUSED: Final = "Google Sheets refused the call"
 
 Service = Any
 """googleapiclient's Resource for Sheets v4; it carries no types."""
-Spend = Callable[[Literal["reads", "writes"], str], None]
-"""Count a call for a spreadsheet; raise `Unavailable` when this minute's are spent."""
+Spend = Callable[[Literal["reads", "writes"], str, bool], None]
+"""Count a call for a spreadsheet (urgent: it puts something right); raise `Unavailable` when the minute's are spent."""
 
 
 def connect(credentials_json: str, api_endpoint: str) -> Service:
@@ -56,12 +57,12 @@ def connect(credentials_json: str, api_endpoint: str) -> Service:
 class Sheets:
     """Read and write tabs. *service* makes the client on first use. All rows and columns are 0-based."""
 
-    def __init__(self, service: Callable[[], Service], spend: Spend = lambda _kind, _id: None) -> None:
+    def __init__(self, service: Callable[[], Service], spend: Spend = lambda _kind, _id, _urgent: None) -> None:
         self._service = service
         self._spend = spend
         self._built: Service = None
 
-    def read(self, spreadsheet_id: str, sheet_id: int, *, with_values: bool = False) -> Tab:
+    def read(self, spreadsheet_id: str, sheet_id: int, *, with_values: bool = False, urgent: bool = False) -> Tab:
         """
         Read a tab whole: whatever a write may hit by mistake has to be known to be put back.
 
@@ -70,7 +71,7 @@ class Sheets:
         body = {"dataFilters": [{"gridRange": {"sheetId": sheet_id}}], "includeGridData": True}
         fields = _READ_FIELDS.format(labels=_LABELS, more=",effectiveValue" if with_values else "")
         call = self._spreadsheets().getByDataFilter(spreadsheetId=spreadsheet_id, body=body, fields=fields)
-        answer = self._execute(call, "reads", spreadsheet_id)
+        answer = self._execute(call, "reads", spreadsheet_id, urgent=urgent)
         titles = [
             sheet["properties"]["title"]
             for sheet in answer.get("sheets", [])
@@ -81,7 +82,7 @@ class Sheets:
         time_zone = answer.get("properties", {}).get("timeZone", "UTC")
         return tab_of(spreadsheet_id, sheet_id, titles[0], time_zone, answer)
 
-    def write(self, tab: Tab, rows: Mapping[int, Mapping[int, Cell | Held]]) -> Tab:
+    def write(self, tab: Tab, rows: Mapping[int, Mapping[int, Cell | Held]], *, urgent: bool = False) -> Tab:
         """
         Write cells by row and column; answer what the header and these rows hold now.
 
@@ -91,7 +92,11 @@ class Sheets:
             row: {column: cell_data(cell, tab.notes.get((row, column), "")) for column, cell in cells.items()}
             for row, cells in rows.items()
         }
-        return self._update(tab, data)
+        return self._update(tab, data, urgent=urgent)
+
+    def rest(self, seconds: float) -> None:
+        """Let some time pass."""
+        time.sleep(seconds)
 
     def tabs(self, spreadsheet_id: str) -> dict[int, str]:
         """Give the titles of all tabs by id. Raise as `read`."""
@@ -161,7 +166,7 @@ class Sheets:
         call = self._spreadsheets().batchUpdate(spreadsheetId=spreadsheet_id, body=body)
         return self._execute(call, "writes", spreadsheet_id)
 
-    def _update(self, tab: Tab, rows: Mapping[int, Mapping[int, tuple[dict[str, Any], str]]]) -> Tab:
+    def _update(self, tab: Tab, rows: Mapping[int, Mapping[int, tuple[dict[str, Any], str]]], *, urgent: bool) -> Tab:
         quoted = tab.title.replace("'", "''")
         body = {
             "requests": [request for row, cells in rows.items() for request in updates(tab.sheet_id, row, cells)],
@@ -171,7 +176,7 @@ class Sheets:
         }
         call = self._spreadsheets().batchUpdate(spreadsheetId=tab.spreadsheet_id, body=body, fields=_WRITE_FIELDS)
         try:
-            answer = self._execute(call, "writes", tab.spreadsheet_id)
+            answer = self._execute(call, "writes", tab.spreadsheet_id, urgent=urgent)
         except Unreachable as error:
             if error.reason.startswith(_REFUSED):
                 raise Moved from error
@@ -184,13 +189,15 @@ class Sheets:
             self._built = self._service().spreadsheets()
         return self._built
 
-    def _execute(self, call: Any, kind: Literal["reads", "writes"], spreadsheet_id: str) -> dict[str, Any]:
+    def _execute(
+        self, call: Any, kind: Literal["reads", "writes"], spreadsheet_id: str, *, urgent: bool = False
+    ) -> dict[str, Any]:
         """Count and make the call; rename Google's errors. Their texts are localised: only the status is looked at."""
         from google.auth.exceptions import RefreshError, TransportError
         from googleapiclient.errors import HttpError
         from httplib2 import HttpLib2Error
 
-        self._spend(kind, spreadsheet_id)
+        self._spend(kind, spreadsheet_id, urgent)
         try:
             answer: dict[str, Any] = call.execute(num_retries=_RETRIES)
         except HttpError as error:

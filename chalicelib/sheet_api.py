@@ -23,7 +23,7 @@ from chalicelib.panel import (
     OfSheet,
     Panel,
 )
-from chalicelib.submit import Request, SheetRequest, Submit
+from chalicelib.submit import Request, SheetId, SheetRequest, Submit
 
 Of = TypeVar("Of", OfSheet, OfRows, AutoRequest, ClaimRequest, ErrandRequest, ErrandLook)
 
@@ -32,8 +32,9 @@ class ConnectRequest(Request):
     """Connect a spreadsheet by a one-time code."""
 
     code: str = Field(min_length=1, max_length=200)
-    spreadsheet_id: str = Field(min_length=1, max_length=200)
-    sheet_id: int = Field(default=0, ge=0)
+    spreadsheet_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")
+    """As Google makes them; it becomes the key of an item, and the name of a message group."""
+    sheet_id: SheetId = 0
     title: str = Field(default="", max_length=500)
 
 
@@ -99,7 +100,9 @@ class SheetApi:
         request = parse(SheetRequest, call.body)
         _check_own(key, request.spreadsheet_id)
         answers = self._submit.rows(key.client_id, request, call.link_base)
-        return Answer(200, {"results": [answer.to_json() for answer in answers]})
+        # Whoever starts rows should know when their results cannot be written.
+        parked = self._panel.parked(key)
+        return Answer(200, {"results": [answer.to_json() for answer in answers], "parked": parked})
 
     def workflows(self, call: Call) -> Answer:
         """GET /v1/sheets/workflows: what a row may ask for."""

@@ -41,6 +41,8 @@ _PUTS_AT_ONCE: Final = 8
 
 Scalar = str | int | float | bool | None
 JobKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
+SheetId = Annotated[int, Field(ge=0, lt=2**31)]
+"""A tab's gid, as Google numbers them."""
 
 
 class Request(BaseModel):
@@ -63,7 +65,7 @@ class SheetRequest(Request):
     """Ask for rows of one tab."""
 
     spreadsheet_id: str = Field(min_length=1, max_length=200)
-    sheet_id: int = Field(ge=0)
+    sheet_id: SheetId
     rows: list[Row] = Field(min_length=1, max_length=MAX_ROWS)
 
 

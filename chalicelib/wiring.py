@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
@@ -172,7 +172,10 @@ class World:
     def _sheets(self) -> Sheets:
         from chalicelib.sheet import Sheets
 
-        return Sheets(self._sheets_service, lambda kind, name: self._budget.spend(kind, name, now_ms()))
+        return Sheets(self._sheets_service, self._count)
+
+    def _count(self, kind: Literal["reads", "writes"], spreadsheet_id: str, urgent: bool) -> None:
+        self._budget.spend(kind, spreadsheet_id, now_ms(), urgent=urgent)
 
     @cached_property
     def _budget(self) -> SheetsBudget:

@@ -26,6 +26,7 @@ class PaperSheet:
         self.notes: dict[tuple[int, int], str] = {}
         self.values: dict[tuple[int, int], Any] = {}
         self.labels: dict[int, str] = {}
+        self.rested = 0.0
         self.reads = 0
         self.writes = 0
         self.between: list[Callable[[], None]] = []
@@ -36,11 +37,16 @@ class PaperSheet:
 
     # -- as chalicelib.sheet.Sheets --------------------------------------------------------------------------------
 
-    def read(self, spreadsheet_id: str, sheet_id: int, *, with_values: bool = False) -> Tab:
+    def read(
+        self, spreadsheet_id: str, sheet_id: int, *, with_values: bool = False, urgent: bool = False
+    ) -> Tab:
         self._call("reads")
         return self._tab(sheet_id)
 
-    def write(self, tab: Tab, rows: Mapping[int, Mapping[int, Cell | Held]]) -> Tab:
+    def rest(self, seconds: float) -> None:
+        self.rested += seconds
+
+    def write(self, tab: Tab, rows: Mapping[int, Mapping[int, Cell | Held]], *, urgent: bool = False) -> Tab:
         self.writes += 1
         if self.between:
             self.between.pop(0)()

@@ -4,6 +4,7 @@ Shape the messages. All of them are hints: who gets one reads the job item befor
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -63,6 +64,15 @@ News = Hint | Check | Errand
 def read_news(body: str) -> News:
     """Read a message of the completions queue; raise pydantic's ValidationError when it is none."""
     return TypeAdapter(News).validate_json(body)
+
+
+def errand_dedup_id(errand: Errand) -> str:
+    """
+    Name an errand for the FIFO queue's 5-minute memory, which is one for all groups: the spreadsheet is part of it.
+
+    Hashed, for a name has 128 characters at most.
+    """
+    return f"{errand.errand}:{errand.id}:{hashlib.sha256(errand.spreadsheet_id.encode()).hexdigest()[:32]}"
 
 
 def hint_dedup_id(hint: Hint, sweep_minute: int | None = None) -> str:

@@ -23,6 +23,8 @@ from chalicelib.ledger.item import DUE_SHARDS, GONE, Attributes, due_shard, item
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+ID_LENGTH: Final = 36
+"""Of a job's id, which is a UUID."""
 SWEEP_SLACK_MS: Final = 30_000
 """How long after a lease's end, or after a terminal write, the sweeper gets interested."""
 
@@ -58,7 +60,9 @@ class DynamoLedger:
     # -- reading ------------------------------------------------------------------------------------------------
 
     def get(self, job_id: str) -> Job | None:
-        """Read one job, strongly consistent."""
+        """Read one job, strongly consistent. What is no id of ours names none; DynamoDB refuses keys over 2 KB."""
+        if len(job_id) != ID_LENGTH or not job_id.isascii():
+            return None
         answer = self._call("get_item", Key={"job_id": {"S": job_id}}, ConsistentRead=True)
         return job_of(answer["Item"]) if "Item" in answer else None
 

@@ -375,3 +375,9 @@ def test_many_jobs_are_read_in_the_order_asked(ledger: Ledger) -> None:
     asked = [job.job_id for job in reversed(jobs)]
     asked.insert(50, new_job().job_id)
     assert [job.job_id for job in ledger.get_many(asked)] == [job.job_id for job in reversed(jobs)]
+
+
+def test_what_is_no_id_names_no_job(ledger: Ledger) -> None:
+    """People type addresses: too long for a key, empty, half a character; none of it is an error of ours."""
+    for job_id in ("", "x", "x" * 3000, "ü" * 36, "\ud800" * 36, "x" * 36):
+        assert ledger.get(job_id) is None

@@ -141,6 +141,15 @@ class Queue:
         self.groups[group].append(Message(next(self._numbers), body, now))
 
 
+class RestingSheets(Sheets):
+    """Rest in emulated time."""
+
+    line: Line
+
+    def rest(self, seconds: float) -> None:
+        self.line.now += int(seconds * 1000)
+
+
 class Storm(Faults):
     """Answer every call between two moments with 429 or 503, in turn."""
 
@@ -193,7 +202,8 @@ class Line:
         self.ledger, self.registry, counters = MemoryLedger(), MemoryRegistry(), MemoryCounters()
         self.queue = Queue(self)
         self._budget = SheetsBudget(counters)
-        sheets_edge = Sheets(self._client, self._spend)
+        sheets_edge = RestingSheets(self._client, self._spend)
+        sheets_edge.line = self
         self.complete = Complete(
             self.ledger, sheets_edge, self.registry, self._budget, UsageBook(counters), lambda: self.now
         )
@@ -316,8 +326,8 @@ class Line:
     def _ended(self) -> list[str]:
         return [job.job_id for job in self.ledger._jobs.values() if job.state in (State.SUCCEEDED, State.FAILED)]
 
-    def _spend(self, kind: str, spreadsheet_id: str) -> None:
-        self._budget.spend(kind, spreadsheet_id, self.now)  # type: ignore[arg-type]
+    def _spend(self, kind: str, spreadsheet_id: str, urgent: bool) -> None:
+        self._budget.spend(kind, spreadsheet_id, self.now, urgent=urgent)  # type: ignore[arg-type]
         (self.figures.reads if kind == "reads" else self.figures.writes).append(self.now)
         self.on_call(kind, spreadsheet_id)
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from chalicelib.auto import AutoStart
+from chalicelib.auto import GONE_MS, HEAL_MS, AutoStart
 from chalicelib.cells import Cell, Tab, Unreachable
 from chalicelib.contract.errors import Rejected, Unavailable
-from chalicelib.contract.job import job_id_of
+from chalicelib.contract.job import Timings, job_id_of
 from chalicelib.contract.manifest import Workflow
-from chalicelib.contract.sheets import Registration
+from chalicelib.contract.ports import Claimed
+from chalicelib.contract.sheets import Parked, Registration
 from chalicelib.contract.states import State
 from chalicelib.submit import Submit
 from infra.workflow_files import read_folder
@@ -192,9 +193,71 @@ def test_off_is_off_and_parked_is_parked() -> None:
     desk = Desk(wish("a"), auto=False)
     assert desk.start() == 0 and desk.sheet.reads == 0
     desk = Desk(wish("a"))
+    desk.registry.set_auto(SHEET, 7, on=True)
+    desk.sheet.others[7] = ("Other", [])
     desk.sheet.trouble.append(Unreachable("The tab was deleted.", may_heal=False, of_tab=True))
-    assert desk.start() == 0
+    assert desk.start() == 0 and desk.registry.get(SHEET).auto_tabs == (7,), "a tab that is gone is asked for no more"
+    assert desk.registry.get("unknown") == Registration(spreadsheet_id="unknown")
+
+
+@pytest.mark.parametrize(("may_heal", "pause_ms"), [(True, HEAL_MS), (False, GONE_MS)])
+def test_a_spreadsheet_that_refuses_is_left_in_peace_and_heals(may_heal: bool, pause_ms: int) -> None:
+    """Its menu shows why; no read is spent until the pause is over, and then it starts rows again."""
+    desk = Desk(wish("a"))
+    desk.sheet.trouble.append(Unreachable("Not shared.", may_heal=may_heal))
+    with pytest.raises(Unreachable):
+        desk.start()
+    parked = desk.registry.get(SHEET).parked
+    assert parked is not None and (parked.reason, parked.until) == ("Not shared.", NOW + pause_ms)
+    assert desk.start() == 0 and desk.sheet.reads == 1
+    desk.registry.park(SHEET, parked.model_copy(update={"since": NOW - 9, "until": NOW}))
+    assert desk.start() == 1 and desk.registry.get(SHEET).parked is None
+
+
+def test_a_spreadsheet_that_can_only_be_read_stays_parked() -> None:
+    """Shared for viewing: a good read is no healing."""
+    desk = Desk(wish("a"))
+    desk.registry.park(SHEET, Parked(reason="Not shared.", since=NOW - 9, until=NOW))
     desk.sheet.trouble.append(Unreachable("Not shared.", may_heal=True))
     with pytest.raises(Unreachable):
         desk.start()
-    assert desk.registry.get("unknown") == Registration(spreadsheet_id="unknown")
+    parked = desk.registry.get(SHEET).parked
+    assert parked is not None and parked.until > NOW and desk.post.sent == []
+
+
+@pytest.mark.parametrize("field", [{"spreadsheet_id": "copied-from"}, {"sheet_id": 5}])
+def test_a_job_of_the_sheet_it_was_copied_from_is_not_its_own(field: dict[str, Any]) -> None:
+    """A copied tab carries the Job IDs of open jobs: its rows get jobs of their own, or nothing would ever come."""
+    desk = Desk(wish("a"))
+    desk.start()
+    job = desk.job_of("a")
+    there = job.model_copy(update={"target": job.target.model_copy(update=field)})
+    desk.ledger._jobs[job.job_id] = there
+    line = desk.sheet.grid[1]
+    line[HEADER.index("Status")] = "pending"
+    assert desk.start() == 1 and desk.sheet.row("a")["Job ID"] != job.job_key and len(desk.post.sent) == 2
+
+
+def test_a_job_that_ended_before_its_row_was_marked_is_not_started_again() -> None:
+    """Killed after submitting; the picture is there before the next round, and completion has not come to it yet."""
+    desk = Desk(wish("a"))
+    desk.start()
+    job = desk.job_of("a")
+    desk.sheet.grid[1][HEADER.index("Status")] = "pending"
+    claimed = desk.ledger.claim(job.job_id, 1, owner="w", token="t", now=NOW, lease_ms=1000)
+    assert isinstance(claimed, Claimed)
+    assert desk.ledger.commit(claimed.lease, now=NOW, outputs=[], timings=Timings())
+    assert desk.start() == 1 and len(desk.post.sent) == 1
+    assert desk.sheet.row("a")["Status"] == "done" and desk.sheet.row("a")["Job ID"] == job.job_key
+    there = desk.ledger.get(job.job_id)
+    assert there is not None and desk.ledger.mark_synced(there)
+    desk.sheet.grid[1][HEADER.index("Status")] = "pending"
+    assert desk.start() == 1 and len(desk.post.sent) == 2, "shown, and wished for again: a new picture"
+
+
+def test_why_one_tab_is_not_written_stays_told() -> None:
+    """Completion notes a protected tab for the menu; a minute of auto mode does not wipe it away."""
+    desk = Desk(wish("a"))
+    told = Parked(reason="The tab refuses to be written.", since=NOW, until=NOW)
+    desk.registry.park(SHEET, told)
+    assert desk.start() == 1 and desk.registry.get(SHEET).parked == told

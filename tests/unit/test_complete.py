@@ -433,3 +433,25 @@ def test_whatever_people_move_while_we_write_nobody_gets_anothers_result(data: s
     assert sheet.row("mine") == kept["mine"]
     assert kept["a twin"] in sheet.grid
     assert sum(any(line) for line in sheet.grid[1:]) == 5, "nothing is left in a blank row"
+
+
+def test_a_fault_of_ours_stays_with_its_spreadsheet() -> None:
+    """What is wrong with one neither stops the others nor is lost: it comes again, and ends in the dead letters."""
+    desk = Desk()
+    bad = desk.ledger.submit(new_job(target=target("another"), synced_version=0)).job
+    good = desk.done("p")
+    sheet = PaperSheet(row_of(good))
+    sheet.trouble.append(KeyError("sheets"))
+    assert complete(desk, sheet).show([bad.job_id, good.job_id]) == {bad.job_id: None}
+    assert sheet.row("p")["Status"] == "done"
+
+
+def test_no_spreadsheet_is_begun_near_the_calls_end() -> None:
+    """Google was slow for the first: the second comes again at once, in a call of its own."""
+    desk = Desk()
+    first, second = desk.done("p"), desk.ledger.submit(new_job(target=target("another"), synced_version=0)).job
+    sheet, clock = PaperSheet(row_of(first)), [NOW]
+    sheet.between.append(lambda: clock.__setitem__(0, NOW + 40_000))
+    completion = Complete(desk.ledger, sheet, desk.registry, desk.turns, desk.books, lambda: clock[0])
+    assert completion.show([first.job_id, second.job_id]) == {second.job_id: 1.0}
+    assert sheet.row("p")["Status"] == "done" and sheet.reads == 1

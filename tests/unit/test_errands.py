@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chalicelib.auto import AutoStart
-from chalicelib.cells import Unreachable
+from chalicelib.cells import Moved, Unreachable
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.events import Errand
 from chalicelib.contract.job import Job, Timings
@@ -138,3 +138,105 @@ def test_a_busy_google_means_later() -> None:
     desk.sheet.trouble.append(Unavailable("busy"))
     with pytest.raises(Unavailable):
         desk.run("check")
+
+
+def results_of(desk: Desk, tab: int) -> list[dict[str, str]]:
+    header, *rows = desk.sheet.others[tab][1]
+    return [dict(zip(header, row + [""] * len(header), strict=False)) for row in rows]
+
+
+@pytest.mark.parametrize("trouble", [Moved(), Unreachable("Refused (status 400).", may_heal=False, of_tab=True)])
+def test_a_tab_that_refuses_hides_no_result(trouble: Exception) -> None:
+    """A chart's tab, a protected one: what is not found elsewhere goes to Results. Nothing rises."""
+    desk = Desk()
+    gone = desk.lost("gone")
+    desk.sheet.grid.append([{"Prompt": "gone", "Job ID": gone.job_key}.get(name, "") for name in HEADER])
+    desk.sheet.between.append(lambda: (_ for _ in ()).throw(trouble))
+    note = desk.run("relink")
+    assert note is not None and note.state == "done" and "1 put into the tab Results" in note.message
+    assert [row["Job ID"] for row in results_of(desk, 1)] == [gone.job_key]
+
+
+def test_somebodys_own_tab_of_results_stays_as_it_is() -> None:
+    """Ours gets another title; where columns were moved in ours, cells go below their headers."""
+    desk = Desk()
+    gone = desk.lost("gone")
+    desk.sheet.add_tab(SHEET, "results")
+    desk.sheet.others[1][1].append(["Team", "Goals"])
+    note = desk.run("relink")
+    assert desk.sheet.others[1][1] == [["Team", "Goals"]] and desk.sheet.others[2][0] == "Results (ComfySheet)"
+    assert note is not None and "tab Results (ComfySheet)" in note.message
+    desk.sheet.others[2][1][0] = ["My notes", "Job ID", "Prompt"]
+    del desk.sheet.others[2][1][1:]
+    other = desk.lost("other")
+    desk.run("relink")
+    assert results_of(desk, 2) == [{"My notes": "", "Job ID": other.job_key, "Prompt": "other"}]
+    assert gone.job_key != other.job_key
+
+
+def test_a_former_owners_results_stay_theirs() -> None:
+    """The spreadsheet was released and connected by another client: their prompts do not appear in it."""
+    desk = Desk()
+    theirs = desk.lost("secret")
+    desk.registry.bind(SHEET, "another", "k2", "")
+    note = desk.run("relink")
+    assert desk.sheet.others == {} and note is not None and note.message == "No result is without a row."
+    assert desk.ledger.gone(SHEET) == [] and desk.ledger.get(theirs.job_id) is not None
+
+
+def test_very_many_results_are_put_away_in_parts() -> None:
+    """The rest is told."""
+    desk = Desk()
+    for number in range(401):
+        desk.lost(f"p{number}")
+    note = desk.run("relink")
+    assert note is not None and "400 put into" in note.message and "1 more are left" in note.message
+    note = desk.run("relink")
+    assert note is not None and "1 put into" in note.message and "left" not in note.message
+    assert len(results_of(desk, 1)) == 401
+
+
+def test_no_further_tab_is_looked_into_when_time_runs_out() -> None:
+    """A spreadsheet of huge tabs: where the row was and our own tab come first, the rest is not needed."""
+    desk = Desk()
+    gone = desk.lost("gone")
+    for number in range(30):
+        desk.sheet.add_tab(SHEET, f"Tab {number}")
+    desk.run("relink")
+    assert desk.ledger.mark_synced(gone, gone=True)
+    desk.sheet.reads, ticks = 0, iter(range(NOW, NOW + 10**9, 15_000))
+    desk.errands._now_ms = lambda: next(ticks)
+    desk.run("relink")
+    assert [row["Job ID"] for row in results_of(desk, 31)] == [gone.job_key] and desk.sheet.reads <= 4
+
+
+def test_what_came_of_an_errand_does_not_hide_a_newer_one() -> None:
+    """Two people press Test: the second waits for its own answer."""
+    desk = Desk()
+    newer = ErrandNote(id="e2", state="waiting")
+    desk.registry.note_errand(SHEET, newer)
+    assert desk.run("check") == newer
+
+
+def test_a_fault_is_told_to_whoever_waits() -> None:
+    """A sentence, no trace."""
+    desk = Desk()
+    desk.errands.give_up(Errand(errand="check", spreadsheet_id=SHEET, id="e1"))
+    note = desk.registry.get(SHEET).errand
+    assert note is not None and note.state == "failed" and "operator" in note.message
+    desk.registry.note_errand(SHEET, ErrandNote(id="e2", state="waiting"))
+    desk.errands.give_up(Errand(errand="auto", spreadsheet_id=SHEET, id="1"))
+    assert desk.registry.get(SHEET).errand == ErrandNote(id="e2", state="waiting")
+
+
+def test_auto_mode_that_has_to_wait_holds_up_no_row() -> None:
+    """The menu starts rows, or the minute's calls are spent: the next minute asks again."""
+    desk = Desk({"Prompt": "a", "Workflow": "w", "Status": "pending"})
+    desk.registry.bind(SHEET, "studio", "k", "")
+    desk.registry.set_auto(SHEET, 0, on=True)
+    desk.registry.hold(SHEET, "menu", now=NOW, until=NOW + 60_000)
+    desk.run("auto")
+    desk.registry.let_go(SHEET, "menu")
+    desk.sheet.trouble.append(Unavailable("spent", retry_in_s=40))
+    desk.run("auto")
+    assert desk.sheet.reads == 1 and desk.registry.hold(SHEET, "menu", now=NOW, until=NOW)

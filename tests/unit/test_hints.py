@@ -90,3 +90,51 @@ def test_what_nobody_understands_is_dropped() -> None:
     with pytest.raises(Unavailable):
         line.work(record("{", "r1"), record('{"errand": "rob"}', "r2"), hint(A, "r3"))
     assert line.settled == (["r1", "r2"], {"r3": 1})
+
+
+class Faulty(Line):
+    """Have a fault of ours, in errands or in rows."""
+
+    def __init__(self, fault: Exception, rows: Exception | None = None) -> None:
+        super().__init__()
+        self.fault, self.rows = fault, rows
+        self.given_up: list[Errand] = []
+
+    def show(self, job_ids: Any, check: Any) -> dict[str, float | None]:
+        if self.rows is not None:
+            raise self.rows
+        return super().show(job_ids, check)
+
+    def run(self, errand: Errand) -> None:
+        raise self.fault
+
+    def give_up(self, errand: Errand) -> None:
+        self.given_up.append(errand)
+
+
+def test_a_fault_of_ours_does_not_block_a_spreadsheet_for_ever() -> None:
+    """Tried three times, seconds apart; then dropped, and told to whoever asked. The batch's rows are done with."""
+    for times in (1, 2):
+        line = Faulty(KeyError("replies"))
+        with pytest.raises(Unavailable):
+            line.work(hint(A, "r1"), record(ERRAND, "r2", times))
+        assert line.settled == (["r1"], {"r2": DELAYS_S[times - 1]}) and line.given_up == []
+    line = Faulty(KeyError("replies"))
+    line.work(hint(A, "r1"), record(ERRAND, "r2", 3))
+    assert line.settled is None and [errand.errand for errand in line.given_up] == ["check"]
+
+
+def test_a_job_table_out_of_reach_brings_the_rows_back_soon() -> None:
+    """Not after the queue's six minutes; and the errands are run."""
+    line = Faulty(Unavailable("x"), rows=Unavailable("The job table is busy.", retry_in_s=2))
+    with pytest.raises(Unavailable):
+        line.work(hint(A, "r1"), record(Check(check=[B]).model_dump_json(), "r2"), record(ERRAND, "r3"))
+    assert line.settled == ([], {"r1": 2, "r2": 2, "r3": DELAYS_S[0]})
+
+
+def test_errands_behind_slow_rows_are_left_to_the_next_call() -> None:
+    """A call has 60 seconds; one that is cut off holds up its spreadsheets for six minutes."""
+    line, clock = Line(), iter([0.0, 21.0])
+    with pytest.raises(Unavailable):
+        work_through([hint(A, "r1"), record(ERRAND, "r2")], line, line, line, lambda: next(clock))  # type: ignore[arg-type]
+    assert line.settled == (["r1"], {"r2": 1}) and line.run_ == []

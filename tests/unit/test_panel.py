@@ -153,6 +153,16 @@ def test_connection_tells_how_things_stand() -> None:
     assert told["usage"] == {"images": 100, "gpu_s": 3600.0, "cost": "$0.50"}
 
 
+def test_who_starts_rows_is_told_that_the_sheet_is_parked() -> None:
+    """The rows are accepted all the same: their results are kept."""
+    desk = Desk()
+    row = {"job_key": "k1", "workflow": "empty-color", "inputs": {}}
+    assert desk.rows(row).body["parked"] is None
+    desk.registry.park(SHEET, Parked(reason="Not shared.", since=NOW, until=NOW + 9))
+    answer = desk.rows({**row, "job_key": "k2"})
+    assert answer.body["results"][0]["result"] == "accepted" and answer.body["parked"]["reason"] == "Not shared."
+
+
 def test_auto_mode_and_the_lease() -> None:
     """Switched by tab; one holder at a time."""
     desk = Desk()

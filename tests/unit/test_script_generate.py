@@ -205,6 +205,19 @@ def test_columns_that_the_workflow_lacks_are_told_once_and_are_no_error() -> Non
     assert world.text(2, "Error") == ""
 
 
+def test_a_sheet_that_cannot_be_written_is_told_when_rows_start() -> None:
+    """The rows are queued all the same; the sentence says why nothing will appear."""
+    world = ScriptWorld(HEADERS)
+    world.fill(2)
+    taken = world.api.answers["/v1/sheets/jobs"]
+    reason = "The spreadsheet is not shared with the service account as an editor."
+    parked = {"reason": reason, "since": "2026-11-21T08:00:00Z"}
+    world.api.answers["/v1/sheets/jobs"] = lambda body: {**taken(body), "parked": parked}  # type: ignore[dict-item]
+    world.run("generateSelectedRows", (2, 2))
+    [told] = world.person.told
+    assert told.startswith("1 row queued. Results cannot be written just now: The spreadsheet is not shared")
+
+
 # -- 1,000 rows ------------------------------------------------------------------------------------------------------
 
 

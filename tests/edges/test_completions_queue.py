@@ -1,0 +1,40 @@
+"""News of many spreadsheets on one FIFO queue: what SQS remembers for five minutes swallows no other's."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import boto3
+
+from chalicelib.contract.events import Errand, errand_dedup_id, read_news
+from chalicelib.queues import CompletionQueue
+
+
+def received(client: object, url: str) -> list[str]:
+    """Take all that is there; the spreadsheets that are named."""
+    found: list[str] = []
+    while True:
+        taken = client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])  # type: ignore[attr-defined]
+        if not taken:
+            return sorted(found)
+        for message in taken:
+            news = read_news(message["Body"])
+            assert isinstance(news, Errand)
+            found.append(news.spreadsheet_id)
+            client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])  # type: ignore[attr-defined]
+
+
+def test_the_same_minute_of_many_spreadsheets_is_an_errand_each(aws: boto3.Session) -> None:
+    """The sweeper asks all auto sheets with the minute as id: each gets its errand, and a repeat is swallowed."""
+    client = aws.client("sqs")
+    url = client.create_queue(QueueName=f"q{uuid4().hex[:8]}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    queue = CompletionQueue(client, url)
+    for name in ("a", "b", "c", "a"):
+        queue.ask(Errand(errand="auto", spreadsheet_id=name, id="30000000"))
+    assert received(client, url) == ["a", "b", "c"]
+
+
+def test_an_errands_name_fits_whatever_the_spreadsheets_id() -> None:
+    """SQS takes 128 characters."""
+    longest = Errand(errand="prepare", spreadsheet_id="x" * 200, id="i" * 64)
+    assert len(errand_dedup_id(longest)) <= 128
