@@ -6,10 +6,12 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, FrameLocator, Page, expect
+from PIL import Image
+from playwright.sync_api import Browser, FloatRect, FrameLocator, Locator, Page, expect
 
 from sandbox.example import header_columns
 from sandbox.workbook import Sheet
@@ -85,9 +87,16 @@ def select(page: Page, *rows: int) -> None:
         header.click(modifiers=["ControlOrMeta"] if count else [])
 
 
-def picture(page: Page, name: str) -> None:
-    if PICTURES:
-        page.screenshot(path=str(Path(PICTURES) / f"{name}.png"))
+def picture(page: Page, name: str, around: Locator | None = None, height_px: int = 900) -> None:
+    """Take a picture of the page's top, or of what is *around* an element."""
+    if not PICTURES:
+        return
+    box = around.bounding_box() if around else None
+    clip: FloatRect = {"x": 0, "y": 0, "width": page.evaluate("innerWidth"), "height": height_px}
+    if box:
+        clip = {"x": box["x"] - 40, "y": box["y"] - 40, "width": box["width"] + 80, "height": box["height"] + 80}
+    shot = Image.open(BytesIO(page.screenshot(clip=clip)))
+    shot.convert("RGB").save(Path(PICTURES) / f"{name}.png", optimize=True)
 
 
 def without_version(world: World) -> str:
@@ -115,7 +124,7 @@ def test_a_sheet_is_connected_with_a_code(page: Page, world: World) -> None:
     assert kept["SHEET_KEY"].split("_", 2)[2] not in page.content()
     dialog.locator("#test-now").click()
     expect(dialog.locator("#test-said")).to_contain_text("can read and write this spreadsheet")
-    picture(page, "sheet-settings")
+    picture(page, "sheet-settings", page.get_by_role("dialog"))
     assert not world.book.metadata, "the proof is taken away"
 
 
@@ -146,13 +155,40 @@ def test_all_pending_rows_are_generated(page: Page, world: World) -> None:
     """Every row that was never started; then it is asked before done rows are rendered again."""
     press_menu(page, "Generate all pending")
     expect(page.locator(".toast").last).to_contain_text("12 rows queued", timeout=PATIENCE_MS)
+    becomes(world, 4, "Status", "^processing$")
+    expect(page.locator(".tabulator-row img").nth(1)).to_be_visible()
+    page.keyboard.press("Escape")  # the note of A1
+    picture(page, "sheet-rows", height_px=560)
     for row in range(2, 14):
         becomes(world, row, "Status", "^done$")
-    select(page, 2, 3)
+    write(world, 14, Prompt="a new one", Workflow="empty-color")
+    select(page, 2, 3, 14)
     press_menu(page, "Generate selected rows")
-    answer(page, "2 rows: 2 again", "No")
-    assert text(world, 2, "Status") == "done"
-    picture(page, "sheet-rows")
+    asked = page.get_by_role("dialog").filter(has_text="3 rows: 1 new, 2 again")
+    asked.wait_for()
+    picture(page, "sheet-question", asked)
+    asked.get_by_role("button", name="No", exact=True).click()
+    assert (text(world, 2, "Status"), text(world, 14, "Status")) == ("done", "")
+    write(world, 14, Prompt="", Workflow="")
+    assert text(world, 14, "Job ID") == ""
+
+
+def test_all_files_of_a_row_are_on_its_page(chromium: Browser, world: World) -> None:
+    """The note on Output URL lists both files and names the page that shows them, with parameters and record."""
+    sheet = sheet_of(world)
+    note = sheet.cell(11, header_columns(sheet)["Output URL"]).note or ""
+    assert note.startswith("ComfySheet: 2 files") and "2. image, 768 × 512" in note
+    link = re.search(r"http\S+", note)
+    assert link is not None
+    gallery = chromium.new_page(viewport={"width": 760, "height": 1180})
+    gallery.goto(link[0])
+    pictures = gallery.locator("img")
+    expect(pictures).to_have_count(2)
+    for each in pictures.all():
+        expect(each).not_to_have_js_property("naturalWidth", 0)
+    expect(gallery.get_by_role("heading", name="Results of image-ops")).to_be_visible()
+    picture(gallery, "sheet-gallery", height_px=1180)
+    gallery.close()
 
 
 def test_a_wrong_value_is_told_at_once_and_retried(page: Page, world: World) -> None:
@@ -177,8 +213,9 @@ def test_a_wrong_value_is_told_at_once_and_retried(page: Page, world: World) -> 
 
 def test_rows_are_cancelled_and_watched_in_the_sidebar(page: Page, world: World) -> None:
     """The sidebar shows what runs; Go to selects the row; Cancel stops it, from there and from the menu."""
-    for row in (17, 18, 19):
-        write(world, row, Prompt=f"slow {row}", Workflow="txt2img-sdxl", Steps="150")
+    slow = {17: "a harbour at night, fog", 18: "a barn owl in flight", 19: "old tram in the snow, film grain"}
+    for row, prompt in slow.items():
+        write(world, row, Prompt=prompt, Workflow="txt2img-sdxl", Steps="150")
     press_menu(page, "Show progress")
     side = page.frame_locator("#sidebar iframe")
     expect(side.locator("#tab")).to_contain_text("Renders")
@@ -188,7 +225,8 @@ def test_rows_are_cancelled_and_watched_in_the_sidebar(page: Page, world: World)
     side.get_by_role("button", name="Refresh").click()
     expect(side.locator("#running li")).not_to_have_count(0)
     expect(side.locator("#waiting li")).not_to_have_count(0)
-    picture(page, "sheet-sidebar")
+    select(page, 14)
+    picture(page, "sheet-sidebar", height_px=640)
     side.get_by_role("button", name=re.compile("Go to row 17")).first.click()
     expect(page.locator("#where")).to_have_value("A17")
     select(page, 19)
