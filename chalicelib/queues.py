@@ -83,7 +83,7 @@ class CompletionQueue:
         self._send(message, _group(jobs[0]), f"check:{jobs[0].job_id}:{sweep_minute}")
 
     def ask(self, errand: Errand) -> None:
-        """Send an errand; the same of one spreadsheet within five minutes once. Nothing is raised: whoever asked asks again."""
+        """Send an errand, the same one once in five minutes. Nothing is raised: whoever asked asks again."""
         self._send(errand, errand.spreadsheet_id, errand_dedup_id(errand))
 
     def _send(self, message: News, group: str, dedup_id: str) -> None:
