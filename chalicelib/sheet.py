@@ -21,7 +21,7 @@ from chalicelib.mend import Held
 SCOPES: Final = ("https://www.googleapis.com/auth/spreadsheets",)
 TIMEOUT_S: Final = 20
 _RETRIES: Final = 0
-"""The queue repeats: a call that is repeated here is counted once and made twice, and two waits for an answer are 40 s."""
+"""The queue repeats. A call repeated here is counted once and made twice, and two waits for an answer are 40 s."""
 
 _LABELS: Final = "columnMetadata(developerMetadata(metadataKey,metadataValue))"
 _READ_FIELDS: Final = (
