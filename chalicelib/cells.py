@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -53,6 +53,7 @@ ROW_CHANGED: Final = (
 )
 
 _UNSEEN: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\ud800-\udfff]")
+_OFFSET: Final = re.compile(r"(?:GMT|UTC)([+-])([01]?\d|2[0-3]):?([0-5]\d)")
 _EPOCH: Final = datetime(1899, 12, 30)
 
 
@@ -134,12 +135,19 @@ Cell = Text | Number | Tick | Time | Image
 
 def serial_day(ms: int, time_zone: str) -> float:
     """Turn a moment into Sheets' serial day number (days since 1899-12-30) on the wall clock of *time_zone*."""
-    try:
-        zone = ZoneInfo(time_zone)
-    except (ZoneInfoNotFoundError, ValueError):
-        zone = ZoneInfo("UTC")
-    local = datetime.fromtimestamp(ms / 1000, zone).replace(tzinfo=None)
+    local = datetime.fromtimestamp(ms / 1000, _zone(time_zone)).replace(tzinfo=None)
     return round((local - _EPOCH) / timedelta(days=1), 8)
+
+
+def _zone(name: str) -> tzinfo:
+    """Find a time zone: by its name, or of the kind GMT-07:00, as Google calls one that it does not know."""
+    if match := _OFFSET.fullmatch(name):
+        hours, minutes = int(match[2]), int(match[3])
+        return timezone((1 if match[1] == "+" else -1) * timedelta(hours=hours, minutes=minutes))
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return UTC
 
 
 def _line(text: str) -> str:

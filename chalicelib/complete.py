@@ -44,9 +44,17 @@ PUT_OFF_MS: Final = 6 * 60 * 1000
 BEGUN_WITHIN_MS: Final = 25_000
 """No spreadsheet is begun later than this in a call, which has 60 seconds."""
 
+OTHERS_MOST: Final = 500
+"""Rows that one flush takes along: each is noted by itself, and a call has 60 seconds."""
+
 REFUSED_MOST: Final = 5
 """So many rows that refuse one by one are not a bad row but a bad tab."""
 
+TAB_REFUSES: Final = Unreachable(
+    "The tab refuses to be written: is one of our columns protected? Protect it with a warning only.",
+    may_heal=True,
+    of_tab=True,
+)
 _LINK: Final = re.compile(r"/o/([0-9a-f]{8}-[0-9a-f-]{27})[/?]")
 _UNDER_WAY: Final = frozenset(CELL_WORD[state] for state in OPEN)
 
@@ -87,7 +95,7 @@ class _Flush:
     left: list[Job]
     checks: Collection[str]
     """Ids of the jobs that were shown before: their rows are only looked at."""
-    refused: list[str] = field(default_factory=list)
+    refused: list[Job] = field(default_factory=list)
     written: int = 0
 
 
@@ -162,22 +170,27 @@ class Complete:
     def _flush(self, spreadsheet_id: str, asked: Sequence[Job], checks: Collection[str]) -> bool:
         """Show every lagging job of one spreadsheet, tab by tab; False when a tab refused."""
         known = {job.job_id: job for job in asked}
-        others = [job_id for job_id in self._ledger.unshown(spreadsheet_id) if job_id not in known]
         tabs: dict[int, list[Job]] = defaultdict(list)
         put_off = self._now_ms() + PUT_OFF_MS
-        for job in [*asked, *self._ledger.get_many(others)]:
+        for job in [*asked, *self._others(spreadsheet_id, known)]:
             # The index may be late: the strongly read item decides.
             wanted = job.job_id in checks or (not job.is_shown and (job.job_id in known or (job.due_at or 0) < put_off))
             if job.target is not None and wanted and job.target.spreadsheet_id == spreadsheet_id:
                 tabs[job.target.sheet_id].append(job)
         reached = True
         for sheet_id, jobs in tabs.items():
+            flush = _Flush(spreadsheet_id, sheet_id, jobs, checks)
             try:
-                self._flush_tab(_Flush(spreadsheet_id, sheet_id, jobs, checks))
+                self._flush_tab(flush)
             except Unreachable as trouble:
                 reached = False
-                self._park(spreadsheet_id, jobs, trouble)
+                self._park(spreadsheet_id, flush.left, trouble)
         return reached
+
+    def _others(self, spreadsheet_id: str, known: Collection[str]) -> list[Job]:
+        """Read the other jobs that lag; of very many some, for each is hinted at by itself too."""
+        ids = [job_id for job_id in self._ledger.unshown(spreadsheet_id) if job_id not in known]
+        return self._ledger.get_many(ids[:OTHERS_MOST])
 
     def _flush_tab(self, flush: _Flush) -> None:
         before: Tab | None = None
@@ -192,9 +205,16 @@ class Complete:
             except Moved:
                 before = tab
                 continue
+            except Unavailable:
+                if flush.written:
+                    self._give_up_refused(flush)
+                raise
+            if flush.refused and not flush.written:
+                raise TAB_REFUSES
+            self._give_up_refused(flush)
             found = {match.job.job_id for match in matches}
             for job in flush.left:
-                if job.job_id not in missed and job.job_id not in flush.refused:
+                if job.job_id not in missed:
                     self._shown(job, found=job.job_id in found or self._is_there(job, tab), flush=flush)
             flush.left = [job for job in flush.left if job.job_id in missed]
             if not flush.left:
@@ -241,22 +261,31 @@ class Complete:
             now = self._sheets.read(tab.spreadsheet_id, tab.sheet_id)
             if (now.title, now.names) != (tab.title, tab.names):
                 return {match.job.job_id for match in matches}  # it was the tab that changed, not the row that refuses
-            job = matches[0].job
-            flush.refused.append(job.job_id)
+            flush.refused.append(matches[0].job)
             if len(flush.refused) > REFUSED_MOST or (not flush.written and len(flush.refused) > 1):
-                raise Unreachable(
-                    "The tab refuses to be written: is one of our columns protected? Protect it with a warning only.",
-                    may_heal=True,
-                    of_tab=True,
-                ) from None
-            log.warning("row refused", extra={"job_id": job.job_id, "action": "refused", "row": matches[0].row + 1})
-            self._ledger.mark_synced(job, gone=job.state in TERMINAL)
+                raise TAB_REFUSES from None
             return set()
-        flush.written += 1
+        flush.written += bool(self._plan(tab, matches))
         return missed
+
+    def _give_up_refused(self, flush: _Flush) -> None:
+        """Give up the rows that alone refused while others of their tab were written: it is not the tab."""
+        for job in flush.refused:
+            log.warning("row refused", extra={"job_id": job.job_id, "action": "refused"})
+            self._ledger.mark_synced(job, gone=job.state in TERMINAL)
+        flush.left = [job for job in flush.left if job not in flush.refused]
+        flush.refused.clear()
 
     def _write(self, tab: Tab, matches: Sequence[RowMatch]) -> set[str]:
         """Write the matched rows; answer the jobs whose row had moved away, after putting back what was hit."""
+        plan = self._plan(tab, matches)
+        if not plan:
+            return set()
+        missed = write(self._sheets, tab, plan)
+        return {match.job.job_id for match in matches if match.row in missed}
+
+    def _plan(self, tab: Tab, matches: Sequence[RowMatch]) -> dict[int, dict[int, Cell | Held]]:
+        """Say which cells the matched rows get; a row that gets none is left out."""
         plan: dict[int, dict[int, Cell | Held]] = {}
         for match in matches:
             if match.same_prompt:
@@ -267,11 +296,7 @@ class Complete:
                 continue
             columns = tab.columns
             plan[match.row] = {columns[name]: cell for name, cell in cells.items() if name in columns}
-        plan = {row: cells for row, cells in plan.items() if cells}
-        if not plan:
-            return set()
-        missed = write(self._sheets, tab, plan)
-        return {match.job.job_id for match in matches if match.row in missed}
+        return {row: cells for row, cells in plan.items() if cells}
 
     def _shown(self, job: Job, *, found: bool, flush: _Flush) -> None:
         now = self._now_ms()

@@ -73,6 +73,11 @@ class KeyMaker:
             for item in page["Items"]
         ]
 
+    def spreadsheet_of(self, key_id: str) -> str:
+        """Say whose key it is; empty: no sheet's."""
+        answer = self._dynamodb.get_item(TableName=self._table, Key={"key_id": {"S": key_id}}, ConsistentRead=True)
+        return str(answer.get("Item", {}).get("spreadsheet_id", {}).get("S", ""))
+
     def revoke(self, key_id: str) -> bool:
         """End a key or a code; False when there is none of this id."""
         answer = self._dynamodb.delete_item(

@@ -139,7 +139,7 @@ class Keys:
         cached = self._records.get(key_id)
         if cached is not None and cached[0] > now:
             return cached[1]
-        answer = self._dynamodb.get_item(TableName=self._table, Key={"key_id": {"S": key_id}})
+        answer = self._dynamodb.get_item(TableName=self._table, Key={"key_id": {"S": key_id}}, ConsistentRead=True)
         record = {name: str(next(iter(value.values()))) for name, value in answer.get("Item", {}).items()}
         if len(self._records) > 1000:
             self._records.clear()

@@ -52,6 +52,13 @@ class Maker(Protocol):
         """End a key."""
 
 
+class Replaced(Protocol):
+    """Hold what a binding has replaced (`chalicelib.registry.Bound`)."""
+
+    @property
+    def former(self) -> str | None: ...
+
+
 class Spreadsheets(Protocol):
     """Know the spreadsheets (`chalicelib.registry.Registry`)."""
 
@@ -61,8 +68,8 @@ class Spreadsheets(Protocol):
     def start_proof(self, spreadsheet_id: str, proof: Proof) -> None:
         """Note what the script is to write."""
 
-    def bind(self, spreadsheet_id: str, client_id: str, key_id: str, title: str) -> bool:
-        """Make it somebody's."""
+    def bind(self, spreadsheet_id: str, client_id: str, key_id: str, title: str) -> Replaced | None:
+        """Make it somebody's; None: it is somebody else's."""
 
     def account(self) -> str:
         """Name our service account."""
@@ -126,11 +133,18 @@ class Pairing:
             raise Rejected("code_used", "This code has connected another spreadsheet. Ask the operator for a new one.")
         key = self._maker.new_sheet(code.client_id, asked.spreadsheet_id)
         key_id = key.split("_")[1]
-        if not self._spreadsheets.bind(asked.spreadsheet_id, code.client_id, key_id, asked.title):
+        # One key for one spreadsheet: whoever connects it again replaces the key for all of its people. First, for a
+        # key that nobody knows of any more would outlive the spreadsheet's release.
+        self._end(there.key_id)
+        bound = self._spreadsheets.bind(asked.spreadsheet_id, code.client_id, key_id, asked.title)
+        if bound is None:
             self._maker.revoke(key_id)
             raise BOUND
-        if there.key_id:
-            # One key for one spreadsheet: whoever connects it again replaces the key for all of its people.
-            self._maker.revoke(there.key_id)
-            self._codes.forget(there.key_id)
+        if bound.former not in (there.key_id, key_id):
+            self._end(bound.former)  # somebody else connected it between our look and now
         return {"state": "connected", "key": key, "client": code.client_id}
+
+    def _end(self, key_id: str | None) -> None:
+        if key_id:
+            self._maker.revoke(key_id)
+            self._codes.forget(key_id)

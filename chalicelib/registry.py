@@ -7,6 +7,7 @@ Every part is one attribute of its own, so that those who write different parts 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -23,6 +24,14 @@ _EVERYBODY: Final = "*"
 _DOCUMENTS: Final[dict[str, type[BaseModel]]] = {"parked": Parked, "proof": Proof, "errand": ErrandNote}
 
 
+@dataclass(frozen=True)
+class Bound:
+    """Hold what a binding has replaced."""
+
+    former: str | None
+    """The key that the spreadsheet had until this very moment; None: none."""
+
+
 class Registry:
     """Read and write registrations. Raise `Unavailable` when the table cannot be reached."""
 
@@ -35,13 +44,20 @@ class Registry:
         item = self._item(spreadsheet_id)
         return _registration(item) if item else Registration(spreadsheet_id=spreadsheet_id)
 
-    def bind(self, spreadsheet_id: str, client_id: str, key_id: str, title: str) -> bool:
-        """Make the spreadsheet *client_id*'s, end its connecting; False when it belongs to somebody else."""
-        return self._update(
+    def bind(self, spreadsheet_id: str, client_id: str, key_id: str, title: str) -> Bound | None:
+        """Make the spreadsheet *client_id*'s, end its connecting; None when it belongs to somebody else."""
+        before = self._change(
             spreadsheet_id,
             "SET client_id = :client, key_id = :key, title = :title REMOVE proof, parked",
             {":client": {"S": client_id}, ":key": {"S": key_id}, ":title": {"S": title}},
             condition="attribute_not_exists(client_id) OR client_id = :client",
+        )
+        return None if before is None else Bound(before.get("key_id", {}).get("S"))
+
+    def disconnect(self, spreadsheet_id: str, key_id: str) -> bool:
+        """End what the key of *key_id* was for: no row starts by itself. False when it is not the spreadsheet's key."""
+        return self._update(
+            spreadsheet_id, "REMOVE key_id, auto_tabs", {":key": {"S": key_id}}, condition="key_id = :key"
         )
 
     def release(self, spreadsheet_id: str) -> bool:
@@ -134,18 +150,23 @@ class Registry:
         self, spreadsheet_id: str, update: str, values: Mapping[str, Any], *, condition: str | None = None
     ) -> bool:
         """Update one item; False when the condition does not hold."""
-        call: dict[str, Any] = {"Key": _key(spreadsheet_id), "UpdateExpression": update}
+        return self._change(spreadsheet_id, update, values, condition=condition) is not None
+
+    def _change(
+        self, spreadsheet_id: str, update: str, values: Mapping[str, Any], *, condition: str | None = None
+    ) -> dict[str, Any] | None:
+        """Update one item; what it held before, or None when the condition does not hold."""
+        call: dict[str, Any] = {"Key": _key(spreadsheet_id), "UpdateExpression": update, "ReturnValues": "ALL_OLD"}
         if values:
             call["ExpressionAttributeValues"] = dict(values)
         if condition:
             call["ConditionExpression"] = condition
         try:
-            self._call("update_item", **call)
+            return dict(self._call("update_item", **call).get("Attributes", {}))
         except ClientError as error:
             if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-                return False
+                return None
             raise
-        return True
 
     def _call(self, operation: str, **call: Any) -> Any:
         try:

@@ -21,8 +21,8 @@ from chalicelib.mend import Held
 
 SCOPES: Final = ("https://www.googleapis.com/auth/spreadsheets",)
 TIMEOUT_S: Final = 20
-_RETRIES: Final = 1
-"""Within one call; the client sleeps random()*2**k and ignores Retry-After, so the queue does the rest."""
+_RETRIES: Final = 0
+"""The queue repeats. A call repeated here is counted once and made twice, and two waits for an answer are 40 s."""
 
 _LABELS: Final = "columnMetadata(developerMetadata(metadataKey,metadataValue))"
 _READ_FIELDS: Final = (
@@ -193,6 +193,8 @@ class Sheets:
         self, call: Any, kind: Literal["reads", "writes"], spreadsheet_id: str, *, urgent: bool = False
     ) -> dict[str, Any]:
         """Count and make the call; rename Google's errors. Their texts are localised: only the status is looked at."""
+        from http.client import HTTPException
+
         from google.auth.exceptions import RefreshError, TransportError
         from googleapiclient.errors import HttpError
         from httplib2 import HttpLib2Error
@@ -203,8 +205,11 @@ class Sheets:
         except HttpError as error:
             raise _renamed(int(error.resp.status), error.error_details) from error
         except RefreshError as error:
+            if error.retryable:
+                raise Unavailable("Google does not hand out access just now.") from error
             raise Unreachable("Google refused the service account's key.", may_heal=True) from error
-        except (TransportError, HttpLib2Error, OSError) as error:
+        except (TransportError, HttpLib2Error, HTTPException, OSError, ValueError) as error:
+            # ValueError: an answer that was cut off is no JSON.
             raise Unavailable("Google Sheets cannot be reached.") from error
         return answer
 

@@ -25,7 +25,7 @@ AT_ONCE: Final = 200
 """Jobs looked at per index shard and minute."""
 
 AUTOS_AT_ONCE: Final = 15
-"""Spreadsheets in which rows start by themselves, looked at in one minute: each costs a read of Google's 60."""
+"""Tabs in which rows start by themselves, looked at in one minute: each costs a read of Google's 60."""
 
 CHECK_UNTIL_MS: Final = 60 * 60 * 1000
 """How long after its end a job's row may still be looked at once more."""
@@ -109,11 +109,21 @@ class Sweep:
 
     def _start_autos(self, now: int) -> int:
         """Have completion look for rows that start by themselves; those looked at longest ago come first."""
-        waiting = sorted(self._spreadsheets.autos(), key=lambda each: each.auto_at)[:AUTOS_AT_ONCE]
-        for each in waiting:
-            self._spreadsheets.note_auto(each.spreadsheet_id, now)
-            self._hints.ask(Errand(errand="auto", spreadsheet_id=each.spreadsheet_id, id=str(now // 60_000)))
-        return len(waiting)
+        asked = tabs = 0
+        try:
+            for each in sorted(self._spreadsheets.autos(), key=lambda each: each.auto_at):
+                if each.client_id is None or (each.parked is not None and now < each.parked.until):
+                    continue
+                tabs += len(each.auto_tabs)
+                if asked and tabs > AUTOS_AT_ONCE:
+                    break
+                self._spreadsheets.note_auto(each.spreadsheet_id, now)
+                self._hints.ask(Errand(errand="auto", spreadsheet_id=each.spreadsheet_id, id=str(now // 60_000)))
+                asked += 1
+        except Unavailable as reason:
+            # What jobs lack is no less urgent for that.
+            log.warning("auto later", extra={"action": "auto", "reason": reason.message})
+        return asked
 
     def _look(self, job: Job, now: int) -> str:
         if job.state in TERMINAL:

@@ -67,10 +67,20 @@ class Doorkeeper:
         if there.client_id not in (None, client_id):
             raise Rejected("bound", f"Spreadsheet {spreadsheet_id} belongs to {there.client_id} already.")
         key = self.maker.new_sheet(client_id, spreadsheet_id)
-        self.registry.bind(spreadsheet_id, client_id, key.split("_")[1], there.title)
-        if there.key_id:
-            self.maker.revoke(there.key_id)
+        key_id = key.split("_")[1]
+        bound = self.registry.bind(spreadsheet_id, client_id, key_id, there.title)
+        if bound is None:
+            self.maker.revoke(key_id)
+            raise Rejected("bound", f"Spreadsheet {spreadsheet_id} was connected by somebody else just now.")
+        for former in {there.key_id, bound.former} - {None, key_id}:
+            self.maker.revoke(str(former))
         return key
+
+    def revoke(self, key_id: str) -> bool:
+        """End a key, and what goes on without asking for it (auto mode); False when there is none of this id."""
+        if spreadsheet_id := self.maker.spreadsheet_of(key_id):
+            self.registry.disconnect(spreadsheet_id, key_id)
+        return self.maker.revoke(key_id)
 
     def release(self, spreadsheet_id: str) -> bool:
         """Forget whose a spreadsheet is, and end its key; False when it was nobody's."""
@@ -119,7 +129,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _revoke(arguments: argparse.Namespace) -> int:
-    if _keeper(arguments).maker.revoke(arguments.key_id):
+    if _keeper(arguments).revoke(arguments.key_id):
         print(f"Key {arguments.key_id} is revoked; it is dead within a minute.")
         return 0
     print(f"There is no key {arguments.key_id}.")

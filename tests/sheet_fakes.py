@@ -13,6 +13,7 @@ from chalicelib.contract.parameter import Parameter
 from chalicelib.contract.sheets import ErrandNote, Parked, Proof, Registration
 from chalicelib.keys import UNKNOWN_CODE, Code
 from chalicelib.rates import Usage
+from chalicelib.registry import Bound
 
 
 class MemoryRegistry:
@@ -26,10 +27,17 @@ class MemoryRegistry:
     def get(self, spreadsheet_id: str) -> Registration:
         return self.kept.get(spreadsheet_id, Registration(spreadsheet_id=spreadsheet_id))
 
-    def bind(self, spreadsheet_id: str, client_id: str, key_id: str, title: str) -> bool:
-        if self.get(spreadsheet_id).client_id not in (None, client_id):
-            return False
+    def bind(self, spreadsheet_id: str, client_id: str, key_id: str, title: str) -> Bound | None:
+        before = self.get(spreadsheet_id)
+        if before.client_id not in (None, client_id):
+            return None
         self._set(spreadsheet_id, client_id=client_id, key_id=key_id, title=title, proof=None, parked=None)
+        return Bound(before.key_id)
+
+    def disconnect(self, spreadsheet_id: str, key_id: str) -> bool:
+        if self.get(spreadsheet_id).key_id != key_id:
+            return False
+        self._set(spreadsheet_id, key_id=None, auto_tabs=())
         return True
 
     def release(self, spreadsheet_id: str) -> bool:

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from chalicelib.contract.sheets import ErrandNote, Parked, Proof, Registration
-from chalicelib.registry import Registry
+from chalicelib.registry import Bound, Registry
 from tests.conftest import make_table
 from tests.jobs import NOW
 from tests.sheet_fakes import MemoryRegistry
@@ -90,3 +90,21 @@ def test_our_own_name_is_known_to_all(registry: Registry) -> None:
     registry.note_account("robot@project.iam.gserviceaccount.com")
     assert registry.account() == "robot@project.iam.gserviceaccount.com"
     assert registry.autos() == []
+
+
+def test_a_binding_tells_which_key_it_replaced(registry: Registry) -> None:
+    """Of this very write: who comes second ends the key of who came first."""
+    assert registry.bind("s", "studio-a", "k1", "") == Bound(None)
+    assert registry.bind("s", "studio-a", "k2", "") == Bound("k1")
+    assert registry.bind("s", "studio-b", "k3", "") is None
+
+
+def test_what_a_key_was_for_ends_with_it(registry: Registry) -> None:
+    """No row starts by itself any more; the spreadsheet stays its client's. A replaced key ends nothing."""
+    registry.bind("s", "studio-a", "k1", "My film")
+    registry.set_auto("s", 0, on=True)
+    assert not registry.disconnect("s", "k0") and registry.get("s").auto_tabs == (0,)
+    assert registry.disconnect("s", "k1")
+    there = registry.get("s")
+    assert (there.client_id, there.key_id, there.auto_tabs, there.title) == ("studio-a", None, (), "My film")
+    assert not registry.disconnect("unknown", "k1")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.cells import Cell, Image, Moved, Tab, Text, Unreachable
-from chalicelib.complete import CHECK_MS, HEAL_MS, Complete
+from chalicelib.complete import CHECK_MS, HEAL_MS, OTHERS_MOST, Complete
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import Job, JobError, Timings
 from chalicelib.contract.ports import Claimed
@@ -455,3 +455,47 @@ def test_no_spreadsheet_is_begun_near_the_calls_end() -> None:
     completion = Complete(desk.ledger, sheet, desk.registry, desk.turns, desk.books, lambda: clock[0])
     assert completion.show([first.job_id, second.job_id]) == {second.job_id: 1.0}
     assert sheet.row("p")["Status"] == "done" and sheet.reads == 1
+
+
+@pytest.mark.parametrize("rows", [1, 2, 9])
+def test_a_protected_tab_costs_no_result(rows: int) -> None:
+    """Every row, also the first that refused, is written when the protection is gone."""
+    desk = Desk()
+    jobs = [desk.done(f"p{number}") for number in range(rows)]
+    sheet = PaperSheet(*map(row_of, jobs))
+    sheet.cursed = {f"p{number}" for number in range(rows)}
+    assert complete(desk, sheet).show([jobs[0].job_id]) == {}
+    assert desk.ledger.gone(SHEET) == [] and {desk.now(job).due_at for job in jobs} == {NOW + HEAL_MS}
+    parked = desk.registry.get(SHEET).parked
+    assert parked is not None and "protected" in parked.reason
+    sheet.cursed.clear()
+    assert complete(desk, sheet).show([job.job_id for job in jobs]) == {}
+    assert all(sheet.row(f"p{number}")["Status"] == "done" for number in range(rows))
+    assert desk.registry.get(SHEET).parked is None
+
+
+def test_a_bad_row_that_was_found_stays_found_when_the_calls_are_spent() -> None:
+    """Halving may take more calls than a minute has: each minute finds some, so it ends."""
+    desk = Desk()
+    jobs = [desk.done(f"p{number:02}") for number in range(16)]
+    sheet = PaperSheet(*map(row_of, jobs))
+    sheet.cursed = {"p01", "p15"}
+    plain = sheet.write
+
+    def spent(tab: Tab, rows: Mapping[int, Mapping[int, Cell]]) -> Tab:
+        if sheet.writes == 7:
+            raise Unavailable("This minute's writes are spent.", retry_in_s=40)
+        return plain(tab, rows)
+
+    sheet.write = spent  # type: ignore[method-assign]
+    assert complete(desk, sheet).show([jobs[0].job_id]) == {jobs[0].job_id: 40}
+    assert desk.ledger.gone(SHEET) == [jobs[1].job_id]
+
+
+def test_of_very_many_lagging_rows_a_part_is_taken_along() -> None:
+    """A call has 60 seconds; the others have hints of their own."""
+    desk = Desk()
+    jobs = [desk.done(f"p{number}") for number in range(OTHERS_MOST + 60)]
+    sheet = PaperSheet(*map(row_of, jobs))
+    assert complete(desk, sheet).show([jobs[0].job_id]) == {}
+    assert sum(desk.now(job).is_shown for job in jobs) == OTHERS_MOST + 1

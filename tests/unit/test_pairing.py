@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from chalicelib.contract.events import Errand
 from chalicelib.keys import Code
 from chalicelib.pairing import PROOF_MS, Asked, Pairing
+from chalicelib.registry import Bound
 from tests.jobs import NOW
 from tests.sheet_fakes import Locksmith, MemoryRegistry, Post, refused
 
@@ -96,3 +99,32 @@ def test_somebody_elses_spreadsheet_stays_theirs() -> None:
 def test_an_unknown_code_is_a_sentence() -> None:
     """Mistyped or too old: what to do is said."""
     assert "new one" in refused(lambda: Desk().ask("nope")).message
+
+
+class Crossed(MemoryRegistry):
+    """Have another person's pressing of Connect done right before the binding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before: list[Callable[[], object]] = []
+
+    def bind(self, spreadsheet_id: str, client_id: str, key_id: str, title: str) -> Bound | None:
+        if self.before:
+            self.before.pop()()
+        return super().bind(spreadsheet_id, client_id, key_id, title)
+
+
+def test_two_who_connect_at_once_leave_one_key() -> None:
+    """A second key would be known to nobody, and outlive the spreadsheet's release."""
+    desk = Desk()
+    crossed = Crossed()
+    desk.registry = crossed
+    desk.pairing = Pairing(desk.locksmith, desk.locksmith, crossed, desk.post, lambda: desk.now)
+    desk.ask()
+    desk.see()
+    crossed.before.append(lambda: desk.ask())
+    last = desk.ask()
+    assert last["state"] == "connected"
+    kept = desk.registry.get("s").key_id
+    assert kept is not None and last["key"].startswith(f"ck_{kept}_")
+    assert set(desk.locksmith.made) - set(desk.locksmith.revoked) == {kept}

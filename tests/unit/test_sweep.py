@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import QUEUED_LOST_MS, Job, Timings
 from chalicelib.contract.ports import Claimed
+from chalicelib.contract.sheets import Parked, Registration
 from chalicelib.contract.states import State
 from chalicelib.sweep import Sweep
 from tests.fakes import MemoryLedger
@@ -119,8 +121,50 @@ def test_rows_that_start_by_themselves_are_asked_for_every_minute() -> None:
     """Every registered spreadsheet in turn, those that waited longest first, fifteen a minute."""
     ledger, post, registry = MemoryLedger(), Post(), MemoryRegistry()
     for number in range(20):
+        registry.bind(f"sheet-{number:02}", "studio", "k", "")
         registry.set_auto(f"sheet-{number:02}", 0, on=True)
     sweep(ledger, post, NOW, registry)()
     assert len(post.errands) == 15 and {errand.errand for errand in post.errands} == {"auto"}
     sweep(ledger, post, NOW + 60_000, registry)()
     assert {errand.spreadsheet_id for errand in post.errands} == {f"sheet-{number:02}" for number in range(20)}
+
+
+def test_many_tabs_do_not_eat_the_reads_of_all() -> None:
+    """A look costs a read per tab: fifteen a minute, and everybody has a turn."""
+    ledger, post, registry = MemoryLedger(), Post(), MemoryRegistry()
+    for name in "abcd":
+        registry.bind(name, "studio", "k", "")
+        for tab in range(6):
+            registry.set_auto(name, tab, on=True)
+    sweep(ledger, post, NOW, registry)()
+    assert [errand.spreadsheet_id for errand in post.errands] == ["a", "b"]
+    sweep(ledger, post, NOW + 60_000, registry)()
+    assert [errand.spreadsheet_id for errand in post.errands] == ["a", "b", "c", "d"]
+
+
+def test_spreadsheets_that_refuse_us_or_are_nobodys_take_no_turn() -> None:
+    """Parked until its time; released: never."""
+    ledger, post, registry = MemoryLedger(), Post(), MemoryRegistry()
+    registry.bind("parked", "studio", "k", "")
+    for name in ("parked", "released"):
+        registry.set_auto(name, 0, on=True)
+    registry.park("parked", Parked(reason="Not shared.", since=NOW, until=NOW + 60_000))
+    sweep(ledger, post, NOW, registry)()
+    assert post.errands == []
+    sweep(ledger, post, NOW + 60_000, registry)()
+    assert [errand.spreadsheet_id for errand in post.errands] == ["parked"]
+
+
+class Unread(MemoryRegistry):
+    """Be out of reach."""
+
+    def autos(self) -> list[Registration]:
+        raise Unavailable("The table of spreadsheets is busy.")
+
+
+def test_jobs_are_swept_though_the_spreadsheets_cannot_be_read() -> None:
+    """Auto mode waits a minute; a lost message does not."""
+    ledger, post = MemoryLedger(), Post()
+    ledger.submit(new_job())
+    sweep(ledger, post, NOW + 3_600_000, Unread())()
+    assert len(post.sent) == 1
