@@ -71,7 +71,7 @@ function callApiPatiently_(connection, method, path, body, settled) {
 function askApi_(connection, path, fields) {
   const body = JSON.stringify({ spreadsheet_id: SpreadsheetApp.getActiveSpreadsheet().getId(), ...fields });
   const answer = callApiPatiently_(connection, 'post', path, body, ({ content }) => content !== null);
-  if (answer.code !== 200 || answer.content === null) throw new ForPerson_(reasonOf_(answer));
+  if (answer.code !== 200 || answer.content === null) throw new ForPerson_(reasonOf_(answer), answer.code);
   return answer.content;
 }
 
@@ -119,7 +119,7 @@ function reasonOf_(answer) {
   const { code, content } = answer;
   const said = content && content.error && typeof content.error.message === 'string' ? content.error.message : '';
   if (code === 0) return 'The API did not answer. Try again in a minute; if it stays so, check the address in ComfySheet > Settings.';
-  if (code === 401 || code === 403) {
+  if (isRefusal_(code)) {
     return `${said || 'The API refused the key of this spreadsheet.'} Connect again in ComfySheet > Settings.`;
   }
   if (code === 429) return `${said || 'The API has too much to do.'} Try again in a minute.`;

@@ -6,7 +6,26 @@
 const BEGUN_MS_ = Date.now();
 
 /** Something that a person must know; its message is a whole sentence, what happened and what to do. */
-class ForPerson_ extends Error {}
+class ForPerson_ extends Error {
+  /**
+   * @param {string} message
+   * @param {number} [code] the API's HTTP status, where it is the reason
+   */
+  constructor(message, code) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/**
+ * Say whether the API does not take the key: asking again will not help.
+ *
+ * @param {number|undefined} code
+ * @return {boolean}
+ */
+function isRefusal_(code) {
+  return code === 401 || code === 403;
+}
 
 /**
  * Do what a menu item asks, and say what came of it.

@@ -21,6 +21,7 @@ const ERRAND_WAIT_MS_ = 30000;
  * @property {?{rowsPerRequest: number, queuedMax: ?number}} limits null for a number: there is none
  * @property {?number} workers
  * @property {?{reason: string, since: string}} parked
+ * @property {boolean} refused whether the API does not take the key: only connecting again helps
  * @property {string} trouble why the API could not be asked; '' when it could
  * @property {string} version
  */
@@ -44,7 +45,7 @@ function settingsState() {
   /** @type {SettingsState} */
   const state = {
     connected: connection !== null, isCopy, url, fixedUrl: DEPLOYED_API_URL_ !== '', keyId: '', client: '', serviceAccount, auto,
-    imagesAsked, usage: null, limits: null, workers: null, parked: null, trouble: '', version: '',
+    imagesAsked, usage: null, limits: null, workers: null, parked: null, refused: false, trouble: '', version: '',
   };
   if (!connection) return state;
   state.keyId = connection.key.id;
@@ -65,7 +66,7 @@ function settingsState() {
     };
   } catch (error) {
     if (!(error instanceof ForPerson_)) throw error;
-    return { ...state, trouble: error.message };
+    return { ...state, refused: isRefusal_(error.code), trouble: error.message };
   }
 }
 
@@ -112,11 +113,28 @@ function settingsConnect(url, code) {
     return { ...settingsState(), message: 'Connected. Select rows and press ComfySheet > Generate selected rows.' };
   }
   if (!parseKey_(word)) throw new ForPerson_('That is neither a code (it starts with cc_) nor a key (ck_, twelve characters, an underscore and 43 characters more). Copy all of it. Nothing was changed.');
+  tryKey_(address, word);
   keepConnection_(address, word, '');
   const state = settingsState();
   if (state.serviceAccount) PropertiesService.getDocumentProperties().setProperty('SERVICE_ACCOUNT', state.serviceAccount);
   const message = state.trouble ? `Saved, but it does not work yet. ${state.trouble}` : 'Connected. Select rows and press ComfySheet > Generate selected rows.';
   return { ...state, message };
+}
+
+/**
+ * See that the API does not refuse a key, before it takes the place of one that works. No answer is no refusal.
+ *
+ * @param {string} url
+ * @param {string} text
+ */
+function tryKey_(url, text) {
+  const key = parseKey_(text);
+  if (!key) return;
+  const body = JSON.stringify({ spreadsheet_id: SpreadsheetApp.getActiveSpreadsheet().getId() });
+  const answer = callApi_({ url, key, auto: false }, 'post', '/v1/sheets/connection', body);
+  if (!isRefusal_(answer.code)) return;
+  const said = answer.content && answer.content.error && answer.content.error.message;
+  throw new ForPerson_(`${said || 'The API refused this key.'} Nothing was changed.`);
 }
 
 /**

@@ -179,8 +179,8 @@ export function applyCells({ sheet: id, cells, rules, looks }) {
     rows.get(r)[field(c)] = cell;
   }
   const there = [...rows.values()].filter(({ r }) => table.getRow(r)); // hidden rows are not
-  table
-    .updateData(there)
+  const drawn = there.length ? table.updateData(there) : Promise.resolve(); // it refuses an empty list
+  drawn
     .then(() => {
       for (const { r } of there) {
         const row = table.getRow(r);
@@ -191,7 +191,7 @@ export function applyCells({ sheet: id, cells, rules, looks }) {
         showFrozen();
       }
     })
-    .catch(() => load()); // the grid was made anew meanwhile
+    .catch(() => app.table !== table && load()); // the grid was made anew meanwhile
   if (cells.some(([, , cell]) => (cell?.e || '').startsWith('=IMAGE('))) app.book.wants_images = true;
   showAround();
 }

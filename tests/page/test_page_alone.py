@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from sandbox.sheets_serve import Served
 from sandbox.workbook import Area, Formula
-from tests.page.alone import Alone, cell, names, press_menu, row_header
+from tests.page.alone import Alone, cell, names, press_menu, row_header, shows
 from tests.waiting import until
 
 
@@ -141,3 +141,15 @@ def test_pictures_wait_for_allow_access(page: Page, alone: Alone, picture_url: s
     page.wait_for_function("image => image.naturalWidth === 8", arg=picture.element_handle())
     expect(page.get_by_role("button", name="Allow access")).to_be_hidden()
     assert until(alone.book, lambda: alone.book.external_images_allowed)
+
+
+def test_news_without_a_change_are_asked_for_once(page: Page, alone: Alone) -> None:
+    """A script that sets what is set already has the page look, and look no more."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/state" in request.url else None)
+    with page.expect_response(re.compile("/state")):
+        alone.sheet.change(lambda: None)
+    alone.sheet.enter(3, 0, "plum")
+    shows(page, 4, 0, "plum")
+    page.evaluate("async () => { for (let n = 0; n < 20; n++) await fetch('/menu'); }")
+    assert len(asked) == 1

@@ -23,6 +23,7 @@ APART: dict[str, Any] = {
     "limits": None,
     "workers": None,
     "parked": None,
+    "refused": False,
     "trouble": "",
     "version": "",
 }
@@ -178,6 +179,18 @@ def test_a_key_that_does_not_work_yet_is_told_once_and_in_red(load: Opener) -> N
     expect(panel.page.locator("#said")).to_have_text(answer["message"])
     expect(panel.page.locator("#said")).to_have_class("answer bad")
     expect(panel.page.get_by_text(trouble)).to_have_count(1)
+
+
+def test_who_was_cut_off_connects_again_right_there(load: Opener) -> None:
+    """The key was revoked: the form stands there, and what needs the key does not."""
+    refused = {**CONNECTED, "refused": True, "trouble": "This key is not known here."}
+    panel = load("Settings.html", {"settingsState": [give(refused)], "settingsConnect": [give(CONNECTED)]})
+    expect(panel.page.get_by_role("heading", name="Connect this spreadsheet again", level=1)).to_be_visible()
+    expect(panel.page.get_by_text("This key is not known here.")).to_be_visible()
+    expect(button(panel, "Test")).to_be_hidden()
+    fill(panel, "cc_4f6a")
+    button(panel, "Connect").click()
+    expect(button(panel, "Test")).to_be_visible()
 
 
 def test_who_has_to_share_first_sees_with_whom(load: Opener) -> None:

@@ -142,13 +142,21 @@ def test_a_pasted_key_is_kept_and_tried() -> None:
     state = world.run("settingsConnect", args=["https://api.example/prod", KEY])
     assert state["connected"] and state["message"].startswith("Connected.") and state["client"] == "studio-a"
     assert world.document["SERVICE_ACCOUNT"] == "sheets@example.iam"
-    world.api.before = lambda path, body: refusal(401, "Unknown key.")
+    world.api.before = lambda path, body: refusal(500, "Out of order.")
     state = world.run("settingsConnect", args=["https://api.example/prod", NEW_KEY])
-    assert (
-        state["message"].startswith("Saved, but it does not work yet. Unknown key.")
-        and "Unknown key." in state["trouble"]
-    )
+    assert state["message"].startswith("Saved, but it does not work yet.") and not state["refused"]
     assert world.document["SHEET_KEY"] == NEW_KEY
+
+
+def test_a_key_that_the_api_refuses_takes_no_place() -> None:
+    """The key that works stays; one that is refused later on is said to be."""
+    world = ScriptWorld()
+    before = dict(world.document)
+    world.api.before = lambda path, body: refusal(401, "Unknown key.")
+    said = error_of(world, "settingsConnect", "https://api.example/prod", NEW_KEY)
+    assert "Unknown key. Nothing was changed." in said and world.document == before
+    state = world.run("settingsState")
+    assert state["connected"] and state["refused"] and "Unknown key." in state["trouble"]
 
 
 def test_the_state_tells_all_but_the_key() -> None:
@@ -160,7 +168,7 @@ def test_the_state_tells_all_but_the_key() -> None:
         "keyId": "0123456789ab", "client": "studio-a", "serviceAccount": "sheets@example.iam", "auto": False,
         "imagesAsked": False,
         "usage": {"images": 12, "gpuSeconds": 34.5, "text": "12 images, 35 s of GPU time, $0.42"},
-        "limits": {"rowsPerRequest": 100, "queuedMax": 1000}, "workers": 1, "parked": None, "trouble": "",
+        "limits": {"rowsPerRequest": 100, "queuedMax": 1000}, "workers": 1, "parked": None, "refused": False, "trouble": "",
         "version": "1.2",
     }  # fmt: skip
 
