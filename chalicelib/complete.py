@@ -157,22 +157,34 @@ class Complete:
 
     def _take_turn(self, spreadsheet_id: str, asked: Sequence[Job], checks: Collection[str]) -> None:
         now = self._now_ms()
-        parked = self._spreadsheets.get(spreadsheet_id).parked
+        there = self._spreadsheets.get(spreadsheet_id)
+        parked, owner = there.parked, there.client_id
+        asked = self._own(asked, owner)
+        if not asked:
+            return
         if parked is not None and now < parked.until:
             for job in asked:
                 self._ledger.look_later(job, due_at=parked.until)
             return
         if wait_ms := self._turns.turn(spreadsheet_id, now):
             raise Unavailable("Other spreadsheets have their turn first.", retry_in_s=wait_ms / 1000)
-        if self._flush(spreadsheet_id, asked, checks) and parked is not None:
+        if self._flush(spreadsheet_id, asked, checks, owner) and parked is not None:
             self._spreadsheets.unpark(spreadsheet_id)
 
-    def _flush(self, spreadsheet_id: str, asked: Sequence[Job], checks: Collection[str]) -> bool:
+    def _own(self, jobs: Sequence[Job], owner: str | None) -> list[Job]:
+        """Leave out the jobs of a client whose spreadsheet it was: it was released, and is somebody else's now."""
+        for job in jobs:
+            if owner not in (None, job.client_id):
+                log.warning("row of a former owner", extra={"job_id": job.job_id, "action": "left out"})
+                self._ledger.mark_synced(job)
+        return [job for job in jobs if owner in (None, job.client_id)]
+
+    def _flush(self, spreadsheet_id: str, asked: Sequence[Job], checks: Collection[str], owner: str | None) -> bool:
         """Show every lagging job of one spreadsheet, tab by tab; False when a tab refused."""
         known = {job.job_id: job for job in asked}
         tabs: dict[int, list[Job]] = defaultdict(list)
         put_off = self._now_ms() + PUT_OFF_MS
-        for job in [*asked, *self._others(spreadsheet_id, known)]:
+        for job in [*asked, *self._own(self._others(spreadsheet_id, known), owner)]:
             # The index may be late: the strongly read item decides.
             wanted = job.job_id in checks or (not job.is_shown and (job.job_id in known or (job.due_at or 0) < put_off))
             if job.target is not None and wanted and job.target.spreadsheet_id == spreadsheet_id:

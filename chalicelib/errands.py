@@ -79,6 +79,13 @@ class Spreadsheets(Protocol):
         """Note that rows can be written."""
 
 
+class Turns(Protocol):
+    """Give turns (`chalicelib.rates.SheetsBudget`)."""
+
+    def turn(self, spreadsheet_id: str, now: int) -> int:
+        """Take a turn: 0, or how many ms to wait."""
+
+
 class Errands:
     """Run errands. *account* names our service account."""
 
@@ -88,6 +95,7 @@ class Errands:
         books: Books,
         spreadsheets: Spreadsheets,
         auto: AutoStart,
+        turns: Turns,
         account: Callable[[], str],
         now_ms: Callable[[], int],
     ) -> None:
@@ -95,6 +103,7 @@ class Errands:
         self._books = books
         self._spreadsheets = spreadsheets
         self._auto = auto
+        self._turns = turns
         self._account = account
         self._now_ms = now_ms
         self._deeds: Mapping[str, Callable[[Errand], str | None]] = {
@@ -106,7 +115,14 @@ class Errands:
         }
 
     def run(self, errand: Errand) -> None:
-        """Run it and note what came of it. Raise `Unavailable` when it has to be tried again."""
+        """
+        Run it and note what came of it. Raise `Unavailable` when it has to be tried again.
+
+        It takes a turn as rows do, for people ask as often as they like. Of auto mode the sweeper asks, which counts.
+        """
+        wait_ms = 0 if errand.errand == "auto" else self._turns.turn(errand.spreadsheet_id, self._now_ms())
+        if wait_ms:
+            raise Unavailable("Other spreadsheets have their turn first.", retry_in_s=wait_ms / 1000)
         try:
             told = self._deeds[errand.errand](errand)
         except Unreachable as trouble:

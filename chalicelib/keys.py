@@ -10,17 +10,18 @@ Keys are cached for 30 s a container: a revoked key is dead within a minute.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.contract.errors import Rejected
+from chalicelib.contract.errors import Rejected, Unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 CACHE_S: Final = 30
 _KEY: Final = re.compile(r"ck_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _CODE: Final = re.compile(r"cc_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+_THROTTLED: Final = frozenset(
+    {"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded", "TooManyUpdates"}
+)
 _NOBODY: Final = hashlib.sha256(b"nobody").hexdigest()
 
 UNKNOWN_KEY = Rejected(
@@ -139,7 +143,8 @@ class Keys:
         cached = self._records.get(key_id)
         if cached is not None and cached[0] > now:
             return cached[1]
-        answer = self._dynamodb.get_item(TableName=self._table, Key={"key_id": {"S": key_id}}, ConsistentRead=True)
+        with _reaching():
+            answer = self._dynamodb.get_item(TableName=self._table, Key={"key_id": {"S": key_id}}, ConsistentRead=True)
         record = {name: str(next(iter(value.values()))) for name, value in answer.get("Item", {}).items()}
         if len(self._records) > 1000:
             self._records.clear()
@@ -153,13 +158,28 @@ class Keys:
             return cached[1]
         name = f"{self._prefix}/sheet-keys/{key_id}"
         try:
-            value = self._ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+            with _reaching():
+                value = self._ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
         except self._ssm.exceptions.ParameterNotFound:
             raise UNKNOWN_KEY from None
         # Two secrets, parted by a space, while a key is rotated.
         secrets = tuple(secret_bytes(text) for text in value.split())
         self._secrets[key_id] = (now + CACHE_S, secrets)
         return secrets
+
+
+@contextlib.contextmanager
+def _reaching() -> Iterator[None]:
+    """Rename what is busy or out of reach; a refusal rises as it is."""
+    try:
+        yield
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if status >= 500 or error.response["Error"]["Code"] in _THROTTLED:
+            raise Unavailable("Keys cannot be looked up just now. Try again in a moment.") from error
+        raise
+    except BotoCoreError as error:
+        raise Unavailable("Keys cannot be looked up just now. Try again in a moment.") from error
 
 
 class Nonces:
@@ -174,13 +194,14 @@ class Nonces:
         """Note *nonce* for *memory_s*; False when it was there already."""
         now = int(self._clock_s())
         try:
-            self._dynamodb.put_item(
-                TableName=self._table,
-                Item={"nonce": {"S": nonce}, "ttl": {"N": str(now + memory_s)}},
-                ConditionExpression="attribute_not_exists(nonce) OR #ttl < :now",
-                ExpressionAttributeNames={"#ttl": "ttl"},
-                ExpressionAttributeValues={":now": {"N": str(now)}},
-            )
+            with _reaching():
+                self._dynamodb.put_item(
+                    TableName=self._table,
+                    Item={"nonce": {"S": nonce}, "ttl": {"N": str(now + memory_s)}},
+                    ConditionExpression="attribute_not_exists(nonce) OR #ttl < :now",
+                    ExpressionAttributeNames={"#ttl": "ttl"},
+                    ExpressionAttributeValues={":now": {"N": str(now)}},
+                )
         except ClientError as error:
             if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
                 return False

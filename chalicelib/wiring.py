@@ -192,7 +192,8 @@ class World:
         """Make what completion does beside it."""
         link_base = self.settings.public_url
         auto = AutoStart(self.ledger, self._sheets, self._registry, self._submit, link_base, now_ms)
-        return Errands(self.ledger, self._sheets, self._registry, auto, lambda: self._account, now_ms)
+        books, registry = self._sheets, self._registry
+        return Errands(self.ledger, books, registry, auto, self._budget, lambda: self._account, now_ms)
 
     @cached_property
     def _google(self) -> str:

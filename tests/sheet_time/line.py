@@ -209,7 +209,13 @@ class Line:
         )
         auto = AutoStart(self.ledger, sheets_edge, self.registry, self, "https://host/api", lambda: self.now)
         self.errands = Errands(
-            self.ledger, sheets_edge, self.registry, auto, lambda: self._account["client_email"], lambda: self.now
+            self.ledger,
+            sheets_edge,
+            self.registry,
+            auto,
+            self._budget,
+            lambda: self._account["client_email"],
+            lambda: self.now,
         )
         self._sweep = Sweep(self.ledger, self.queue, self.queue, self.registry, lambda: self.now)
         self._events: list[tuple[int, int, Callable[[], None]]] = []

@@ -499,3 +499,17 @@ def test_of_very_many_lagging_rows_a_part_is_taken_along() -> None:
     sheet = PaperSheet(*map(row_of, jobs))
     assert complete(desk, sheet).show([jobs[0].job_id]) == {}
     assert sum(desk.now(job).is_shown for job in jobs) == OTHERS_MOST + 1
+
+
+def test_a_former_owners_results_are_not_written_any_more() -> None:
+    """The spreadsheet was released and connected by another client while these rendered: asked for, or taken along."""
+    desk = Desk()
+    asked, along = desk.done("p"), desk.done("q")
+    sheet = PaperSheet(row_of(asked), row_of(along))
+    desk.registry.bind(SHEET, "another", "k", "")
+    theirs = desk.ledger.submit(new_job(client_id="another", target=target(SHEET, prompt="r"), synced_version=0)).job
+    assert complete(desk, sheet).show([asked.job_id]) == {} and sheet.writes == 0
+    sheet.grid.append([{"Prompt": "r", "Job ID": theirs.job_key}.get(name, "") for name in HEADER])
+    assert complete(desk, sheet).show([theirs.job_id]) == {}
+    assert [sheet.row(prompt)["Status"] for prompt in "pqr"] == ["queued", "queued", "queued"]
+    assert all(desk.now(job).is_shown for job in (asked, along)) and desk.ledger.gone(SHEET) == []

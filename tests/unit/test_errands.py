@@ -15,7 +15,7 @@ from chalicelib.errands import RESULT_COLUMNS, Errands
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job, output, target
 from tests.paper import HEADER, SHEET, PaperSheet
-from tests.sheet_fakes import MemoryRegistry
+from tests.sheet_fakes import FreeTurns, MemoryRegistry
 
 
 class Nobody:
@@ -31,7 +31,10 @@ class Desk:
     def __init__(self, *rows: dict[str, str]) -> None:
         self.ledger, self.registry, self.sheet = MemoryLedger(), MemoryRegistry(), PaperSheet(*rows)
         auto = AutoStart(self.ledger, self.sheet, self.registry, Nobody(), "", lambda: NOW)  # type: ignore[arg-type]
-        self.errands = Errands(self.ledger, self.sheet, self.registry, auto, lambda: "robot@google", lambda: NOW)
+        self.turns = FreeTurns()
+        self.errands = Errands(
+            self.ledger, self.sheet, self.registry, auto, self.turns, lambda: "robot@google", lambda: NOW
+        )
 
     def run(self, what: str, *, allow_images: bool = False) -> ErrandNote | None:
         errand = Errand.model_validate(
@@ -240,3 +243,15 @@ def test_auto_mode_that_has_to_wait_holds_up_no_row() -> None:
     desk.sheet.trouble.append(Unavailable("spent", retry_in_s=40))
     desk.run("auto")
     assert desk.sheet.reads == 1 and desk.registry.hold(SHEET, "menu", now=NOW, until=NOW)
+
+
+def test_who_asks_without_end_waits_for_turns() -> None:
+    """Google's calls are for all spreadsheets; the wait that is told is the turn's."""
+    desk = Desk()
+    desk.turns.waits = [3000]
+    with pytest.raises(Unavailable) as caught:
+        desk.run("check")
+    assert caught.value.retry_in_s == 3 and desk.sheet.writes == 0
+    assert desk.run("check") is not None and desk.sheet.writes == 1
+    desk.run("auto")
+    assert desk.turns.taken == [SHEET], "the sweeper counts these itself"
