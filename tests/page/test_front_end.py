@@ -24,18 +24,24 @@ PICTURES = os.environ.get("PICTURES")
 """Where to put pictures for docs/sheet.md; none are taken without."""
 
 
+@pytest.fixture(scope="module", params=["light", "dark"])
+def scheme(request: pytest.FixtureRequest) -> str:
+    """Say which colours the person likes."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Run one world for this module; nothing is connected yet, and steps take a while."""
+def world(tmp_path_factory: pytest.TempPathFactory, scheme: str) -> Iterator[World]:
+    """Run one world for each scheme; nothing is connected yet, and steps take a while."""
     wishes = Wishes(home=tmp_path_factory.mktemp("front"), step_ms=150)
     with World(wishes) as world:
         yield world
 
 
 @pytest.fixture
-def page(chromium: Browser, world: World) -> Iterator[Page]:
+def page(chromium: Browser, world: World, scheme: str) -> Iterator[Page]:
     """Open the sheet; any error in the page fails the test."""
-    with opened(chromium, world.server.url) as page:
+    with opened(chromium, world.server.url, color_scheme=scheme) as page:
         page.set_viewport_size({"width": 1440, "height": 900})
         page.locator(".tabulator-row").nth(5).wait_for()
         yield page
@@ -89,7 +95,7 @@ def select(page: Page, *rows: int) -> None:
 
 def picture(page: Page, name: str, around: Locator | None = None, height_px: int = 900) -> None:
     """Take a picture of the page's top, or of what is *around* an element."""
-    if not PICTURES:
+    if not PICTURES or page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches"):
         return
     box = around.bounding_box() if around else None
     clip: FloatRect = {"x": 0, "y": 0, "width": page.evaluate("innerWidth"), "height": height_px}
