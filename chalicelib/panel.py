@@ -232,6 +232,9 @@ class Panel:
         """
         spreadsheets = self._edges.spreadsheets
         there = spreadsheets.get(key.spreadsheet_id)
+        if there.client_id != key.client_id:
+            # A key lives half a minute longer than its sheet's connection.
+            raise Rejected("forbidden", "This spreadsheet is not connected any more. Connect it in ComfySheet > Settings.")
         if not asked.on:
             for sheet_id in there.auto_tabs:
                 spreadsheets.set_auto(key.spreadsheet_id, sheet_id, on=False)

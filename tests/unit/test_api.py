@@ -59,6 +59,7 @@ class Desk:
         self.kept: dict[str, bytes] = {}
         self.crowd = Crowd()
         self.registry, self.post_box, self.books, self.locksmith = MemoryRegistry(), Post(), NoteBook(), Locksmith()
+        self.registry.bind("sheet-1", "studio", "0123456789ab", "")
         submit = Submit(self.ledger, self, self, lambda: NOW, files=lambda *asked: self.crowd.choices(*asked))
         self.api = Api(submit=submit, ledger=self.ledger, keys=Ring(), files=self, hints=self, now_ms=lambda: NOW)
         edges = Edges(

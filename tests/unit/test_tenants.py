@@ -169,4 +169,13 @@ def test_what_is_no_spreadsheets_id_is_not_connected(name: str) -> None:
     body = json.dumps({"code": "a", "spreadsheet_id": name}).encode()
     town = Town()
     answer = guarded(lambda: town.desk.sheet_api.connect(Call({}, body, "")))
-    assert answer.status == 400 and set(town.desk.registry.kept) == set(OWNERS)
+    assert answer.status == 400 and set(town.desk.registry.kept) <= {*OWNERS, "sheet-1"}
+
+
+def test_a_key_that_outlives_its_connection_switches_nothing() -> None:
+    """Keys are cached for half a minute: the next owner must not inherit what the former one switches then."""
+    town = Town()
+    town.desk.registry.release("a-1")
+    town.desk.registry.bind("a-1", "studio-b", "k2", "")
+    assert town.ask("a-1", "auto", "a-1", sheet_id=0, on=True).status == 403
+    assert town.desk.registry.get("a-1").auto_tabs == ()
