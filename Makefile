@@ -62,4 +62,4 @@ lock: ## renew the pinned requirements from the *.in files
 	$(BIN)/uv pip compile -q --python-version 3.11 --universal --no-header --no-annotate sandbox/requirements-cloud.in -o sandbox/requirements-cloud.txt
 
 clean: ## remove all that was installed or built
-	rm -rf .venv .venv-cloud .build dist .sandbox sandbox/page/node_modules infra/apps_script/node_modules infra/apps_script/clasp/node_modules
+	rm -rf .venv .venv-cloud .build dist .sandbox sandbox/page/node_modules tests/page/node_modules infra/apps_script/node_modules infra/apps_script/clasp/node_modules

@@ -215,7 +215,11 @@ function sendChunk_(connection, { head, rows }, outcome) {
     const { result, message, code, ignored } = results.get(row.key);
     if (result === 'rejected') refused.push(refused_(row, message || 'The API refused this row without saying why.', code));
     else outcome.queued++;
-    for (const header of Object.keys(row.wish.inputs)) (ignored && ignored.includes(header) ? outcome.ignored : outcome.used).add(header);
+    for (const header of Object.keys(row.wish.inputs)) {
+      // A prompt or a seed is what our own columns are for, whether this workflow has one or not.
+      const isNews = ignored && ignored.includes(header) && !OUR_INPUTS_.includes(nameOfHeader_(header) || '');
+      (isNews ? outcome.ignored : outcome.used).add(header);
+    }
   }
   outcome.refused.push(...refused);
   return refused;

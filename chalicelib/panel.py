@@ -234,7 +234,8 @@ class Panel:
         there = spreadsheets.get(key.spreadsheet_id)
         if there.client_id != key.client_id:
             # A key lives half a minute longer than its sheet's connection.
-            raise Rejected("forbidden", "This spreadsheet is not connected any more. Connect it in ComfySheet > Settings.")
+            no = "This spreadsheet is not connected any more. Connect it in ComfySheet > Settings."
+            raise Rejected("forbidden", no)
         if not asked.on:
             for sheet_id in there.auto_tabs:
                 spreadsheets.set_auto(key.spreadsheet_id, sheet_id, on=False)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from sandbox.npm import install
 from tests.gallery.serve import Served
+from tests.page.axe import source
 from tests.page.browser import FLAGS, installed
-
-HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -34,5 +31,4 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def axe() -> str:
     """Give axe-core's source."""
-    install(HERE)
-    return (HERE / "node_modules" / "axe-core" / "axe.min.js").read_text()
+    return source()

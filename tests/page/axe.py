@@ -8,8 +8,9 @@ from typing import Any
 
 from playwright.sync_api import Frame, Page
 
-from sandbox.npm import PAGE, install
+from sandbox.npm import install
 
+HERE = Path(__file__).parent
 _BAD = ("serious", "critical")
 
 
@@ -35,8 +36,8 @@ def axe(where: Page | Frame, *, only: str | None = None) -> list[str]:
 
 def source() -> str:
     """Give axe-core's JavaScript, as text."""
-    install(PAGE)
-    return Path(PAGE / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
+    install(HERE)
+    return (HERE / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
 
 
 def _told(node: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from sandbox.npm import install
+from tests.page.axe import source
 from tests.page.browser import FLAGS, installed
 
 HERE = Path(__file__).resolve().parent
@@ -70,7 +69,7 @@ class Panel:
     def violations(self) -> list[str]:
         """Name what axe-core finds that is serious or critical. From here on the clock runs: axe needs its timers."""
         self.page.clock.resume()
-        self.page.add_script_tag(path=HERE / "node_modules/axe-core/axe.min.js")
+        self.page.evaluate(source())
         found = self.page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
         return [
             f"{one['id']}: {node['html']}"
@@ -86,9 +85,6 @@ Opener = Callable[..., Panel]
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """Run one browser for all tests of this process."""
-    with (HERE / "package.json").open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX)  # two test processes may not install at once
-        install(HERE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=installed(), args=FLAGS)
         yield browser

@@ -169,8 +169,7 @@ def test_the_state_tells_all_but_the_key() -> None:
         "imagesAsked": False,
         "usage": {"images": 12, "gpuSeconds": 34.5, "text": "12 images, 35 s of GPU time, $0.42"},
         "limits": {"rowsPerRequest": 100, "queuedMax": 1000}, "workers": 1, "parked": None, "refused": False,
-        "trouble": "",
-        "version": "1.2",
+        "trouble": "", "version": "1.2",
     }  # fmt: skip
 
 
