@@ -16,7 +16,7 @@ from infra.package import PackagingFailed
 from infra.stack import StackFailed
 from sandbox.cloud import CloudFailed
 from sandbox.once import run_once
-from sandbox.world import HOME, Wishes, World, WorldFailed
+from sandbox.world import CLIENT, HOME, Wishes, World, WorldFailed
 
 _SAID = (WorldFailed, CloudFailed, StackFailed, PackagingFailed)
 
@@ -54,6 +54,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with World(wishes, say=lambda line: console.print(line, markup=False, soft_wrap=True)) as world:
             console.print(f"  sheet             {world.server.url}/", soft_wrap=True)
+            code = world.keys.maker.new_code(CLIENT)
+            console.print(f"  code for Settings {code}", soft_wrap=True)
             if chosen.once:
                 return run_once(world, console)
             signal.signal(signal.SIGINT, end)

@@ -42,11 +42,15 @@ export async function remove() {
   if (button === 'OK') restructure({ do: 'delete_sheet' });
 }
 
-function addTab() {
+async function addTab() {
   const taken = new Set(app.book.tabs.map(({ title }) => title));
   let number = app.book.tabs.length + 1;
   while (taken.has(`Sheet${number}`)) number++;
-  return restructure({ do: 'add_sheet', title: `Sheet${number}` });
+  const title = `Sheet${number}`;
+  await restructure({ do: 'add_sheet', title });
+  await load();
+  const added = app.book.tabs.find((tab) => tab.title === title);
+  if (added) await show(added.id);
 }
 
 /** Show what depends on the whole workbook. */

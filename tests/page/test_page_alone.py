@@ -153,3 +153,9 @@ def test_news_without_a_change_are_asked_for_once(page: Page, alone: Alone) -> N
     shows(page, 4, 0, "plum")
     page.evaluate("async () => { for (let n = 0; n < 20; n++) await fetch('/menu'); }")
     assert len(asked) == 1
+
+
+def test_a_new_tab_is_shown_at_once(page: Page) -> None:
+    """What is pressed next is meant for the tab that was just made."""
+    page.get_by_role("button", name="Add a tab").click()
+    expect(page.get_by_role("tab", name="Sheet2")).to_have_attribute("aria-selected", "true")
