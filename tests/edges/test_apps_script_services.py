@@ -274,9 +274,11 @@ def test_a_page_hears_where_the_script_points(bench: Bench) -> None:
         live, ui = Live(bench.book), PageUi()
         live.run_on(asyncio.get_running_loop())
         ui.show_on(live)
-        page = live.open()
+        page = live.open("page-1", "user@example.com")
         ui.select(3, ((1, 0, 1, 4),))
-        return await asyncio.wait_for(page.get(), 20)
+        while (news := await asyncio.wait_for(page.news.get(), 20)) is not None and news[0] != "select":
+            pass
+        return news
 
     assert asyncio.run(listen()) == ("select", {"sheet": 3, "ranges": [[1, 0, 1, 4]]})
 
