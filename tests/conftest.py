@@ -16,6 +16,8 @@ from chalicelib.ledger import DynamoLedger
 from tests.fakes import MemoryLedger
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from sandbox.cloud import LocalCloud
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,6 +45,19 @@ def resources() -> dict[str, Any]:
     """Read the resources that are deployed: tests make their tables from the same text."""
     loaded: dict[str, Any] = yaml.safe_load((ROOT / "infra/resources.yaml").read_text())["Resources"]
     return loaded
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Run one browser for this test process: Playwright's driver cannot be started twice in one."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.page.browser import FLAGS, installed
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=installed(), args=FLAGS)
+        yield browser
+        browser.close()
 
 
 def make_table(client: Any, shape: dict[str, Any]) -> str:

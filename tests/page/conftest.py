@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from sandbox.world import Wishes, World
 from tests.page.alone import Alone, opened, serve_alone, shows
-from tests.page.browser import FLAGS, installed
 
 # The first call of each function starts a process; on a busy machine that takes seconds.
 expect.set_options(timeout=40_000)
@@ -21,15 +20,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Run one world for this module."""
     with World(Wishes(home=tmp_path_factory.mktemp("world"), step_ms=10)) as world:
         yield world
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Run one browser for this module."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=installed(), args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.page.axe import source
-from tests.page.browser import FLAGS, installed
 
 HERE = Path(__file__).resolve().parent
 FILES = HERE.parent.parent / "apps_script"
@@ -80,15 +79,6 @@ class Panel:
 
 
 Opener = Callable[..., Panel]
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """Run one browser for all tests of this process."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=installed(), args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
