@@ -44,6 +44,7 @@ def test_a_warning_comes_before_typing(page: Page, alone: Alone, answer: str) ->
     protect(alone, warning=True)
     expect_guard(page, 1)
     cell(page, 2, 0).click()
+    expect(page.locator("#where")).to_have_value("A2")
     page.keyboard.press("n")
     dialog = page.get_by_role("dialog", name="Heads up!")
     expect(dialog).to_contain_text("shouldn't be changed accidentally. Edit anyway?")
