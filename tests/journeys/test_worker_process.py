@@ -315,7 +315,7 @@ def test_wrong_settings_are_told_all_at_once(shop: Shop) -> None:
 
 def test_a_stop_with_grace_lets_a_job_end_that_is_nearly_done(shop: Shop) -> None:
     """Its steps say that it ends in time: it is finished, committed and told, and only then the worker ends."""
-    job_id = shop.submit(seconds=4)
+    job_id = shop.submit(seconds=8)
     worker = shop.start(GRACE_S="30")
 
     def has_told_steps() -> bool:
@@ -324,7 +324,7 @@ def test_a_stop_with_grace_lets_a_job_end_that_is_nearly_done(shop: Shop) -> Non
 
     until(has_told_steps)
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(20) == 0
+    assert worker.wait(40) == 0
     job = shop.job(job_id)
     assert (job.state, job.attempt) == (State.SUCCEEDED, 1)
     assert any(job_id in body for body in shop.hints())

@@ -225,3 +225,6 @@ def test_steps_tell_what_is_left_also_between_two_of_them() -> None:
     first = advance(Course({"2": "KSampler"}, node="2"), told("progress", node="2", value=1, max=10), now=1.0)
     assert first.left_in_node_s(1.0) is None
     assert advance(course, told("executing", node="3")).left_in_node_s(9.0) is None
+    sampled = advance(course, told("progress", node="2", value=10, max=10), now=20.0)
+    decoding = advance(sampled, told("executing", node="3"), now=20.0)
+    assert decoding.left_in_node_s(20.5) == 0.5, "after a sampler's last step the end is near"

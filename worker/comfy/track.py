@@ -64,6 +64,8 @@ class Course:
     first_step: float = 0
     step_at: float = 0.0
     """Monotonic time of its newest step."""
+    stepped_at: float | None = None
+    """Monotonic time at which the last node that told all its steps ended: the long part is over."""
     made: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     """What finished nodes reported, as `executed` told: node id and output. The history confirms it, or not."""
     is_started: bool = False
@@ -99,9 +101,13 @@ class Course:
         return min(1.0, max(0.0, finished / whole))
 
     def left_in_node_s(self, now: float) -> float | None:
-        """Guess from its steps how long the running node still needs; None when too few steps are over to tell."""
+        """
+        Guess from its steps how long the running node still needs; None when too few steps are over to tell.
+
+        What follows a sampler (decode, save) tells nothing and is short: it may take as long again as it has taken.
+        """
         if self.first_step_at is None or self.step - self.first_step < STEPS_TELLING:
-            return None
+            return None if self.stepped_at is None else now - self.stepped_at
         step_s = (self.step_at - self.first_step_at) / (self.step - self.first_step)
         # Between two steps the time goes on; a step that is late may be late for long.
         return abs(step_s * (self.steps - self.step) - (now - self.step_at))
@@ -124,6 +130,8 @@ def advance(course: Course, news: News, now: float = 0.0) -> Course:
     if news.kind == "executing":
         before = course.done | ({course.node} if course.node else set())
         node = data.get("node")
+        if 1 < course.steps <= course.step:
+            course = replace(course, stepped_at=now)
         if node is None:
             return replace(course, is_started=True, is_over=True, done=before, node=None, **_NO_STEPS)
         return replace(course, is_started=True, done=before - {str(node)}, node=str(node), **_NO_STEPS)
