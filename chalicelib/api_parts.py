@@ -6,13 +6,15 @@ and lone surrogates, and fails on depth. Errors have the Comfy API v2's envelope
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from chalicelib.contract.errors import Rejected, Unavailable
+from chalicelib.contract.errors import Exhausted, Rejected, Unavailable
+from chalicelib.keys import ApiKey
 from chalicelib.settings import MAX_BODY_BYTES
 
 STATUS: Final[dict[str, int]] = {
@@ -43,11 +45,26 @@ class Answer:
 
 @dataclass(frozen=True)
 class Call:
-    """Hold what a route needs of a request; header names are lower case."""
+    """
+    Hold what a route needs of a request; header names are lower case.
+
+    *path* holds the parts of the address that vary, *query* what stands behind its question mark (the last of several
+    values). *key* is there once the gate has let a program in.
+    """
 
     headers: Mapping[str, str]
     body: bytes
     link_base: str
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    key: ApiKey | None = None
+
+    @property
+    def caller(self) -> ApiKey:
+        """Answer the key of the program that asks; a route that needs none has none."""
+        if self.key is None:
+            raise TypeError("this route was served without passing the gate")
+        return self.key
 
 
 def guarded(answer: Callable[[], Answer]) -> Answer:
@@ -55,11 +72,11 @@ def guarded(answer: Callable[[], Answer]) -> Answer:
     try:
         return answer()
     except Rejected as no:
-        return _error(STATUS.get(no.code, 422), no.code, no.message)
+        return _error(STATUS.get(no.code, 422), no.code, no.message, details=no.details)
+    except Exhausted as spent:
+        return _error(429, spent.code, spent.message, spent.retry_in_s)
     except Unavailable as later:
-        wait_s = max(1, round(later.retry_in_s or 2))
-        refusal = _error(503, "unavailable", later.message)
-        return Answer(refusal.status, refusal.body, {"Retry-After": str(wait_s)})
+        return _error(503, "unavailable", later.message, later.retry_in_s or 2)
 
 
 def check_size(body: bytes) -> None:
@@ -73,10 +90,29 @@ def parse(shape: type[Body], body: bytes) -> Body:
     try:
         return shape.model_validate_json(body)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "the body"
-        raise Rejected("bad_request", f"The request is not well formed: {where}: {fault['msg']}.") from None
+        raise _misshapen(error, "the body") from None
 
 
-def _error(status: int, code: str, message: str) -> Answer:
-    return Answer(status, {"error": {"code": code, "message": message, "details": None}})
+def parse_query(shape: type[Body], query: Mapping[str, str]) -> Body:
+    """Read what stands behind the question mark; raise `Rejected` (bad_request) with the first thing that is wrong."""
+    try:
+        return shape.model_validate_strings(dict(query))
+    except ValidationError as error:
+        raise _misshapen(error, "the address") from None
+
+
+def _misshapen(error: ValidationError, whole: str) -> Rejected:
+    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part) for part in fault["loc"]) or whole
+    return Rejected("bad_request", f"The request is not well formed: {where}: {fault['msg']}.")
+
+
+def _error(
+    status: int,
+    code: str,
+    message: str,
+    retry_in_s: float | None = None,
+    details: Mapping[str, object] | None = None,
+) -> Answer:
+    headers = {} if retry_in_s is None else {"Retry-After": str(max(1, math.ceil(retry_in_s)))}
+    return Answer(status, {"error": {"code": code, "message": message, "details": details}}, headers)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 CACHE_S: Final = 30
+EVERYDAY: Final = "read submit"
+"""The scopes of a key that was made without any being named."""
 _KEY: Final = re.compile(r"ck_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _CODE: Final = re.compile(r"cc_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _THROTTLED: Final = frozenset(
@@ -111,7 +113,7 @@ class Keys:
         known = record.get("secret_sha256", _NOBODY)
         if not hmac.compare_digest(hashlib.sha256(secret.encode()).hexdigest(), known) or record.get("kind") != "api":
             raise UNKNOWN_KEY
-        return ApiKey(key_id, record["client_id"], frozenset(record.get("scopes", "").split()))
+        return ApiKey(key_id, record["client_id"], frozenset(record.get("scopes", EVERYDAY).split()))
 
     def sheet_key(self, key_id: str) -> SheetKey:
         """Answer a sheet's key by its id; raise `Rejected` (unauthorized) when there is none."""

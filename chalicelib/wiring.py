@@ -19,20 +19,23 @@ import boto3
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from botocore.config import Config
 
-from chalicelib.api import Api
 from chalicelib.auto import AutoStart
 from chalicelib.blobs import Blobs
 from chalicelib.catalog import Catalog
 from chalicelib.complete import Complete
 from chalicelib.crew import Crew
 from chalicelib.errands import Errands
+from chalicelib.gate import Gate
+from chalicelib.jobs_api import JobsApi
 from chalicelib.keymaker import KeyMaker
 from chalicelib.keys import Keys, Nonces
 from chalicelib.ledger import DynamoLedger
+from chalicelib.link_api import LinkApi
 from chalicelib.pairing import Pairing
 from chalicelib.panel import Edges, Panel
 from chalicelib.queues import CompletionQueue, JobQueue
 from chalicelib.rates import Counters, SheetsBudget, UsageBook
+from chalicelib.records import Records
 from chalicelib.registry import Registry
 from chalicelib.settings import Settings, read_settings
 from chalicelib.sheet_api import SheetApi
@@ -132,16 +135,25 @@ class World:
         return Keys(self._dynamodb, self._ssm, settings.keys_table, settings.secrets_prefix, time.monotonic)
 
     @cached_property
-    def api(self) -> Api:
-        """Make the API of programs and browsers."""
-        return Api(
+    def gate(self) -> Gate:
+        """Stand before the routes of programs."""
+        return Gate(self._keys)
+
+    @cached_property
+    def jobs_api(self) -> JobsApi:
+        """Make the API of programs' jobs."""
+        return JobsApi(
             submit=self._submit,
             ledger=self.ledger,
-            keys=self._keys,
-            files=self._blobs,
+            records=Records(self._blobs),
             hints=self.completions,
             now_ms=now_ms,
         )
+
+    @cached_property
+    def link_api(self) -> LinkApi:
+        """Make the API of browsers that follow a link."""
+        return LinkApi(ledger=self.ledger, files=self._blobs, now_ms=now_ms)
 
     @cached_property
     def sheet_api(self) -> SheetApi:

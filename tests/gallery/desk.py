@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 
 from PIL import Image
 
-from chalicelib.api import Api
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import Job, JobError, Output, Timings
 from chalicelib.contract.states import State
+from chalicelib.link_api import LinkApi
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job, output
 from tests.media import animation, sound, video
@@ -30,15 +30,7 @@ class Desk:
         self.kept: dict[str, bytes] = {}
         self.read: list[str] = []
         self.is_down = False
-        unused: Any = None
-        self.api = Api(
-            submit=unused,
-            ledger=self.ledger,
-            keys=unused,
-            files=self,
-            hints=unused,
-            now_ms=lambda: NOW + 90_000,
-        )
+        self.api = LinkApi(ledger=self.ledger, files=self, now_ms=lambda: NOW + 90_000)
 
     def get(self, key: str) -> bytes | None:
         if self.is_down:

@@ -8,20 +8,25 @@ import hmac
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from chalicelib.api import MAX_INLINE_BYTES, Api
 from chalicelib.api_parts import Answer, Call, guarded
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import Job, Timings, run_key
 from chalicelib.contract.manifest import Workflow
 from chalicelib.contract.ports import Claimed
+from chalicelib.gate import Gate
+from chalicelib.jobs_api import JobsApi
 from chalicelib.keys import UNKNOWN_KEY, ApiKey, SheetKey, secret_bytes, split_key
+from chalicelib.link_api import LinkApi
+from chalicelib.operations import OPERATIONS
 from chalicelib.pairing import Pairing
 from chalicelib.panel import Edges, Panel
+from chalicelib.records import MAX_INLINE_BYTES, Records
 from chalicelib.sheet_api import SheetApi
 from chalicelib.submit import Submit
 from infra.workflow_files import read_folder
@@ -45,7 +50,7 @@ class Ring:
     def api_key(self, authorization: str) -> ApiKey:
         if authorization not in ("Bearer a", "Bearer b"):
             raise UNKNOWN_KEY
-        return ApiKey("k", authorization[-1], frozenset())
+        return ApiKey("k", authorization[-1], frozenset({"read", "submit"}))
 
 
 class Desk:
@@ -61,7 +66,10 @@ class Desk:
         self.registry, self.post_box, self.books, self.locksmith = MemoryRegistry(), Post(), NoteBook(), Locksmith()
         self.registry.bind("sheet-1", "studio", "0123456789ab", "")
         submit = Submit(self.ledger, self, self, lambda: NOW, files=lambda *asked: self.crowd.choices(*asked))
-        self.api = Api(submit=submit, ledger=self.ledger, keys=Ring(), files=self, hints=self, now_ms=lambda: NOW)
+        records = Records(self)
+        self.gate = Gate(Ring())
+        self.jobs_api = JobsApi(submit=submit, ledger=self.ledger, records=records, hints=self, now_ms=lambda: NOW)
+        self.link_api = LinkApi(ledger=self.ledger, files=self, now_ms=lambda: NOW)
         edges = Edges(
             ledger=self.ledger,
             spreadsheets=self.registry,
@@ -111,6 +119,12 @@ class Desk:
     def post(self, body: bytes, *, headers: dict[str, str] | None = None, at: int | None = None) -> Answer:
         call = Call(headers or signed(body, at=at), body, "https://host/api")
         return guarded(lambda: self.sheet_api.submit_rows(call))
+
+    def ask(self, name: str, call: Call, **path: str) -> Answer:
+        """Call an operation as app.py does."""
+        [operation] = [one for one in OPERATIONS if one.name == name]
+        there: Any = self
+        return guarded(lambda: operation.answer(there, self.gate.admitted(replace(call, path=path), operation.scope)))
 
     def rows(self, *rows: dict[str, Any], **fields: Any) -> Answer:
         return self.post(request(*rows, **fields))
@@ -269,17 +283,17 @@ def test_the_jobs_api_shows_only_ones_own() -> None:
         return Call({"authorization": f"Bearer {key}", **headers}, body, "https://host/api")
 
     body = json.dumps({"workflow_id": "empty-color", "inputs": {"color": "red"}}).encode()
-    made = guarded(lambda: desk.api.create_job(call(body=body, **{"idempotency-key": "k"})))
-    again = guarded(lambda: desk.api.create_job(call(body=body, **{"idempotency-key": "k"})))
+    made = desk.ask("createJob", call(body=body, **{"idempotency-key": "k"}))
+    again = desk.ask("createJob", call(body=body, **{"idempotency-key": "k"}))
     assert (made.status, again.status, made.body["id"] == again.body["id"]) == (201, 200, True)
     job_id = made.body["id"]
     v2 = {"id", "status", "created_at", "started_at", "completed_at", "expires_at", "queue_position", "progress"}
     v2 |= {"outputs", "error", "metrics", "urls"}
     assert v2 <= set(made.body) and set(made.body["urls"]) == {"self", "events", "cancel", "log"}
-    assert guarded(lambda: desk.api.get_job(call("b"), job_id)).status == 404
-    assert guarded(lambda: desk.api.cancel_job(call("b"), job_id)).status == 404
-    assert guarded(lambda: desk.api.get_job(call("z"), job_id)).status == 401
-    cancelled = [guarded(lambda: desk.api.cancel_job(call(), job_id)) for _ in range(2)]
+    assert desk.ask("getJob", call("b"), job_id=job_id).status == 404
+    assert desk.ask("cancelJob", call("b"), job_id=job_id).status == 404
+    assert desk.ask("getJob", call("z"), job_id=job_id).status == 401
+    cancelled = [desk.ask("cancelJob", call(), job_id=job_id) for _ in range(2)]
     assert [(answer.status, answer.body["status"]) for answer in cancelled] == [(200, "canceled")] * 2
 
 
@@ -293,11 +307,11 @@ def test_links_need_their_token_and_hide_what_is_wrong() -> None:
     evil = output("c").model_copy(update={"content_type": "text/html", "filename": 'x"\r\n.html'})
     desk.ledger.commit(claimed.lease, now=NOW, outputs=[*made, evil], timings=Timings())
     token = claimed.job.view_token
-    shown = guarded(lambda: desk.api.output(job_id, "0", token))
+    shown = guarded(lambda: desk.link_api.output(job_id, "0", token))
     assert shown.status == 302 and "image/png&inline" in shown.headers["Location"]
-    risky = guarded(lambda: desk.api.output(job_id, "2", token)).headers["Location"]
+    risky = guarded(lambda: desk.link_api.output(job_id, "2", token)).headers["Location"]
     assert "application/octet-stream&attachment" in risky and "\r" not in risky and '"' not in risky
-    picture = guarded(lambda: desk.api.thumbnail(job_id, "0", token))
+    picture = guarded(lambda: desk.link_api.thumbnail(job_id, "0", token))
     assert (picture.body, picture.headers["Content-Type"]) == (b"picture", "image/png")
     for job, index, given in (
         (job_id, "0", "wrong"),
@@ -308,8 +322,8 @@ def test_links_need_their_token_and_hide_what_is_wrong() -> None:
         (str(uuid4()), "0", token),
         (job_id, "1", "é"),
     ):
-        assert guarded(lambda job=job, index=index, given=given: desk.api.output(job, index, given)).status == 404
-    assert guarded(lambda: desk.api.thumbnail(job_id, "1", token)).status == 404
+        assert guarded(lambda job=job, index=index, given=given: desk.link_api.output(job, index, given)).status == 404
+    assert guarded(lambda: desk.link_api.thumbnail(job_id, "1", token)).status == 404
 
 
 def test_a_keys_secret_may_hold_any_base64url_character() -> None:
@@ -327,10 +341,10 @@ def test_a_jobs_run_record_is_for_its_owner_alone() -> None:
 
     def log(job_id: str, key: str = "a", attempt: str = "") -> Answer:
         call = Call({"authorization": f"Bearer {key}"}, b"", "https://host/api")
-        return guarded(lambda: desk.api.job_log(call, job_id, attempt))
+        return desk.ask("getJobLog", replace(call, query={"attempt": attempt}), job_id=job_id)
 
     body = json.dumps({"workflow_id": "empty-color", "inputs": {"color": "red"}}).encode()
-    made = guarded(lambda: desk.api.create_job(Call({"authorization": "Bearer a"}, body, "https://host/api")))
+    made = desk.ask("createJob", Call({"authorization": "Bearer a"}, body, "https://host/api"))
     job_id = made.body["id"]
     assert log(job_id).status == 404
     desk.ledger.claim(job_id, 1, owner="w", token="t", now=NOW, lease_ms=60_000)
@@ -353,22 +367,22 @@ def test_a_later_attempt_without_a_record_points_to_the_earlier_ones() -> None:
     desk = Desk()
     body = json.dumps({"workflow_id": "empty-color", "inputs": {"color": "red"}}).encode()
     call = Call({"authorization": "Bearer a"}, body, "https://host/api")
-    job_id = desk.api.create_job(call).body["id"]
+    job_id = desk.ask("createJob", call).body["id"]
     for attempt in (1, 2):
         at = NOW + attempt * 100_000
         claimed = desk.ledger.claim(job_id, 1, owner="w", token=f"t{attempt}", now=at, lease_ms=1000)
         assert isinstance(claimed, Claimed)
     desk.kept[run_key(claimed.job.client_id, job_id, 1)] = "{}ü".encode()
-    missing = guarded(lambda: desk.api.job_log(call, job_id, ""))
+    missing = desk.ask("getJobLog", replace(call, query={"attempt": ""}), job_id=job_id)
     assert missing.status == 404 and "?attempt=" in missing.body["error"]["message"]
-    assert guarded(lambda: desk.api.job_log(call, job_id, "1")).body == "{}ü"
+    assert desk.ask("getJobLog", replace(call, query={"attempt": "1"}), job_id=job_id).body == "{}ü"
     desk.ledger.commit(claimed.lease, now=NOW + 300_000, outputs=[], timings=Timings())
     desk.kept[run_key(claimed.job.client_id, job_id, 2)] = b"second"
-    assert guarded(lambda: desk.api.job_log(call, job_id, "")).body == "second"
+    assert desk.ask("getJobLog", replace(call, query={"attempt": ""}), job_id=job_id).body == "second"
 
 
 def test_the_largest_record_that_is_sent_whole_fits_a_lambdas_answer() -> None:
     """6 MB of JSON, whatever the record is made of: quotation marks double, umlauts become six bytes."""
-    for letter in ("\"", "\\", "ü", "雪", "🦊"):
+    for letter in ('"', "\\", "ü", "雪", "🦊"):
         text = letter * (MAX_INLINE_BYTES // len(letter.encode()))
         assert len(json.dumps(text)) < 6_000_000 - 10_000, letter

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from app import app
 from chalicelib import gallery
-from chalicelib.api import MAX_EXCERPTS, MAX_INLINE_BYTES
 from chalicelib.api_parts import guarded
 from chalicelib.contract.job import Job, JobError, Output, Progress, run_key
 from chalicelib.contract.states import State
 from chalicelib.gallery_facts import duration
 from chalicelib.gallery_tiles import file_size
+from chalicelib.link_api import MAX_EXCERPTS
 from chalicelib.links import gallery_link, output_link, thumbnail_link
+from chalicelib.records import MAX_INLINE_BYTES
 from tests.gallery.desk import PROMPT, TOKEN, Desk, all_kinds, ended_job, failed_job, kept_output
 from tests.jobs import NOW, output
 

@@ -1,0 +1,12 @@
+"""List every operation of the API, one module an area. A new route is a new line here; app.py serves the list."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chalicelib.operation import Operation
+from chalicelib.operations.jobs import JOBS
+from chalicelib.operations.links import LINKS
+from chalicelib.operations.sheets import SHEETS
+
+OPERATIONS: Final[tuple[Operation, ...]] = (*JOBS, *LINKS, *SHEETS)
