@@ -131,6 +131,18 @@ class Job(Frozen):
     input_hash: str
     """`fingerprint` of what was asked for, before anything was drawn: replays must match it."""
     target: Target | None = None
+    priority: int = 0
+    """Among the jobs of one client the higher ones go first; -100 to 100."""
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, str] = Field(default_factory=dict)
+    """Labels of the submitter's own, told back as they were given."""
+    key_id: str = ""
+    """The key that submitted it: whose rate and budget it counts against."""
+    batch_id: str | None = None
+    retry_of: str | None = None
+    """The job that this one repeats."""
+    webhook_url: str | None = None
+    """Where its end is told."""
     link_base: str = ""
     """Where links to the outputs begin, e.g. https://host/stage (no trailing slash)."""
     view_token: str

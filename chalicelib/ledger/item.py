@@ -22,9 +22,11 @@ DUE_SHARDS: Final = 4
 
 _INTEGERS: Final = frozenset(
     {"version", "attempt", "budget_left", "seq", "created_at", "enqueued_at", "deadline", "not_before", "due_at"}
-    | {"started_at", "finished_at", "lease_until", "committed_attempt", "synced_version"}
+    | {"priority", "started_at", "finished_at", "lease_until", "committed_attempt", "synced_version"}
 )
-_DOCUMENTS: Final = frozenset({"inputs", "target", "progress", "outputs", "error", "last_error", "timings"})
+_DOCUMENTS: Final = frozenset(
+    {"inputs", "tags", "metadata", "target", "progress", "outputs", "error", "last_error", "timings"}
+)
 """Fields kept as JSON text."""
 
 
