@@ -166,7 +166,7 @@ class AutoStart:
         status, run, ids = (tab.column_texts(name) or {} for name in ("status", "run", "job_id"))
         rows = [
             row
-            for row in sorted({row for row, _ in tab.texts if row > 0})
+            for row in tab.rows
             if fold(status.get(row, "")) == WISH
             or (fold(run.get(row, "")) == "true" and fold(status.get(row, "")) not in UNDER_WAY)
         ]

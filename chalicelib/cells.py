@@ -310,6 +310,16 @@ class Tab:
             return None
         return {row: text for (row, at), text in self.texts.items() if at == column and row > 0}
 
+    @cached_property
+    def rows(self) -> tuple[int, ...]:
+        """List the rows that show anything, below the header, in their order."""
+        return tuple(sorted({row for row, _ in self.texts if row > 0}))
+
+    @cached_property
+    def shown(self) -> dict[int, dict[str, str]]:
+        """Give every row's texts by column name: who compares rows with rows wants them more than once."""
+        return {row: self.named_texts(row) for row in self.rows}
+
     def named_texts(self, row: int, leave: Collection[int] = ()) -> dict[str, str]:
         """Give a row's texts by column name, the columns of *leave* and those without a header left out."""
         return {
