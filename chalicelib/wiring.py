@@ -26,17 +26,20 @@ from chalicelib.complete import Complete
 from chalicelib.crew import Crew
 from chalicelib.errands import Errands
 from chalicelib.gate import Gate
-from chalicelib.jobs_api import JobsApi
+from chalicelib.job_watch import Clock
+from chalicelib.jobs_api import Desk, JobsApi
 from chalicelib.keymaker import KeyMaker
 from chalicelib.keys import Keys, Nonces
 from chalicelib.ledger import DynamoLedger
 from chalicelib.link_api import LinkApi
 from chalicelib.pairing import Pairing
 from chalicelib.panel import Edges, Panel
+from chalicelib.programs import Programs, Surroundings
 from chalicelib.queues import CompletionQueue, JobQueue
 from chalicelib.rates import Counters, SheetsBudget, UsageBook
 from chalicelib.records import Records
 from chalicelib.registry import Registry
+from chalicelib.sent_graph import SentGraphs
 from chalicelib.settings import Settings, read_settings
 from chalicelib.sheet_api import SheetApi
 from chalicelib.submit import Submit
@@ -140,15 +143,29 @@ class World:
         return Gate(self._keys)
 
     @cached_property
+    def programs(self) -> Programs:
+        """Make what accepts programs' jobs."""
+        around = Surroundings(
+            shelf=self._blobs,
+            known_classes=self._crew.classes,
+            owner_of=lambda spreadsheet_id: self._registry.get(spreadsheet_id).client_id,
+            hint=self.completions.hint,
+        )
+        return Programs(self._submit, self.ledger, around)
+
+    @cached_property
     def jobs_api(self) -> JobsApi:
         """Make the API of programs' jobs."""
-        return JobsApi(
-            submit=self._submit,
+        desk = Desk(
+            programs=self.programs,
             ledger=self.ledger,
             records=Records(self._blobs),
+            graphs=SentGraphs(self._blobs, self._catalog),
             hints=self.completions,
+            clock=Clock(time.monotonic, time.sleep),
             now_ms=now_ms,
         )
+        return JobsApi(desk)
 
     @cached_property
     def link_api(self) -> LinkApi:
