@@ -22,12 +22,15 @@ STATUS: Final[dict[str, int]] = {
     "bad_signature": 401,
     "unauthorized": 401,
     "unknown_code": 401,
+    "blob_not_found": 404,
     "bound": 403,
     "code_used": 403,
     "forbidden": 403,
+    "hash_mismatch": 409,
     "not_found": 404,
     "replayed": 409,
     "too_large": 413,
+    "upload_incomplete": 409,
 }
 """HTTP status by error code; every other rejection is a 422: understood, and refused for what it says."""
 

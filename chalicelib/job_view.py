@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid5
 
-from chalicelib.contract.job import NAMESPACE, RETENTION_MS, Job, Output
-from chalicelib.links import output_link, thumbnail_link
+from chalicelib.contract.job import RETENTION_MS, Job, Output
+from chalicelib.links import output_id, output_link, thumbnail_link
 
 _TYPES = {"image", "video", "audio", "text", "latent"}
 
@@ -58,7 +57,7 @@ def _progress(job: Job) -> dict[str, Any] | None:
 
 def _output(job: Job, index: int, output: Output) -> dict[str, Any]:
     return {
-        "id": str(uuid5(NAMESPACE, output.key)),
+        "id": output_id(job.job_id, index),
         "node_id": output.node,
         "name": output.filename,
         "type": output.kind if output.kind in _TYPES else "file",
