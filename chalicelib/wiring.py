@@ -19,6 +19,9 @@ import boto3
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from botocore.config import Config
 
+from chalicelib.asset_store import AssetStore
+from chalicelib.assets import Assets
+from chalicelib.assets_api import AssetsApi
 from chalicelib.auto import AutoStart
 from chalicelib.blobs import Blobs
 from chalicelib.catalog import Catalog
@@ -106,6 +109,11 @@ class World:
         return Blobs(self._client("s3"), self.settings.bucket)
 
     @cached_property
+    def _assets(self) -> Assets:
+        store = AssetStore(self._client("s3"), self.settings.bucket)
+        return Assets(store, self.ledger, self.settings.max_asset_bytes, now_ms)
+
+    @cached_property
     def _catalog(self) -> Catalog:
         return Catalog(self._blobs, clock_s=time.monotonic)
 
@@ -149,6 +157,11 @@ class World:
             hints=self.completions,
             now_ms=now_ms,
         )
+
+    @cached_property
+    def assets_api(self) -> AssetsApi:
+        """Make the API of programs' files."""
+        return AssetsApi(self._assets, self.settings.max_asset_bytes, now_ms)
 
     @cached_property
     def link_api(self) -> LinkApi:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from chalicelib.operation import Operation
+from chalicelib.operations.assets import ASSETS
 from chalicelib.operations.jobs import JOBS
 from chalicelib.operations.links import LINKS
 from chalicelib.operations.sheets import SHEETS
 
-OPERATIONS: Final[tuple[Operation, ...]] = (*JOBS, *LINKS, *SHEETS)
+OPERATIONS: Final[tuple[Operation, ...]] = (*JOBS, *ASSETS, *LINKS, *SHEETS)
