@@ -34,6 +34,19 @@ class AssetObject(BaseModel):
     """Whether these bytes are new here; only told where an asset is made."""
 
 
+class AssetForm(BaseModel):
+    """Hold a file in a form (multipart/form-data); only *file* must be there."""
+
+    file: Annotated[bytes, Field(json_schema_extra={"format": "binary"})]
+    file_path: str = ""
+    """Its name, for people; left out: the file's own."""
+    content_type: str = ""
+    expected_hash: str = ""
+    """`blake3:…` or `sha256:…`: refuse anything else."""
+    tags: list[str] = []
+    """Taken for the sake of v2, and not kept."""
+
+
 class HashRequest(Request):
     """Ask for what is there already, by its hash."""
 

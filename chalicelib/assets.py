@@ -36,7 +36,7 @@ from chalicelib.asset import (
 )
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import Job, Output
-from chalicelib.links import LINK_LIFETIME_S, output_of
+from chalicelib.links import LINK_LIFETIME_S, job_id_in, output_of
 
 UPLOAD_S: Final = 3600
 """How long a lent upload may begin."""
@@ -237,11 +237,9 @@ class Assets:
         return replace(asset, blake3=facts.get("blake3"), expires_at=now + KEPT_MS)
 
     def _output(self, client_id: str, asset_id: str) -> tuple[Job, Output] | None:
-        job_id, index = output_of(asset_id)
-        job = self._jobs.get(job_id) if job_id else None
-        if job is None or job.client_id != client_id or index >= len(job.outputs):
-            return None
-        return job, job.outputs[index]
+        job = self._jobs.get(job_id_in(asset_id))
+        output = None if job is None or job.client_id != client_id else output_of(job, asset_id)
+        return None if job is None or output is None else (job, output)
 
     def _copied(self, client_id: str, job: Job, output: Output) -> str | None:
         """Have what a job made lie where a worker reads inputs; None: it is gone, or too large to be one."""

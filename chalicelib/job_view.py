@@ -57,7 +57,7 @@ def _progress(job: Job) -> dict[str, Any] | None:
 
 def _output(job: Job, index: int, output: Output) -> dict[str, Any]:
     return {
-        "id": output_id(job.job_id, index),
+        "id": output_id(job, output),
         "node_id": output.node,
         "name": output.filename,
         "type": output.kind if output.kind in _TYPES else "file",

@@ -8,8 +8,6 @@ is a token in the job's own item: changing the token revokes every link of that 
 from __future__ import annotations
 
 import hmac
-import re
-from typing import Final
 
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import Job, Output
@@ -22,18 +20,24 @@ _SHOWN_IN_A_PAGE = ("image/png", "image/jpeg", "image/webp", "image/gif", "video
 NO_SUCH_OUTPUT = Rejected("not_found", "There is no such file. The link may be incomplete, or was revoked.")
 
 
-_OUTPUT_ID: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-(0|[1-9][0-9]{0,3})")
+def output_id(job: Job, output: Output) -> str:
+    """
+    Name an output as an asset: `<job id>.<attempt>.<number>`, from its place in the bucket; it never changes.
+
+    comfy-sdk 0.5.0 downloads by it (GET /api/v2/assets/{id}/content); v2 says UUID, and the SDK takes any word.
+    """
+    *_, attempt, name = output.key.split("/")
+    return f"{job.job_id}.{attempt}.{name.partition('-')[0]}"
 
 
-def output_id(job_id: str, index: int) -> str:
-    """Name output *index* of a job as an asset: comfy-sdk 0.5.0 downloads by it (GET /api/v2/assets/{id}/content)."""
-    return f"{job_id}-{index}"
+def job_id_in(asset_id: str) -> str:
+    """Say which job an output's id names; an uploaded asset's id names none that exists."""
+    return asset_id.partition(".")[0]
 
 
-def output_of(asset_id: str) -> tuple[str, int]:
-    """Take an output's id apart; ("", 0) when it is none."""
-    match = _OUTPUT_ID.fullmatch(asset_id)
-    return ("", 0) if match is None else (match[1], int(match[2]))
+def output_of(job: Job, asset_id: str) -> Output | None:
+    """Find the output of this id in its job."""
+    return next((output for output in job.outputs if output_id(job, output) == asset_id), None)
 
 
 def output_link(job: Job, index: int) -> str:

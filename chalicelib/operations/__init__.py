@@ -6,8 +6,10 @@ from typing import Final
 
 from chalicelib.operation import Operation
 from chalicelib.operations.assets import ASSETS
+from chalicelib.operations.docs import describing
 from chalicelib.operations.jobs import JOBS
 from chalicelib.operations.links import LINKS
 from chalicelib.operations.sheets import SHEETS
 
-OPERATIONS: Final[tuple[Operation, ...]] = (*JOBS, *ASSETS, *LINKS, *SHEETS)
+_SERVING: Final[tuple[Operation, ...]] = (*JOBS, *ASSETS, *LINKS, *SHEETS)
+OPERATIONS: Final[tuple[Operation, ...]] = (*_SERVING, *describing(_SERVING))

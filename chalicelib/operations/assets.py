@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from chalicelib.api_parts import Answer, Call
-from chalicelib.asset_view import AssetObject, HashRequest, UploadObject, UploadRequest
+from chalicelib.asset_view import AssetForm, AssetObject, HashRequest, UploadObject, UploadRequest
 from chalicelib.assets_api import AssetsApi
 from chalicelib.gate import Scope
 from chalicelib.operation import Operation
@@ -28,10 +28,12 @@ ASSETS: Final = (
         "POST",
         "",
         "createAsset",
-        "Upload a file as a form (multipart/form-data: file, file_path, content_type, expected_hash).",
+        "Upload a file as a form.",
         AssetsApi.upload,
+        body=AssetForm,
+        body_type="multipart/form-data",
         answers={200: AssetObject, 201: AssetObject},
-        refusals=frozenset({400, 409, 413, 422}),
+        refusals=frozenset({409}),
     ),
     _asset(
         "HEAD",
