@@ -23,10 +23,13 @@ from chalicelib.asset_store import AssetStore
 from chalicelib.assets import Assets
 from chalicelib.assets_api import AssetsApi
 from chalicelib.auto import AutoStart
+from chalicelib.batches import Batches
+from chalicelib.batches_api import BatchesApi
 from chalicelib.blobs import Blobs
 from chalicelib.catalog import Catalog
 from chalicelib.complete import Complete
 from chalicelib.crew import Crew
+from chalicelib.desk import Draft, SubmitDesk
 from chalicelib.errands import Errands
 from chalicelib.gate import Gate
 from chalicelib.jobs_api import JobsApi
@@ -42,6 +45,7 @@ from chalicelib.records import Records
 from chalicelib.registry import Registry
 from chalicelib.settings import Settings, read_settings
 from chalicelib.sheet_api import SheetApi
+from chalicelib.simple_api import SimpleApi
 from chalicelib.submit import Submit
 from chalicelib.sweep import Sweep
 
@@ -162,6 +166,18 @@ class World:
     def assets_api(self) -> AssetsApi:
         """Make the API of programs' files."""
         return AssetsApi(self._assets, self.settings.max_asset_bytes, now_ms)
+
+    @cached_property
+    def batches_api(self) -> BatchesApi:
+        """Make the API of batches."""
+        desk = SubmitDesk(self._submit)
+        batches: Batches[Draft] = Batches(desk, self.ledger, self._blobs, self.completions, now_ms)
+        return BatchesApi(batches)
+
+    @cached_property
+    def simple_api(self) -> SimpleApi:
+        """Make the API in the words of older gateways."""
+        return SimpleApi(SubmitDesk(self._submit), self.ledger)
 
     @cached_property
     def link_api(self) -> LinkApi:
