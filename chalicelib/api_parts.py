@@ -27,6 +27,9 @@ STATUS: Final[dict[str, int]] = {
     "code_used": 403,
     "forbidden": 403,
     "hash_mismatch": 409,
+    "invalid_cursor": 400,
+    "invalid_metadata_filter": 400,
+    "not_ended": 409,
     "not_found": 404,
     "replayed": 409,
     "too_large": 413,
@@ -107,7 +110,7 @@ def parse(shape: type[Body], body: bytes) -> Body:
         raise _misshapen(error, "the body") from None
 
 
-def parse_query(shape: type[Body], query: Mapping[str, str]) -> Body:
+def parse_query(shape: type[Body], query: Mapping[str, Any]) -> Body:
     """Read what stands behind the question mark; raise `Rejected` (bad_request) with the first thing that is wrong."""
     try:
         return shape.model_validate_strings(dict(query))

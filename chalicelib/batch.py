@@ -12,9 +12,9 @@ from pydantic import Field
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import NAMESPACE, Frozen
 from chalicelib.expand import MAX_JOBS, Mode, expand
-from chalicelib.submit import JobRequest, Request, Scalar
+from chalicelib.programs import JobRequest, Tag
+from chalicelib.submit import Request, Scalar
 
-Tag = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Values = Annotated[list[Scalar], Field(max_length=MAX_JOBS)]
 
 

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Protocol
 from uuid import uuid4
 
 from chalicelib.batch import (
@@ -30,10 +30,11 @@ from chalicelib.batch import (
 from chalicelib.cancel import Hints, cancel
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import Job, fingerprint
-from chalicelib.contract.ports import Ledger, Submitted
+from chalicelib.contract.ports import Ledger
 from chalicelib.contract.states import TERMINAL, State
 from chalicelib.keys import ApiKey
-from chalicelib.submit import JobRequest, Scalar
+from chalicelib.programs import Draft, JobRequest, Programs
+from chalicelib.submit import Scalar
 
 log = logging.getLogger(__name__)
 
@@ -41,29 +42,6 @@ SHOWN_OF_PLAN: Final = 5
 _AT_ONCE: Final = 8
 
 NO_BATCH: Final = Rejected("not_found", "There is no batch of this id.")
-
-
-class Draft(Protocol):
-    """Hold a job that was found good; nothing of it is written."""
-
-    @property
-    def job(self) -> Job:
-        """Give the job as it would be put."""
-
-
-D = TypeVar("D", bound=Draft)
-
-
-class Desk(Protocol[D]):
-    """Accept programs' jobs."""
-
-    def draft(
-        self, caller: ApiKey, job_key: str | None, request: JobRequest, link_base: str, *, batch_id: str | None = None
-    ) -> D:
-        """Check a request and make its job, without writing anything."""
-
-    def accept(self, drafts: Sequence[D]) -> list[Submitted]:
-        """Put jobs and send their messages; those that are there already are answered as they stand."""
 
 
 class Shelf(Protocol):
@@ -94,11 +72,13 @@ class Plan:
     faults: tuple[Fault, ...]
 
 
-class Batches(Generic[D]):
+class Batches:
     """Accept, show and cancel batches."""
 
-    def __init__(self, desk: Desk[D], ledger: Ledger, shelf: Shelf, hints: Hints, now_ms: Callable[[], int]) -> None:
-        self._desk = desk
+    def __init__(
+        self, programs: Programs, ledger: Ledger, shelf: Shelf, hints: Hints, now_ms: Callable[[], int]
+    ) -> None:
+        self._programs = programs
         self._ledger = ledger
         self._shelf = shelf
         self._hints = hints
@@ -121,7 +101,7 @@ class Batches(Generic[D]):
         name = key or str(uuid4())
         batch_id = batch_id_of(caller.client_id, name)
         record = self._record(caller.client_id, batch_id) if key else None
-        drafts: dict[int, D] = {}
+        drafts: dict[int, Draft] = {}
         created = False
         request_hash = fingerprint(asked.model_dump(mode="json", exclude={"dry_run"}))
         if record is None:
@@ -147,10 +127,11 @@ class Batches(Generic[D]):
         if record.request_hash != request_hash:
             raise _reused(name)
         jobs = {} if created else self._jobs(record)
-        if any(job.batch_id != batch_id for job in jobs.values()):
-            raise _reused(name)
         if created or not self._is_canceled(record):
             jobs |= self._finished(caller, record, jobs, requests, drafts, link_base)
+        if any(job.batch_id != batch_id for job in jobs.values()):
+            # The submitter called a job of its own by the name of one of ours (`<key>:<index>`).
+            raise _reused(name)
         log.info("batch", extra={"client_id": caller.client_id, "batch_id": batch_id, "jobs": len(jobs)})
         return Batch(record, jobs, created)
 
@@ -185,9 +166,9 @@ class Batches(Generic[D]):
         link_base: str,
         tags: Sequence[str],
         only: frozenset[int] | None = None,
-    ) -> tuple[dict[int, D], tuple[Fault, ...]]:
+    ) -> tuple[dict[int, Draft], tuple[Fault, ...]]:
         """Check the jobs (those of *only*), each by itself: the good ones, and what is wrong with the others."""
-        drafts: dict[int, D] = {}
+        drafts: dict[int, Draft] = {}
         faults: list[Fault] = []
         seen: set[str] = set()
         for index, request in enumerate(requests):
@@ -195,7 +176,7 @@ class Batches(Generic[D]):
                 continue
             asked = _tagged(request, tags)
             try:
-                draft = self._desk.draft(caller, f"{name}:{index}", asked, link_base, batch_id=batch_id)
+                draft = self._programs.draft(caller, f"{name}:{index}", asked, link_base, batch_id=batch_id)
                 if draft.job.job_id in seen:
                     raise Rejected("bad_request", "Another job of the batch has the same target row.")
             except Rejected as no:
@@ -211,7 +192,7 @@ class Batches(Generic[D]):
         record: BatchRecord,
         jobs: dict[str, Job],
         requests: Sequence[JobRequest],
-        drafts: dict[int, D],
+        drafts: dict[int, Draft],
         link_base: str,
     ) -> dict[str, Job]:
         """Put what is missing of a batch, and send what nobody has begun: its message may be what got lost."""
@@ -224,7 +205,7 @@ class Batches(Generic[D]):
             drafts, _ = self._drafted(
                 caller, record.key, record.batch_id, requests, link_base, record.tags, only=wanted
             )
-        outcomes = self._desk.accept([drafts[index] for index in sorted(wanted & drafts.keys())])
+        outcomes = self._programs.accept([drafts[index] for index in sorted(wanted & drafts.keys())])
         return {outcome.job.job_id: outcome.job for outcome in outcomes}
 
     def _record(self, client_id: str, batch_id: str) -> BatchRecord | None:
@@ -244,8 +225,7 @@ def _cancel_key(record: BatchRecord) -> str:
 
 def _tagged(request: JobRequest, tags: Sequence[str]) -> JobRequest:
     """Give a job the tags of its batch beside its own."""
-    own = getattr(request, "tags", [])
-    return request.model_copy(update={"tags": list(dict.fromkeys((*own, *tags)))}) if tags else request
+    return request.model_copy(update={"tags": list(dict.fromkeys((*request.tags, *tags)))}) if tags else request
 
 
 def _none_made(count: int, faults: Sequence[Fault]) -> Rejected:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from chalicelib.api_parts import Answer, Call, check_size, idempotency_key, parse, parse_query
 from chalicelib.batch import BatchRequest
 from chalicelib.batch_view import BatchQuery, batch_view, plan_view
@@ -13,7 +11,7 @@ from chalicelib.batches import Batches
 class BatchesApi:
     """Answer below /api/v2/batches. Each method raises `Rejected` or `Unavailable`."""
 
-    def __init__(self, batches: Batches[Any]) -> None:
+    def __init__(self, batches: Batches) -> None:
         self._batches = batches
 
     def create(self, call: Call) -> Answer:

@@ -6,18 +6,18 @@ A task is a job: the same keys, the same ids; whatever else is asked of it is fo
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from chalicelib.api_parts import Answer, Call, check_size, idempotency_key, parse
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import Job
-from chalicelib.contract.ports import Ledger, Submitted
+from chalicelib.contract.ports import Ledger
 from chalicelib.contract.states import State
-from chalicelib.keys import ApiKey
 from chalicelib.links import download_link, output_link
-from chalicelib.submit import JobRequest, Request, Scalar
+from chalicelib.programs import JobRequest, Programs
+from chalicelib.submit import Request, Scalar
 
 TaskStatus = Literal["PENDING", "STARTED", "SUCCESS", "FAILURE"]
 
@@ -83,18 +83,11 @@ class TaskView(BaseModel):
     error: str | None
 
 
-class Desk(Protocol):
-    """Accept programs' jobs."""
-
-    def one(self, caller: ApiKey, job_key: str | None, request: JobRequest, link_base: str) -> Submitted:
-        """Accept a job under its *job_key*; a replay answers the job as it stands."""
-
-
 class SimpleApi:
     """Answer /generate and /tasks. Each method raises `Rejected` or `Unavailable`."""
 
-    def __init__(self, desk: Desk, ledger: Ledger) -> None:
-        self._desk = desk
+    def __init__(self, programs: Programs, ledger: Ledger) -> None:
+        self._programs = programs
         self._ledger = ledger
 
     def generate(self, call: Call) -> Answer:
@@ -102,7 +95,7 @@ class SimpleApi:
         check_size(call.body)
         asked = parse(GenerateRequest, call.body)
         request = JobRequest(workflow_id=asked.workflow_id, inputs=asked.params)
-        outcome = self._desk.one(call.caller, idempotency_key(call), request, call.link_base)
+        outcome = self._programs.one(call.caller, idempotency_key(call), request, call.link_base)
         task = Task(task_id=outcome.job.job_id, status=_STATUS[outcome.job.state])
         return Answer(202 if outcome.created else 200, task.model_dump(mode="json"))
 

@@ -64,7 +64,7 @@ class MemoryAssetStore:
 
 
 class MemoryShelf:
-    """Keep documents that are written once."""
+    """Keep documents, some of which are written once."""
 
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}
@@ -77,3 +77,6 @@ class MemoryShelf:
             return False
         self.kept[key] = content
         return True
+
+    def put(self, key: str, content: bytes) -> None:
+        self.kept[key] = content

@@ -19,8 +19,8 @@ from chalicelib.contract.job import Job, JobError, Timings
 from chalicelib.contract.manifest import Workflow
 from chalicelib.contract.ports import Claimed, Submitted
 from chalicelib.contract.states import State
-from chalicelib.desk import Draft, SubmitDesk
 from chalicelib.keys import ApiKey
+from chalicelib.programs import JobRequest, Programs, Surroundings
 from chalicelib.submit import Submit
 from infra.workflow_files import read_folder
 from tests.fakes import MemoryLedger
@@ -61,8 +61,8 @@ class Office:
         self.hinted: list[str] = []
         seeds = itertools.count(1)
         submit = Submit(self.ledger, self, self, lambda: NOW, pick_seed=lambda: next(seeds))
-        batches: Batches[Draft] = Batches(SubmitDesk(submit), self.ledger, self.shelf, self, lambda: NOW)
-        self.api = BatchesApi(batches)
+        self.programs = Programs(submit, self.ledger, Surroundings(shelf=self.shelf))
+        self.api = BatchesApi(Batches(self.programs, self.ledger, self.shelf, self, lambda: NOW))
 
     def find(self, name: str) -> Workflow:
         if name not in SHIPPED:
@@ -215,15 +215,10 @@ def test_a_batch_whose_workflow_is_gone_answers_as_it_stands(office: Office) -> 
 
 def test_a_job_that_the_key_made_by_itself_is_not_taken_over(office: Office) -> None:
     """`k:0` may be somebody's own key for one job: then the batch `k` is refused."""
-    desk = office.api._batches._desk
-    from chalicelib.submit import JobRequest
-
-    desk.one(ApiKey("k", "a", SCOPES), "k:0", JobRequest(**JOB), "")
-    office.shelf.create("x", b"")
-    asked = {"jobs": [JOB]}
-    office.post(asked, key="k")
-    refused = office.post(asked, key="k")
-    assert (refused.status, refused.body["error"]["code"]) == (422, "idempotency_key_reuse")
+    office.programs.one(ApiKey("k", "a", SCOPES), "k:0", JobRequest.model_validate(JOB), "")
+    for _ in range(2):
+        refused = office.post({"jobs": [JOB]}, key="k")
+        assert (refused.status, refused.body["error"]["code"]) == (422, "idempotency_key_reuse")
 
 
 def test_a_batch_is_shown_in_pages(office: Office) -> None:

@@ -14,12 +14,13 @@ from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import Job, JobError, Progress, Timings
 from chalicelib.contract.manifest import Workflow
 from chalicelib.contract.ports import Claimed, Lease
-from chalicelib.desk import SubmitDesk
 from chalicelib.keys import ApiKey
+from chalicelib.programs import Programs, Surroundings
 from chalicelib.simple_api import SimpleApi
 from chalicelib.submit import Submit
 from infra.workflow_files import read_folder
 from tests.fakes import MemoryLedger
+from tests.file_fakes import MemoryShelf
 from tests.jobs import NOW, output
 
 SHIPPED = {workflow.id: workflow for workflow in read_folder()}
@@ -32,7 +33,8 @@ class Counter:
     def __init__(self) -> None:
         self.ledger = MemoryLedger()
         self.sent: list[str] = []
-        self.api = SimpleApi(SubmitDesk(Submit(self.ledger, self, self, lambda: NOW)), self.ledger)
+        submit = Submit(self.ledger, self, self, lambda: NOW)
+        self.api = SimpleApi(Programs(submit, self.ledger, Surroundings(shelf=MemoryShelf())), self.ledger)
 
     def find(self, name: str) -> Workflow:
         if name not in SHIPPED:
