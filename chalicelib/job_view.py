@@ -17,7 +17,7 @@ from chalicelib.contract.job import RETENTION_MS, Job, Output
 from chalicelib.contract.job import JobError as Fault
 from chalicelib.contract.job import Progress as Course
 from chalicelib.contract.states import State
-from chalicelib.links import output_link, thumbnail_link
+from chalicelib.links import output_id, output_link, thumbnail_link
 
 OutputType = Literal["image", "video", "audio", "text", "latent", "file"]
 _TYPES: Mapping[str, OutputType] = {
@@ -232,26 +232,6 @@ def output_view(job: Job, index: int, output: Output) -> OutputView:
         thumbnail_url=thumbnail_link(job, index) if output.thumbnail_key else None,
         job_id=job.job_id,
     )
-
-
-def output_id(job: Job, output: Output) -> str:
-    """
-    Name an output as an asset: `<job id>.<attempt>.<number>`, from its place in the bucket; it never changes.
-
-    So that `output_of` finds it without a table of all outputs; v2 says UUID, and comfy-sdk takes any word.
-    """
-    *_, attempt, name = output.key.split("/")
-    return f"{job.job_id}.{attempt}.{name.partition('-')[0]}"
-
-
-def output_of(job: Job, asset_id: str) -> tuple[int, Output] | None:
-    """Find the output of this id in its job; its place among the outputs and itself."""
-    return next(((n, output) for n, output in enumerate(job.outputs) if output_id(job, output) == asset_id), None)
-
-
-def job_id_in(asset_id: str) -> str:
-    """Say which job an output's id names; an uploaded asset's id names none that exists."""
-    return asset_id.partition(".")[0]
 
 
 def moment(ms: int) -> str:
