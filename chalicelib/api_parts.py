@@ -22,17 +22,23 @@ STATUS: Final[dict[str, int]] = {
     "bad_signature": 401,
     "unauthorized": 401,
     "unknown_code": 401,
+    "blob_not_found": 404,
     "bound": 403,
     "code_used": 403,
     "forbidden": 403,
+    "hash_mismatch": 409,
     "invalid_cursor": 400,
     "invalid_metadata_filter": 400,
     "not_ended": 409,
     "not_found": 404,
     "replayed": 409,
     "too_large": 413,
+    "upload_incomplete": 409,
 }
 """HTTP status by error code; every other rejection is a 422: understood, and refused for what it says."""
+
+MAX_KEY: Final = 255
+"""Characters of an Idempotency-Key."""
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -86,6 +92,14 @@ def check_size(body: bytes) -> None:
     """Refuse a body that is too large, before it is parsed."""
     if len(body) > MAX_BODY_BYTES:
         raise Rejected("too_large", f"The request has more than {MAX_BODY_BYTES // 1024} KiB. Send fewer rows at once.")
+
+
+def idempotency_key(call: Call) -> str | None:
+    """Read the Idempotency-Key; None: the request is to make something new each time."""
+    key = call.headers.get("idempotency-key")
+    if key is not None and not (1 <= len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
+        raise Rejected("bad_request", f"Idempotency-Key must have 1 to {MAX_KEY} printable ASCII characters.")
+    return key
 
 
 def parse(shape: type[Body], body: bytes) -> Body:
