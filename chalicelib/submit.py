@@ -97,8 +97,8 @@ class RowAnswer:
 class Catalog(Protocol):
     """Find workflows."""
 
-    def find(self, name: str) -> Workflow:
-        """Answer the workflow of this id or name; raise `Rejected` with the nearest names."""
+    def find(self, name: str, client_id: str) -> Workflow:
+        """Answer the workflow that this id or name means to a client; raise `Rejected` with the nearest names."""
 
 
 class Jobs(Protocol):
@@ -186,7 +186,7 @@ class Submit:
         target: Target | None = None,
     ) -> tuple[Job, tuple[str, ...]]:
         """Make the job that is asked for, and name the inputs that its workflow does not know."""
-        workflow = self._catalog.find(workflow_name)
+        workflow = self._catalog.find(workflow_name, client_id)
         resolved = resolve_inputs(
             workflow, given, pick_seed=self._pick_seed, files=lambda parameter: self._files(workflow, parameter)
         )

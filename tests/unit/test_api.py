@@ -90,12 +90,12 @@ class Desk:
             workers=self.crowd,
         )
 
-    def find(self, name: str) -> Workflow:
+    def find(self, name: str, client_id: str) -> Workflow:
         if name not in SHIPPED:
             raise Rejected("unknown_workflow", f"There is no workflow called {name}.")
         return SHIPPED[name]
 
-    def list(self) -> list[Workflow]:
+    def list(self, client_id: str) -> list[Workflow]:
         return [*SHIPPED.values()]
 
     def send(self, jobs: Sequence[Job]) -> int:
