@@ -26,7 +26,9 @@ STATUS: Final[dict[str, int]] = {
     "code_used": 403,
     "forbidden": 403,
     "not_found": 404,
+    "name_taken": 409,
     "replayed": 409,
+    "changed_meanwhile": 412,
     "too_large": 413,
 }
 """HTTP status by error code; every other rejection is a 422: understood, and refused for what it says."""
@@ -79,10 +81,10 @@ def guarded(answer: Callable[[], Answer]) -> Answer:
         return _error(503, "unavailable", later.message, later.retry_in_s or 2)
 
 
-def check_size(body: bytes) -> None:
-    """Refuse a body that is too large, before it is parsed."""
-    if len(body) > MAX_BODY_BYTES:
-        raise Rejected("too_large", f"The request has more than {MAX_BODY_BYTES // 1024} KiB. Send fewer rows at once.")
+def check_size(body: bytes, most: int = MAX_BODY_BYTES, remedy: str = "Send fewer rows at once.") -> None:
+    """Refuse a body of more than *most* bytes, before it is parsed."""
+    if len(body) > most:
+        raise Rejected("too_large", f"The request has more than {most // 1024} KiB. {remedy}")
 
 
 def parse(shape: type[Body], body: bytes) -> Body:

@@ -16,10 +16,10 @@ from typing import Any, Final, Protocol
 
 from chalicelib import catalog_index
 from chalicelib.catalog_index import EVERYBODY, INDEX_KEY, Entry, visible
+from chalicelib.contract.documents import Look
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.inputs import unknown_workflow
 from chalicelib.contract.manifest import Workflow, from_document
-from chalicelib.contract.documents import Look
 from chalicelib.contract.words import fold
 
 BASE_KEY: Final = "workflows/base.json"
@@ -84,11 +84,11 @@ class Catalog:
         """Answer all workflows that a client may use, by id."""
         return [held.workflow for held in self.shelf(client_id)]
 
-    def shelf(self, client_id: str = EVERYBODY) -> list[Held]:
+    def shelf(self, client_id: str = EVERYBODY) -> tuple[Held, ...]:
         """Answer them with whose they are."""
         found = list(visible(self._read_index(), client_id).values())
         workflows = self._all_of(entry.hash for _, entry in found)
-        return [Held(workflow, owner, entry) for workflow, (owner, entry) in zip(workflows, found, strict=True)]
+        return tuple(Held(workflow, owner, entry) for workflow, (owner, entry) in zip(workflows, found, strict=True))
 
     def held(self, workflow_id: str, client_id: str = EVERYBODY) -> Held | None:
         """Answer the one of exactly this id; None when there is none."""
@@ -115,18 +115,21 @@ class Catalog:
     def base(self) -> dict[str, Any]:
         """Answer the shared definitions of parameters, by name."""
         content = self._store.get(BASE_KEY)
-        return {} if content is None else dict(json.loads(content))
+        try:
+            return {} if content is None else dict(json.loads(content))
+        except (ValueError, TypeError):
+            raise Rejected("catalog_damaged", "The shared definitions are damaged. Push the workflows again.") from None
 
     def look_anew(self) -> None:
         """Have the index asked for at the next question: somebody here has just changed it."""
         self._fresh_until = float("-inf")
 
-    def _all_of(self, hashes: Iterable[str]) -> list[Workflow]:
-        wanted = list(hashes)
+    def _all_of(self, hashes: Iterable[str]) -> tuple[Workflow, ...]:
+        wanted = tuple(hashes)
         if sum(one not in self._known for one in wanted) <= 1:
-            return [self.by_hash(one) for one in wanted]
+            return tuple(self.by_hash(one) for one in wanted)
         with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
-            return list(pool.map(self.by_hash, wanted))
+            return tuple(pool.map(self.by_hash, wanted))
 
     def _read_index(self) -> dict[str, Entry]:
         now = self._clock_s()

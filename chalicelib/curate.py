@@ -1,5 +1,5 @@
 """
-Take in workflows that people and programs hand over: judge them, tell all faults at once, publish, and propose manifests.
+Take in workflows that people and programs hand over: judge them, tell all faults at once, publish; propose manifests.
 
 What an operator puts is everybody's; what comes from a sheet is its client's own, seen and used by nobody else.
 """
@@ -16,6 +16,7 @@ from chalicelib.catalog import Held
 from chalicelib.catalog_index import EVERYBODY
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.graph import check_api_format
+from chalicelib.contract.infer import Proposal
 from chalicelib.contract.manifest import ManifestError, Workflow, parse_workflow
 from chalicelib.contract.words import fold
 from chalicelib.publish import ANY
@@ -28,18 +29,6 @@ MAX_WORKFLOW_BYTES: Final = 1024 * 1024
 _TOLD: Final = 8
 
 
-class Proposal(Protocol):
-    """Hold a proposed manifest, and sentences about it (`chalicelib.contract.infer.Proposal`)."""
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """The manifest."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was guessed and why."""
-
-
 class Infer(Protocol):
     """Propose a manifest for a graph (`chalicelib.contract.infer.infer`)."""
 
@@ -50,7 +39,7 @@ class Infer(Protocol):
 class Shelf(Protocol):
     """Look at the catalog (`chalicelib.catalog.Catalog`)."""
 
-    def shelf(self, client_id: str = EVERYBODY) -> list[Held]:
+    def shelf(self, client_id: str = EVERYBODY) -> tuple[Held, ...]:
         """Answer what a client may use."""
 
     def held(self, workflow_id: str, client_id: str = EVERYBODY) -> Held | None:
@@ -88,7 +77,7 @@ class Proposed(BaseModel):
 
 
 class Curator:
-    """Take in workflows. *faults_of_graph* judges what a graph from a sheet may hold; *choices* knows workers' files."""
+    """Take in workflows. *faults_of_graph* judges what a sheet's graph may hold; *choices* knows workers' files."""
 
     def __init__(
         self,
@@ -149,7 +138,7 @@ class Curator:
             manifest=proposal.manifest,
             parameters=[] if workflow is None else parameter_views(workflow, self._choices),
             notes=list(proposal.notes),
-            faults=faults,
+            faults=list(dict.fromkeys((*proposal.faults, *faults))),
         )
 
     def _parsed(
@@ -183,7 +172,8 @@ class Curator:
         own = sum(held.owner == owner for held in self._shelf.shelf(owner))
         if own >= MAX_OWN:
             raise Rejected(
-                "too_many_workflows", f"{own} workflows were added already; that is the most. Ask the operator to remove one."
+                "too_many_workflows",
+                f"{own} workflows were added already; that is the most. Ask the operator to remove one.",
             )
 
     def _seen(self, workflow_id: str, owner: str) -> Held:

@@ -14,9 +14,9 @@ from typing import Any, Final, Protocol
 from chalicelib import catalog_index
 from chalicelib.catalog import BASE_KEY, document_key
 from chalicelib.catalog_index import EVERYBODY, INDEX_KEY, Entry, Index, Version, place_of
+from chalicelib.contract.documents import Look
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.manifest import Workflow, to_document
-from chalicelib.contract.documents import Look
 
 ANY: Final = "*"
 """Whatever the id means now."""
@@ -69,7 +69,7 @@ class Publisher:
         return [one for one, place in places.items() if one in stored or before.get(place) != after.get(place)]
 
     def remove(self, workflow_id: str, *, by: str, owner: str = EVERYBODY, instead_of: str = ANY) -> bool:
-        """Take a workflow out of the catalog; False when it is not there. Its versions stay, for the jobs made of it."""
+        """Take a workflow out; False when it is not there. Its versions stay, for the jobs made of it."""
 
         def change(index: Index) -> dict[str, Entry]:
             _check_meant(index, workflow_id, owner, instead_of)
@@ -88,7 +88,9 @@ class Publisher:
         version = catalog_index.version_of(catalog_index.read(content), workflow_id, owner, prefix)
         document = self._store.get(document_key(version.hash))
         if document is None:
-            raise Rejected("not_found", f"The document of version {version.hash[:12]} is gone. Push the workflow again.")
+            raise Rejected(
+                "not_found", f"The document of version {version.hash[:12]} is gone. Push the workflow again."
+            )
         self.push([Workflow.model_validate_json(document)], by=by, owner=owner)
         return version
 

@@ -130,9 +130,7 @@ def for_sheet(workflow: Workflow, choices: Choices) -> dict[str, Any]:
         "id": workflow.id,
         "name": workflow.name,
         "description": workflow.description,
-        "parameters": [
-            view.model_dump(mode="json", exclude_none=True) for view in parameter_views(workflow, choices)
-        ],
+        "parameters": [view.model_dump(mode="json", exclude_none=True) for view in parameter_views(workflow, choices)],
     }
 
 

@@ -43,7 +43,7 @@ class OwnerQuery(Request):
 class Shelf(Protocol):
     """Look at the catalog (`chalicelib.catalog.Catalog`)."""
 
-    def shelf(self, client_id: str = EVERYBODY) -> list[Held]:
+    def shelf(self, client_id: str = EVERYBODY) -> tuple[Held, ...]:
         """Answer what a client may use."""
 
     def held(self, workflow_id: str, client_id: str = EVERYBODY) -> Held | None:
@@ -51,7 +51,7 @@ class Shelf(Protocol):
 
 
 class WorkflowsApi:
-    """Answer below /api/v2/workflows. Each method raises `Rejected` or `Unavailable`; `guarded` makes answers of them."""
+    """Answer below /api/v2/workflows. Each method raises `Rejected` or `Unavailable`."""
 
     def __init__(self, *, shelf: Shelf, curator: Curator, choices: Choices) -> None:
         self._shelf = shelf

@@ -30,6 +30,7 @@ from chalicelib.records import MAX_INLINE_BYTES, Records
 from chalicelib.sheet_api import SheetApi
 from chalicelib.submit import Submit
 from infra.workflow_files import read_folder
+from tests.catalog_fakes import shelf_of
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW, output
 from tests.sheet_fakes import Crowd, Locksmith, MemoryRegistry, NoteBook, Post
@@ -86,8 +87,7 @@ class Desk:
             pairing=Pairing(self.locksmith, self.locksmith, self.registry, self.post_box, lambda: NOW),
             keys=Ring(),
             nonces=self,
-            shelf=self,
-            workers=self.crowd,
+            shelf=shelf_of([*SHIPPED.values()], self.crowd.choices)[1],
         )
 
     def find(self, name: str, client_id: str) -> Workflow:
