@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from chalicelib import catalog_index
-from chalicelib.catalog_index import EVERYBODY, INDEX_KEY, Entry, visible
+from chalicelib.catalog_index import EVERYBODY, INDEX_KEY, Entry, Visible, visible
 from chalicelib.contract.documents import Look
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.inputs import unknown_workflow
@@ -25,6 +25,8 @@ from chalicelib.contract.words import fold
 BASE_KEY: Final = "workflows/base.json"
 """What base.yaml holds: the definitions that many workflows share."""
 INDEX_S: Final = 1.5
+_AGAIN_S: Final = 0.2
+"""An unknown name has the index looked at anew, though not for each row of a request."""
 _KEPT: Final = 200
 _READS_AT_ONCE: Final = 8
 
@@ -60,8 +62,9 @@ class Catalog:
         self._store = store
         self._clock_s = clock_s
         self._index: dict[str, Entry] = {}
+        self._seen_by: dict[str, Visible] = {}
         self._tag = ""
-        self._fresh_until = float("-inf")
+        self._looked_at = self._fresh_until = float("-inf")
         self._known: dict[str, Workflow] = {}
 
     def find(self, name: str, client_id: str = EVERYBODY) -> Workflow:
@@ -70,29 +73,30 @@ class Catalog:
 
         Raise `Rejected` (unknown_workflow) with the nearest names.
         """
-        index = visible(self._read_index(), client_id)
-        wanted = fold(name)
-        for workflow_id, (_, entry) in index.items():
-            if fold(workflow_id) == wanted:
-                return self.by_hash(entry.hash)
-        for _, entry in sorted(index.values(), key=lambda found: found[0] != client_id):
-            if fold(entry.name) == wanted:
-                return self.by_hash(entry.hash)
-        raise unknown_workflow(name, index)
+        entry = _meant(self._visible(client_id), name, client_id)
+        if entry is None and self._clock_s() >= self._looked_at + _AGAIN_S:
+            # It may have been added a moment ago, by way of another container.
+            self.look_anew()
+            entry = _meant(self._visible(client_id), name, client_id)
+        if entry is None:
+            raise unknown_workflow(name, self._visible(client_id))
+        return self.by_hash(entry.hash)
 
     def list(self, client_id: str = EVERYBODY) -> list[Workflow]:
-        """Answer all workflows that a client may use, by id."""
+        """Answer all workflows that a client may use, by id, as it is at this moment."""
         return [held.workflow for held in self.shelf(client_id)]
 
     def shelf(self, client_id: str = EVERYBODY) -> tuple[Held, ...]:
-        """Answer them with whose they are."""
-        found = list(visible(self._read_index(), client_id).values())
+        """Answer them with whose they are, as it is at this moment."""
+        self.look_anew()
+        found = list(self._visible(client_id).values())
         workflows = self._all_of(entry.hash for _, entry in found)
         return tuple(Held(workflow, owner, entry) for workflow, (owner, entry) in zip(workflows, found, strict=True))
 
     def held(self, workflow_id: str, client_id: str = EVERYBODY) -> Held | None:
-        """Answer the one of exactly this id; None when there is none."""
-        found = visible(self._read_index(), client_id).get(workflow_id)
+        """Answer the one of exactly this id, as it is at this moment; None when there is none."""
+        self.look_anew()
+        found = self._visible(client_id).get(workflow_id)
         return None if found is None else Held(self.by_hash(found[1].hash), *found)
 
     def by_hash(self, workflow_hash: str) -> Workflow:
@@ -121,7 +125,7 @@ class Catalog:
             raise Rejected("catalog_damaged", "The shared definitions are damaged. Push the workflows again.") from None
 
     def look_anew(self) -> None:
-        """Have the index asked for at the next question: somebody here has just changed it."""
+        """Have the index asked for at the next question, however fresh it is."""
         self._fresh_until = float("-inf")
 
     def _all_of(self, hashes: Iterable[str]) -> tuple[Workflow, ...]:
@@ -131,15 +135,34 @@ class Catalog:
         with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
             return tuple(pool.map(self.by_hash, wanted))
 
+    def _visible(self, client_id: str) -> Visible:
+        index = self._read_index()
+        if client_id not in self._seen_by:
+            self._seen_by[client_id] = visible(index, client_id)
+        return self._seen_by[client_id]
+
     def _read_index(self) -> dict[str, Entry]:
         now = self._clock_s()
         if now >= self._fresh_until:
             seen = self._store.look(INDEX_KEY, self._tag)
             if seen.content is not None or not seen.tag:
                 self._index = catalog_index.read(seen.content)
+                self._seen_by = {}
             self._tag = seen.tag
-            self._fresh_until = now + INDEX_S
+            self._looked_at, self._fresh_until = now, now + INDEX_S
         return self._index
+
+
+def _meant(index: Visible, name: str, client_id: str) -> Entry | None:
+    """Find what a name means: an id counts before a name, a client's own before everybody's."""
+    wanted = fold(name)
+    for workflow_id, (_, entry) in index.items():
+        if fold(workflow_id) == wanted:
+            return entry
+    for _, entry in sorted(index.values(), key=lambda found: found[0] != client_id):
+        if fold(entry.name) == wanted:
+            return entry
+    return None
 
 
 def _read(document: bytes, workflow_hash: str) -> Workflow:

@@ -51,6 +51,8 @@ class Entry(Version):
 
 
 Index = Mapping[str, Entry]
+Visible = Mapping[str, tuple[str, Entry]]
+"""Owner and entry by workflow id."""
 _SHAPE: Final = TypeAdapter(dict[str, Entry])
 
 
@@ -81,8 +83,8 @@ def written(index: Index) -> bytes:
     return json.dumps(fields, ensure_ascii=False, sort_keys=True).encode()
 
 
-def visible(index: Index, client_id: str) -> dict[str, tuple[str, Entry]]:
-    """Give what a client may use, by id: (owner, entry). Its own workflow hides everybody's of the same id."""
+def visible(index: Index, client_id: str) -> Visible:
+    """Give what a client may use. Its own workflow hides everybody's of the same id."""
     found: dict[str, tuple[str, Entry]] = {}
     for owner in dict.fromkeys((EVERYBODY, client_id)):
         for place, entry in index.items():

@@ -129,7 +129,6 @@ class Curator:
         """Propose a manifest for *graph*; raise `Rejected` (workflow_format_ui, invalid_workflow)."""
         check_api_format(graph)
         proposal = self._infer(graph, name=name)
-        self._shelf.look_anew()
         taken = {held.workflow.id for held in self._shelf.shelf(client_id)}
         workflow_id = _free_id(str(proposal.manifest.get("name") or name), taken)
         workflow, faults = self._parsed(workflow_id, proposal.manifest, graph, client_id)
@@ -177,7 +176,6 @@ class Curator:
             )
 
     def _seen(self, workflow_id: str, owner: str) -> Held:
-        self._shelf.look_anew()
         held = self._own(workflow_id, owner)
         if held is None:
             raise Unavailable("The workflow was removed by somebody else at this very moment.")

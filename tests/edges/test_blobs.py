@@ -10,10 +10,12 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from chalicelib import catalog_index
 from chalicelib.blobs import Blobs
 from chalicelib.contract.documents import Look
 from chalicelib.contract.errors import Unavailable
-from tests.catalog_fakes import MemoryBlobs
+from chalicelib.publish import Publisher
+from tests.catalog_fakes import MemoryBlobs, version
 
 Store = Blobs | MemoryBlobs
 KEY = "workflows/index.json"
@@ -73,6 +75,14 @@ def test_of_many_who_replace_at_once_one_wins(store: Store) -> None:
         won = list(pool.map(lambda number: store.replace(KEY, str(number).encode(), tag), range(8)))
     assert won.count(True) == 1
     assert store.get(KEY) == str(won.index(True)).encode()
+
+
+def test_of_many_who_push_at_once_nobody_loses_anything(store: Store) -> None:
+    """What the conditional write is for: the index has what each of them pushed."""
+    names = [f"w{number}" for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: Publisher(store, lambda: 1).push([version(1, name)], by="me"), names))
+    assert sorted(catalog_index.read(store.get(KEY))) == names
 
 
 class Broken:

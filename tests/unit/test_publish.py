@@ -265,6 +265,35 @@ def test_whoever_changes_the_catalog_sees_it_at_once() -> None:
     assert catalog.find("demo") == version(2)
 
 
+def test_what_is_shown_is_never_stale() -> None:
+    """Lists and single workflows are rare questions: each asks the bucket whether something has changed."""
+    store = MemoryBlobs()
+    catalog = Catalog(store, Clock())
+    for size in (1, 2):
+        push(store, [version(size)])
+        held = catalog.held("demo")
+        assert held is not None and held.workflow == version(size)
+    push(store, [version(1, "other")])
+    assert [one.id for one in catalog.list()] == ["demo", "other"]
+
+
+def test_a_name_that_was_added_a_moment_ago_is_found() -> None:
+    """An unknown name has the index looked at anew, once for all rows of a request."""
+    store, clock = MemoryBlobs(), Clock()
+    catalog = Catalog(store, clock)
+    with pytest.raises(Rejected):
+        catalog.find("demo")
+    push(store, [version(1)])
+    clock.now_s += 0.5
+    assert catalog.find("demo") == version(1)
+    store.read.clear()
+    for _ in range(100):
+        with pytest.raises(Rejected):
+            catalog.find("nobody")
+        clock.now_s += 0.001
+    assert store.read.count(INDEX_KEY) <= 1
+
+
 def test_shared_definitions_are_kept_and_read() -> None:
     """They go to the bucket with the folder; the same again is no write; damage is told."""
     store = MemoryBlobs()
