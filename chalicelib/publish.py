@@ -53,6 +53,7 @@ class Publisher:
         Publish workflows beside what is there; answer the ids whose version changed.
 
         *instead_of* is the hash that the id must mean now (empty: none); raise `Rejected` (changed_meanwhile) if not.
+        A push that was made already, and is repeated because its answer got lost, is no change and is not refused.
         """
         pushed = list(workflows)
         stored = {workflow.id for workflow in pushed if self._stored(workflow)}
@@ -60,7 +61,7 @@ class Publisher:
         def change(index: Index) -> dict[str, Entry]:
             changed = dict(index)
             for workflow in pushed:
-                _check_meant(index, workflow.id, owner, instead_of)
+                _check_meant(index, workflow.id, owner, instead_of, workflow.hash)
                 changed = catalog_index.with_version(changed, workflow, owner, by=by, now_ms=self._now_ms())
             return changed
 
@@ -72,7 +73,7 @@ class Publisher:
         """Take a workflow out; False when it is not there. Its versions stay, for the jobs made of it."""
 
         def change(index: Index) -> dict[str, Entry]:
-            _check_meant(index, workflow_id, owner, instead_of)
+            _check_meant(index, workflow_id, owner, instead_of, "")
             return catalog_index.without(index, workflow_id, owner, by=by, now_ms=self._now_ms())
 
         before, after = self._change(change)
@@ -121,10 +122,10 @@ class Publisher:
         raise Unavailable("Many change the workflow catalog at this very moment. Try again in a moment.")
 
 
-def _check_meant(index: Index, workflow_id: str, owner: str, instead_of: str) -> None:
+def _check_meant(index: Index, workflow_id: str, owner: str, instead_of: str, wanted: str) -> None:
     there = index.get(place_of(workflow_id, owner))
     meant = "" if there is None or there.removed_at is not None else there.hash
-    if instead_of not in (ANY, meant):
+    if instead_of not in (ANY, meant) and meant != wanted:
         now = f"it is version {meant[:12]} now" if meant else "there is none now"
         raise Rejected(
             "changed_meanwhile", f"The workflow {workflow_id} is not what you think: {now}. Read it again, then repeat."

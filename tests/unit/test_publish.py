@@ -207,6 +207,7 @@ def test_a_push_instead_of_another_version_is_refused_when_that_is_not_there() -
         publisher(store).remove("other", by="a", instead_of=version(1).hash)
     assert publisher(store).push([version(3)], by="a", instead_of=version(2).hash) == ["demo"]
     assert publisher(store).push([version(1, "new")], by="a", instead_of="") == ["new"]
+    assert publisher(store).push([version(1, "new")], by="a", instead_of="") == [], "a repeated one is no other"
 
 
 def test_the_index_of_an_older_program_is_read() -> None:
