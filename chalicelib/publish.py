@@ -73,7 +73,7 @@ class Publisher:
         """Take a workflow out; False when it is not there. Its versions stay, for the jobs made of it."""
 
         def change(index: Index) -> dict[str, Entry]:
-            _check_meant(index, workflow_id, owner, instead_of, "")
+            _check_meant(index, workflow_id, owner, instead_of, None)
             return catalog_index.without(index, workflow_id, owner, by=by, now_ms=self._now_ms())
 
         before, after = self._change(change)
@@ -122,7 +122,7 @@ class Publisher:
         raise Unavailable("Many change the workflow catalog at this very moment. Try again in a moment.")
 
 
-def _check_meant(index: Index, workflow_id: str, owner: str, instead_of: str, wanted: str) -> None:
+def _check_meant(index: Index, workflow_id: str, owner: str, instead_of: str, wanted: str | None) -> None:
     there = index.get(place_of(workflow_id, owner))
     meant = "" if there is None or there.removed_at is not None else there.hash
     if instead_of not in (ANY, meant) and meant != wanted:
