@@ -123,7 +123,7 @@ class JobsServer:
         yield f"POST {job}/cancel", self._cancel
         yield f"POST {job}/retry", self._retry
         yield f"GET {job}/log", self._log
-        yield "GET /workflows", lambda _: _ok({"workflows": [_WORKFLOW]})
+        yield "GET /workflows", lambda _: _ok({"data": [_WORKFLOW]})
         yield "GET /workflows/colour", lambda _: _ok(_WORKFLOW)
         yield "POST /assets", self._asset
         yield "POST /assets/uploads", self._upload
@@ -140,7 +140,7 @@ class JobsServer:
             job_id, body = self.keys[key]
             if body != seen.body:
                 return _error(422, "idempotency_key_reuse", "This key stands for another request. Use a new one.")
-            return _ok(self._object(job_id))
+            return _ok(self._object(job_id), 201)
         job_id = self._make(asked)
         self.keys[key] = (job_id, seen.body)
         return _ok(self._object(job_id), 201)
@@ -190,8 +190,13 @@ class JobsServer:
     def _list(self, seen: Seen) -> Answer:
         start, wanted = int(seen.query.get("cursor", "0")), seen.query.get("status")
         ids = [one for one in reversed(self.jobs) if wanted in (None, self.jobs[one]["status"])]
-        page: dict[str, Any] = {"jobs": [self._object(one) for one in ids[start : start + 2]]}
+        page: dict[str, Any] = {"jobs": [self._summary(one) for one in ids[start : start + 2]]}
         return _ok(page | ({"next_cursor": str(start + 2)} if ids[start + 2 :] else {}))
+
+    def _summary(self, job_id: str) -> dict[str, Any]:
+        whole = self._object(job_id)
+        told = {name: whole[name] for name in ("id", "status", "workflow_id", "error", "tags")}
+        return told | {"create_time": whole["created_at"], "outputs_count": len(whole["outputs"])}
 
     def _asset(self, seen: Seen) -> Answer:
         head = f"Content-Type: {seen.headers['content-type']}\r\n\r\n".encode()
@@ -207,10 +212,14 @@ class JobsServer:
         return {"id": asset_id, "file_path": name, "size_bytes": len(content)}
 
     def _upload(self, seen: Seen) -> Answer:
-        asked, number = seen.json(), f"up-{len(self.uploads) + 1}"
+        asked = seen.json()
+        number = asked["sha256"]
+        if number[:8] in self.assets:
+            return _ok({"id": number, "upload": None, "asset": self._keep(self.assets[number[:8]], asked["filename"])})
         self.uploads[number] = asked
         address = f"{self.url.removesuffix('/api')}/bucket/inputs/{number}?signed=1"
-        return _ok({"id": number, "url": address, "headers": {"x-checked": asked["sha256"]}}, 201)
+        upload = {"method": "PUT", "url": address, "headers": {"x-checked": number}}
+        return _ok({"id": number, "upload": upload, "asset": None}, 201)
 
     def _complete(self, _seen: Seen, number: str) -> Answer:
         asked = self.uploads[number]

@@ -56,14 +56,6 @@ class Asked:
         return what | {name: value for name, value in extra.items() if value is not None}
 
 
-@dataclass(frozen=True)
-class Submitted:
-    """Hold an accepted job; *is_new*: made by this very submission, not found under its key."""
-
-    job: JobInfo
-    is_new: bool
-
-
 def new_key() -> str:
     """Make an idempotency key: before the first try, so that no try can make a second job."""
     return str(uuid4())
@@ -140,13 +132,11 @@ class Api:
 
     # -- jobs -----------------------------------------------------------------------------------------------------
 
-    def submit(self, asked: Asked, key: str, *, patience_s: float | None = None) -> Plan[Submitted]:
-        """Submit a job under its idempotency *key*."""
-        job, status, tries = yield from self.ask(
-            "POST", "jobs", JobInfo.read, body=asked.body(), key=key, patience_s=patience_s
-        )
-        # After a lost answer the job that is found under the key is the one that this submission made.
-        return Submitted(job, is_new=status == 201 or tries > 1)
+    def submit(self, asked: Asked, key: str, *, patience_s: float | None = None) -> Plan[JobInfo]:
+        """Submit a job under its idempotency *key*: a new job, or the one that the key stands for."""
+        check_key(key)
+        job, _, _ = yield from self.ask("POST", "jobs", JobInfo.read, body=asked.body(), key=key, patience_s=patience_s)
+        return job
 
     def show(self, job_id: str, *, hold_s: int = 0, patience_s: float | None = None) -> Plan[JobInfo]:
         """Show a job; the server may hold its answer for *hold_s* until the job has ended."""
@@ -201,7 +191,7 @@ class Api:
         """List the workflows that may be asked for."""
 
         def read(told: Json) -> tuple[WorkflowInfo, ...]:
-            return tuple(WorkflowInfo.read(one) for one in told["workflows"])
+            return tuple(WorkflowInfo.read(one) for one in told["data"])
 
         found, _, _ = yield from self.ask("GET", "workflows", read)
         return found
@@ -246,6 +236,12 @@ def pages(fetch: Callable[[str | None], tuple[list[JobInfo], str | None]]) -> It
         yield from jobs
         if not cursor:
             return
+
+
+def check_key(key: str) -> None:
+    """Raise `ValueError` for what cannot be an idempotency key."""
+    if not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
+        raise ValueError("An idempotency key has 1 to 255 printable ASCII characters.")
 
 
 def job_path(job_id: str) -> str:

@@ -116,7 +116,7 @@ def check_success(job: JobInfo) -> None:
     """Raise `JobFailed` or `JobCanceled` unless an ended job went well."""
     if job.status == "failed":
         raise JobFailed(job)
-    if job.status == "canceled":
+    if job.status in ("canceled", "expired"):
         raise JobCanceled(job)
 
 

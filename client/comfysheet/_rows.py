@@ -15,7 +15,7 @@ from dataclasses import replace
 from threading import Lock
 from typing import Any, Final
 
-from comfysheet._api import Api, Asked, Submitted, new_key
+from comfysheet._api import Api, Asked, new_key
 from comfysheet._facts import check_success
 from comfysheet._inputs import prepare
 from comfysheet._plan import Plan
@@ -26,6 +26,7 @@ from comfysheet.values import JobInfo
 OF_THE_ROW: Final = (JobFailed, JobCanceled, Rejected, NotFound, Timeout, DownloadFailed)
 """What befalls one row; all other errors would befall each of them, and end the map."""
 
+_MADE_ANEW: Final = ("failed", "canceled", "expired")
 _RUNS: Final = 50
 """How often a row that keeps failing is made anew under one key, over all runs of its table."""
 
@@ -34,16 +35,11 @@ class RowKeys:
     """Name each row: *key*, a hash of what it asks for, and which of several equal rows it is."""
 
     def __init__(self, key: str | None) -> None:
-        if key is not None and not 1 <= len(key) <= 200:
-            raise ValueError("key must have 1 to 200 characters.")
+        if key == "":
+            raise ValueError("key must have a character at least.")
         self._key = key
         self._seen: Counter[str] = Counter()
         self._lock = Lock()
-
-    @property
-    def is_lasting(self) -> bool:
-        """Say whether the rows will have the same names in another run."""
-        return self._key is not None
 
     def mark(self, row: Mapping[str, Any]) -> int:
         """Say how many equal rows were there before this one; rows are to be marked in their order."""
@@ -57,8 +53,8 @@ class RowKeys:
         if self._key is None:
             return new_key()
         text = json.dumps(asked.body(), sort_keys=True, ensure_ascii=False)
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
-        return f"{self._key}:{digest}:{nth}"
+        digest = hashlib.sha256(f"{self._key}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()
+        return f"map:{digest[:32]}:{nth}"
 
 
 def check_in_flight(in_flight: int) -> None:
@@ -82,11 +78,12 @@ def submit_row(
     ready = replace(asked, inputs=inputs)
     name = keys.name(ready, nth)
     for run in range(1, _RUNS + 1):
-        made: Submitted = yield from api.submit(ready, name if run == 1 else f"{name}:{run}", patience_s=patience_s)
-        if made.is_new or made.job.status not in ("failed", "canceled"):
+        job = yield from api.submit(ready, name if run == 1 else f"{name}:{run}", patience_s=patience_s)
+        # A job that has failed already is of an earlier run of its table.
+        if job.status not in _MADE_ANEW:
             break
-    submitted(made.job)
-    return made.job
+    submitted(job)
+    return job
 
 
 def do_row(

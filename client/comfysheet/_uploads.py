@@ -1,8 +1,8 @@
 """
 Bring files to the server: content-addressed, each content once.
 
-A small file goes through the API itself (Comfy API v2's multipart); a large one straight to the bucket, along an
-address that the API signs for this very content.
+A small file goes through the API itself (Comfy API v2's form); of a larger one the API is asked by its hash, and what
+is not there goes straight to the bucket, along an address that the API signs for this very content.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from comfysheet._plan import Plan, Send, Work
 from comfysheet.errors import ComfySheetError, Rejected
 from comfysheet.values import Asset, Json
 
-INLINE_BYTES: Final = 4_000_000
-"""What API Gateway and a Lambda carry at once: 6 MB as base64."""
+INLINE_BYTES: Final = 256 * 1024
+"""Up to here a form is one request for a file; beyond, asking first may save the whole upload."""
 _CHUNK_BYTES: Final = 256 * 1024
 _PUT_TIMEOUT: Final = httpx.Timeout(120.0, connect=10.0)
 
@@ -110,14 +110,14 @@ class Uploads:
     def _direct(self, source: Source, sha256: str, size_bytes: int) -> Plan[Asset]:
         wanted = {
             "sha256": sha256,
-            "size": size_bytes,
+            "size_bytes": size_bytes,
             "content_type": source.content_type,
             "filename": source.name,
         }
         told, _, _ = yield from self._api.ask("POST", "assets/uploads", dict, body=wanted, key=new_key())
         if told.get("asset"):
             return Asset.read(told["asset"])
-        yield from self._put(told, source, size_bytes)
+        yield from self._put(told["upload"], source, size_bytes)
         asset, _, _ = yield from self._api.ask("POST", f"assets/uploads/{told['id']}/complete", Asset.read)
         return asset
 

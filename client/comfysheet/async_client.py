@@ -111,8 +111,9 @@ class AsyncComfySheet:
         return await self._submit(asked, idempotency_key)
 
     async def _submit(self, asked: Asked, key: str | None) -> AsyncJob:
-        made = await self._line.wires.run(self._line.api.submit(asked, key or new_key()))
-        return AsyncJob(self._line, made.job)
+        return AsyncJob(
+            self._line, await self._line.wires.run(self._line.api.submit(asked, new_key() if key is None else key))
+        )
 
     async def _finish(self, job: AsyncJob, timeout: float | None, progress: Wish) -> AsyncResult:
         try:

@@ -83,7 +83,7 @@ class AsyncJob(JobFacts):
 
     @property
     def outputs(self) -> tuple[AsyncOutput, ...]:
-        """Give the files that there are."""
+        """Give the files that are known of; a job of a list knows them after `refresh` or `wait`."""
         return tuple(AsyncOutput(self._line, one) for one in self.info.outputs)
 
     async def refresh(self) -> AsyncJob:
@@ -93,7 +93,7 @@ class AsyncJob(JobFacts):
 
     async def wait(self, timeout: float | None = None, *, progress: Wish = False) -> AsyncJob:
         """Wait until it has ended, however; raise `Timeout` after *timeout* seconds (it goes on)."""
-        if not self.is_ended:
+        if not (self.is_ended and self.info.is_whole):
             with watching(progress) as watch:
                 self.info = await self._line.wires.run(self._line.api.wait(self.id, timeout, watch))
         return self

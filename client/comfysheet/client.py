@@ -124,8 +124,8 @@ class ComfySheet:
         return self._submit(asked, idempotency_key)
 
     def _submit(self, asked: Asked, key: str | None) -> Job:
-        made = self._line.wires.run(self._line.api.submit(asked, key or new_key()))
-        return Job(self._line, made.job)
+        plan = self._line.api.submit(asked, new_key() if key is None else key)
+        return Job(self._line, self._line.wires.run(plan))
 
     def _finish(self, job: Job, timeout: float | None, progress: Wish) -> Result:
         try:

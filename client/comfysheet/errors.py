@@ -84,11 +84,14 @@ class JobFailed(ComfySheetError):
         self.job = job
 
 
+_ENDS = {"canceled": "cancelled", "expired": "not made in time"}
+
+
 class JobCanceled(ComfySheetError):
-    """Say that a job was cancelled."""
+    """Say that a job was cancelled, or that its time was over before it was made."""
 
     def __init__(self, job: JobInfo) -> None:
-        super().__init__(f"Job {job.id} was cancelled. Submit it again, or retry it, if it is still wanted.")
+        super().__init__(f"Job {job.id} was {_ENDS[job.status]}. Submit it again, or retry it, if it is still wanted.")
         self.job = job
 
 

@@ -102,7 +102,7 @@ class Job(JobFacts):
 
     @property
     def outputs(self) -> tuple[Output, ...]:
-        """Give the files that there are."""
+        """Give the files that are known of; a job of a list knows them after `refresh` or `wait`."""
         return tuple(Output(self._line, one) for one in self.info.outputs)
 
     def refresh(self) -> Job:
@@ -112,7 +112,7 @@ class Job(JobFacts):
 
     def wait(self, timeout: float | None = None, *, progress: Wish = False) -> Job:
         """Wait until it has ended, however; raise `Timeout` after *timeout* seconds (it goes on)."""
-        if not self.is_ended:
+        if not (self.is_ended and self.info.is_whole):
             with watching(progress) as watch:
                 self.info = self._line.wires.run(self._line.api.wait(self.id, timeout, watch))
         return self

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-ENDED: Final = frozenset({"succeeded", "failed", "canceled"})
+ENDED: Final = frozenset({"succeeded", "failed", "canceled", "expired"})
 """The states that a job does not leave."""
 
 Json = Mapping[str, Any]
@@ -114,7 +114,7 @@ class JobInfo:
 
     id: str
     status: str
-    """queued, running, succeeded, failed or canceled."""
+    """queued, running, succeeded, failed or canceled; v2 has canceling and expired besides."""
     workflow_id: str = ""
     inputs: Json = field(default_factory=dict)
     """What it is made from, defaults filled in and the seed drawn."""
@@ -133,6 +133,11 @@ class JobInfo:
         """Say whether nothing will change any more."""
         return self.status in ENDED
 
+    @property
+    def is_whole(self) -> bool:
+        """Say whether all is told: a list leaves inputs, outputs and progress out."""
+        return "outputs" in self.raw
+
     @classmethod
     def read(cls, told: Json) -> JobInfo:
         """Read v2's Job; raise `KeyError`, `TypeError` or `ValueError` when it is none."""
@@ -148,7 +153,7 @@ class JobInfo:
             error=JobError.read(told.get("error")),
             metrics=Metrics(*(metrics.get(name) for name in ("queue_ms", "execution_ms", "upload_ms", "gpu_ms"))),
             tags=tuple(told.get("tags") or ()),
-            created_at=str(told.get("created_at") or ""),
+            created_at=str(told.get("created_at") or told.get("create_time") or ""),
             raw=told,
         )
 

@@ -107,8 +107,8 @@ def test_jobs_are_shown_waited_for_and_cancelled(server: JobsServer, capsys: pyt
     lines = capsys.readouterr().out.splitlines()
     assert lines[3] == "job-1\tqueued\tcolour" and lines[4] == "job-3\tcanceled\tcolour"
     assert [line.split("\t")[0] for line in lines[5:8]] == ["job-3", "job-2", "job-1"]
-    assert "node 6, KSampler" in lines[6]
-    assert lines[8] == "job-1\tsucceeded\tcolour\t1 files"
+    assert "node 6, KSampler" in lines[6] and lines[7] == "job-1\tsucceeded\tcolour\t1 file"
+    assert lines[8] == "job-1\tsucceeded\tcolour\t1 file"
     assert lines[9] == "out/fox.png" and lines[10].startswith("job-2\tfailed") and lines[11] == '{"kind":"run"}'
 
 

@@ -137,16 +137,18 @@ def test_files_in_a_graph_become_references(client: Client, server: JobsServer, 
 
 
 def test_a_large_file_goes_straight_to_the_bucket(client: Client, server: JobsServer, tmp_path: Path) -> None:
-    """Beyond what the API carries the file goes along a signed address, without our key, and again after a fault."""
+    """It goes along a signed address, without our key, again after a fault, and only if it is not there."""
     content = bytes(range(256)) * (INLINE_BYTES // 256 + 1)
     (tmp_path / "film.mp4").write_bytes(content)
     server.faults.append(Fault("^PUT /bucket/", 503))
     asset = client.make().upload(tmp_path / "film.mp4")
     assert isinstance(asset, Asset) and server.assets[asset.id] == content
     [asked] = server.uploads.values()
-    assert (asked["size"], asked["content_type"], asked["filename"]) == (len(content), "video/mp4", "film.mp4")
+    assert (asked["size_bytes"], asked["content_type"], asked["filename"]) == (len(content), "video/mp4", "film.mp4")
     put = next(one for one in server.seen if one.line.startswith("PUT"))
     assert put.headers["x-checked"] == hashlib.sha256(content).hexdigest()
+    assert client.make().upload(content, name="same.mp4").id == asset.id
+    assert len(server.lines("^PUT")) == 2, "what is there is not sent again, by no client"
 
 
 def test_a_file_that_is_not_there_is_said_before_a_job_is_made(client: Client, server: JobsServer) -> None:

@@ -65,6 +65,8 @@ def test_every_submission_has_a_key_of_its_own(client: Client, server: JobsServe
     made = client.make()
     assert made.submit("colour").id != made.submit("colour").id
     assert made.submit("colour", idempotency_key="k").id == made.submit("colour", idempotency_key="k").id == "job-3"
+    with pytest.raises(ValueError, match="printable ASCII"):
+        made.submit("colour", idempotency_key="ü")
 
 
 def test_retry_after_is_kept_to(client: Client, server: JobsServer) -> None:
@@ -195,6 +197,9 @@ def test_jobs_are_listed_over_all_pages(client: Client, server: JobsServer) -> N
     assert [job.id for job in made.jobs()] == [f"job-{number}" for number in (5, 4, 3, 2, 1)]
     assert len(server.lines("GET .*/jobs$")) == 3
     assert [job.id for job in made.jobs(status="running")] == []
+    server.end("job-5")
+    newest = next(iter(made.jobs()))
+    assert newest.outputs == () and len(newest.result().outputs) == 1, "a list leaves files out"
 
 
 def test_workflows_are_listed_with_their_parameters(client: Client) -> None:

@@ -159,7 +159,8 @@ def _print(chosen: argparse.Namespace, raw: object, words: str) -> None:
 
 
 def _line(job: Job) -> str:
-    said = job.error.sentence() if job.error else f"{len(job.outputs)} files" if job.outputs else describe(job.info)
+    files = len(job.outputs) or job.info.raw.get("outputs_count", 0)
+    said = job.error.sentence() if job.error else f"{files} file{'s'[: files > 1]}" if files else describe(job.info)
     parts = (job.id, job.status, job.workflow_id, said if said != job.status else "")
     return "\t".join(part for part in parts if part)
 
