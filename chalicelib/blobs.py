@@ -46,3 +46,7 @@ class Blobs:
             },
             ExpiresIn=lifetime_s,
         )
+
+    def delete(self, key: str) -> None:
+        """Take a document away; none: nothing happens."""
+        self._client.delete_object(Bucket=self._bucket, Key=key)

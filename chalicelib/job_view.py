@@ -32,6 +32,7 @@ def job_object(job: Job) -> dict[str, Any]:
         "urls": {"self": path, "events": f"{path}/events", "cancel": f"{path}/cancel", "log": f"{path}/log"},
         "workflow_id": job.workflow_id,
         "inputs": dict(job.inputs),
+        "templates": dict(job.templates),
         "attempt": job.attempt,
     }
 

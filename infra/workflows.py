@@ -13,7 +13,7 @@ from botocore.config import Config
 from chalicelib.blobs import Blobs
 from chalicelib.catalog import Catalog, push
 from chalicelib.contract.manifest import ManifestError, to_document
-from infra import stack
+from infra import stack, wildcards
 from infra.release import add_stage_options, session
 from infra.workflow_files import FOLDER, read_folder
 
@@ -39,6 +39,7 @@ def register(verbs: Verbs) -> None:
         if name != "check":
             add_stage_options(action)
         action.set_defaults(run={"check": _check, "push": _push, "list": _list, "show": _show}[name])
+    wildcards.register_below(actions, _stage_blobs)
 
 
 def open_blobs(made: boto3.Session, bucket: str) -> Blobs:
