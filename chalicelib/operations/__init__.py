@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from chalicelib.operation import Operation
+from chalicelib.operations.docs import describing
 from chalicelib.operations.jobs import JOBS
 from chalicelib.operations.links import LINKS
 from chalicelib.operations.sheets import SHEETS
 
-OPERATIONS: Final[tuple[Operation, ...]] = (*JOBS, *LINKS, *SHEETS)
+_SERVING: Final[tuple[Operation, ...]] = (*JOBS, *LINKS, *SHEETS)
+OPERATIONS: Final[tuple[Operation, ...]] = (*_SERVING, *describing(_SERVING))
