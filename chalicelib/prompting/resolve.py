@@ -34,6 +34,8 @@ from chalicelib.prompting.marks import (
 from chalicelib.prompting.wildcards import Lines
 
 MAX_CHOICES: Final = 1000
+MAX_BYTES: Final = 100_000
+"""Of all written texts of one job together: its item in the table holds 400 KB."""
 
 
 class Wildcards(Protocol):
@@ -116,6 +118,8 @@ def resolve_prompts(row: Prompted, wildcards: Wildcards, seed: int) -> Prompts:
             continue
         if made != text:
             templates[parameter.name] = text
+    if sum(len(str(inputs[name]).encode()) for name in templates) > MAX_BYTES:
+        faults.append(f"The texts of this row have more than {MAX_BYTES // 1000} KB once they are put together")
     if faults:
         raise Rejected("invalid_prompt", " ".join(one if one.endswith(("?", ".")) else f"{one}." for one in faults))
     return Prompts(inputs, templates, frozenset(names.used))

@@ -310,6 +310,15 @@ def test_what_grows_too_long_is_refused() -> None:
     assert f"more than {MOST} characters" in refusal("{9$$" + "j" * 500 + "$$a|b|c|d|e|f}")
 
 
+def test_all_texts_of_a_row_together_have_a_limit() -> None:
+    """They lie in one item of a table."""
+    wide = workflow(**{f"text_{n}": {"type": "string", "default": "", "max_length": 50_000} for n in range(9)})
+    inputs: dict[str, Value] = {f"text_{n}": "{{A}}" for n in range(9)}
+    with pytest.raises(Rejected, match="more than 100 KB"):
+        resolve_prompts(Prompted(wide, inputs, {"A": "雪" * 5_000}), NONE, 1)
+    assert resolve_prompts(Prompted(wide, inputs, {"A": "s" * 5_000}), NONE, 1).templates
+
+
 def test_what_a_column_brings_is_judged_like_what_is_typed() -> None:
     """A control character that a cell of another column hides is no way around the rule."""
     assert "control character" in refusal("{{A}}", A="x\x00y")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from chalicelib import gallery
-from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import Job, job_id_of, prompt_fingerprint
 from chalicelib.contract.manifest import Workflow
-from chalicelib.job_view import job_object
+from chalicelib.job_view import job_view
 from chalicelib.ledger.item import item_of, job_of
 from chalicelib.prompting.resolve import GivenWildcards
 from chalicelib.prompting.wildcards import lines_of
-from chalicelib.submit import JobRequest, Row, SheetRequest, Submit
+from chalicelib.submit import Row, SheetRequest, Submit
 from infra.workflow_files import read_folder
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job
@@ -35,8 +32,8 @@ class Desk:
         return SHIPPED[name]
 
     def program(self, key: str = "k", **inputs: Any) -> Job:
-        request = JobRequest(workflow_id="txt2img-sdxl", inputs=inputs)
-        return self.submit.one("studio", key, request, "https://host/api").job
+        job = self.submit.draft("studio", key, "txt2img-sdxl", inputs, "https://host/api")
+        return self.submit.accept([job])[0].job
 
     def row(self, *columns: str, key: str = "k", **inputs: Any) -> Any:
         row = Row(job_key=key, workflow="txt2img-sdxl", inputs=inputs)
@@ -92,15 +89,24 @@ def test_a_replay_is_known_by_what_was_typed() -> None:
         wildcards=GivenWildcards({"colors": lines_of("blue")}),
     )
     assert desk.program(prompt=typed) == first
-    with pytest.raises(Rejected, match="another request"):
-        desk.program(prompt=str(first.inputs["prompt"]))
+    drafted = desk.submit.draft("studio", "k", "txt2img-sdxl", {"prompt": typed}, "https://host/api")
+    assert drafted.inputs != first.inputs and drafted.input_hash == first.input_hash
+
+
+def test_a_job_that_is_made_once_more_keeps_both_texts() -> None:
+    """What a column brought is not read again: braces in it are its own."""
+    desk = Desk()
+    first = desk.program(prompt="a {{Animal}}", Animal="{fox|cat}")
+    again = desk.submit.anew(first, "again", "https://host/api")
+    assert (again.inputs, again.templates) == (first.inputs, first.templates)
+    assert again.inputs["prompt"] == "a {fox|cat}"
 
 
 def test_a_job_shows_both_texts() -> None:
     """To programs and on the results page, where a template is text and nothing else; the ledger keeps both."""
     typed = "a {<b>|x} {{Animal}}"
     job = new_job(inputs={"prompt": "a <b> fox", "steps": 20}, templates={"prompt": typed})
-    assert job_object(job)["templates"] == {"prompt": typed}
+    assert job_view(job).templates == {"prompt": typed}
     page = gallery.page(job, NOW)
     assert "Typed: <bdi>a {&lt;b&gt;|x} {{Animal}}</bdi>" in page and page.count("Typed:") == 1
     assert job_of(item_of(job)) == job
