@@ -42,6 +42,7 @@ from chalicelib.link_api import LinkApi
 from chalicelib.pairing import Pairing
 from chalicelib.panel import Edges, Panel
 from chalicelib.programs import Programs, Surroundings
+from chalicelib.prompting.wildcards import WildcardBook
 from chalicelib.publish import Publisher
 from chalicelib.queues import CompletionQueue, JobQueue
 from chalicelib.rates import Counters, SheetsBudget, UsageBook
@@ -134,7 +135,8 @@ class World:
 
     @cached_property
     def _submit(self) -> Submit:
-        return Submit(self.ledger, self._catalog, self._jobs, now_ms, files=self._crew.choices)
+        book = WildcardBook(self._blobs, clock_s=time.monotonic)
+        return Submit(self.ledger, self._catalog, self._jobs, now_ms, files=self._crew.choices, wildcards=book)
 
     @cached_property
     def _crew(self) -> Crew:
