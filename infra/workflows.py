@@ -16,6 +16,7 @@ from chalicelib.contract.manifest import ManifestError, to_document
 from infra import stack
 from infra.release import add_stage_options, session
 from infra.workflow_files import FOLDER, read_folder
+from infra.workflow_infer import register_infer
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[Any]
@@ -25,6 +26,7 @@ def register(verbs: Verbs) -> None:
     """Add the verb."""
     top = verbs.add_parser("workflows", help="the workflow catalog: check, push, list, show")
     actions = top.add_subparsers(dest="action", required=True, metavar="<action>")
+    register_infer(actions)
     for name, text in (
         ("check", "judge the folder's manifests and graphs; touches no cloud"),
         ("push", "publish the folder to a stage: new rows use it within seconds"),
