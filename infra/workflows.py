@@ -23,6 +23,7 @@ from chalicelib.publish import Publisher
 from infra import stack, wildcards
 from infra.release import add_stage_options, session
 from infra.workflow_files import FOLDER, read_base, read_files, read_folder
+from infra.workflow_infer import register_infer
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[Any]
@@ -51,6 +52,7 @@ def register(verbs: Verbs) -> None:
         action.add_argument("--client", default="", help="a client's own workflow; without it: everybody's")
     for action in (push, listing, show, remove, restore):
         add_stage_options(action)
+    register_infer(actions)
     wildcards.register_below(actions, lambda arguments: _Stage(arguments).store)
 
 
