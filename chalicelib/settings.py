@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from chalicelib.contract.addresses import Networks, read_networks
 
 MAX_BODY_BYTES = 256 * 1024
 """A request body larger than this is refused before it is parsed."""
@@ -31,6 +33,9 @@ class Settings(BaseModel):
     workers_table: str = Field(alias="WORKERS_TABLE", min_length=1)
     jobs_queue_url: str = Field(alias="JOBS_QUEUE_URL", min_length=1)
     completions_queue_url: str = Field(alias="COMPLETIONS_QUEUE_URL", min_length=1)
+    webhooks_table: str = Field(alias="WEBHOOKS_TABLE", min_length=1)
+    deliveries_queue_url: str = Field(alias="DELIVERIES_QUEUE_URL", min_length=1)
+    bus_name: str = Field(alias="EVENTBRIDGE_BUS_NAME", min_length=1)
     bucket: str = Field(alias="S3_BUCKET", min_length=1)
     secrets_prefix: str = Field(alias="SECRETS_PREFIX", min_length=1)
     google_secret_id: str = Field(alias="GOOGLE_SECRET_ID", min_length=1)
@@ -38,8 +43,15 @@ class Settings(BaseModel):
     """The API's address as people reach it; empty: taken from each request."""
     gpu_hour_price: float | None = Field(default=None, alias="GPU_HOUR_PRICE", ge=0)
     """What an hour of a GPU costs, in US dollars; None: costs are not shown."""
+    webhook_networks: Networks = Field(default=(), alias="WEBHOOK_NETWORKS")
+    """The operator's own networks in which webhooks may be received, beside public https: `10.1.0.0/16, …`."""
     sheets_api_endpoint: str = Field(default="", alias="SHEETS_API_ENDPOINT")
     """Another address for the Sheets API; empty: Google's."""
+
+    @field_validator("webhook_networks", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        return read_networks(value) if isinstance(value, str) else value
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:

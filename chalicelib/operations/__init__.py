@@ -8,5 +8,6 @@ from chalicelib.operation import Operation
 from chalicelib.operations.jobs import JOBS
 from chalicelib.operations.links import LINKS
 from chalicelib.operations.sheets import SHEETS
+from chalicelib.operations.webhooks import WEBHOOKS
 
-OPERATIONS: Final[tuple[Operation, ...]] = (*JOBS, *LINKS, *SHEETS)
+OPERATIONS: Final[tuple[Operation, ...]] = (*JOBS, *LINKS, *SHEETS, *WEBHOOKS)

@@ -21,8 +21,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from chalicelib.contract.addresses import is_public
 from chalicelib.contract.errors import Rejected, Unavailable
-from worker.fetch import HttpsFetcher, is_public, resolve
+from chalicelib.guarded_http import resolve
+from worker.fetch import HttpsFetcher
 
 BAD = [
     "127.0.0.1", "127.1.2.3", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "169.254.170.2",
