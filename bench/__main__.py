@@ -12,8 +12,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.api import measure as measure_api
 from bench.figures import Figure, single, spread, table, write
-from bench.line import Line, app_import_ms
+from bench.line import Line
 from bench.sheets import measure as measure_sheets
 from bench.worker import measure as measure_worker
 from sandbox.world import ROOT, Wishes, World
@@ -24,7 +25,7 @@ RESULTS = ROOT / "bench" / "results" / "latest.json"
 def main(arguments: Sequence[str]) -> int:
     """Measure, print the table, write the JSON file; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure ComfySheet on this machine.")
-    parts = ("line", "sheets", "worker")
+    parts = ("line", "api", "sheets", "worker")
     parser.add_argument("--only", choices=parts, help="measure one part; the other figures are kept")
     parser.add_argument("--quick", action="store_true", help="fewer samples: to see that it runs")
     chosen = parser.parse_args(arguments)
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str]) -> int:
         measure_worker(note, quick=chosen.quick)
     if chosen.only in (None, "line"):
         _line(note, few, many)
+    if chosen.only in (None, "api"):
+        measure_api(note, quick=chosen.quick)
     if chosen.only in (None, "sheets"):
         measure_sheets(note, quick=chosen.quick)
     console.print(table(figures))
@@ -64,7 +67,6 @@ def _line(note: Callable[[str, Figure], None], few: int, many: int) -> None:
             line = Line(world)
             note("submit_1_ms", spread(line.submit_ms(1, many), "ms"))
             note("submit_100_ms", spread(line.submit_ms(100, few), "ms"))
-    note("app_import_ms", spread(app_import_ms(few), "ms"))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -60,13 +57,13 @@ class Line:
 
     def submit_ms(self, rows: int, times: int) -> list[float]:
         """Call the API in this process with *rows* rows in one signed request; milliseconds a call."""
-        with _cloud_in_environment(self._world):
+        with cloud_in_environment(self._world):
             from chalicelib.wiring import World as Lambdas
 
             api = Lambdas(os.environ).sheet_api
             key = self._world.keys.new_sheet("bench", "bench-sheet")
             calls = [_signed(key, rows) for _ in range(times + 2)]
-            samples = [_timed(partial(_accepted, api, call, rows)) for call in calls]
+            samples = [timed(partial(_accepted, api, call, rows)) for call in calls]
         # The first two open connections and read the catalog.
         return samples[2:]
 
@@ -103,17 +100,8 @@ class Line:
             stop()
 
 
-def app_import_ms(times: int) -> list[float]:
-    """Import app in a fresh interpreter; milliseconds above an interpreter that imports nothing."""
-    bare = statistics.median(_timed(lambda: _python("pass")) for _ in range(times))
-    return [_timed(lambda: _python("import app")) - bare for _ in range(times)]
-
-
-def _python(code: str) -> None:
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
-
-
-def _timed(what: Callable[[], object]) -> float:
+def timed(what: Callable[[], object]) -> float:
+    """Do it, and say how long it took in milliseconds."""
     started = time.perf_counter()
     what()
     return (time.perf_counter() - started) * 1000
@@ -146,7 +134,7 @@ def _signed(key: str, rows: int) -> Call:
 
 
 @contextmanager
-def _cloud_in_environment(world: World) -> Iterator[None]:
+def cloud_in_environment(world: World) -> Iterator[None]:
     """Point boto3 and the Lambdas' settings at the local cloud."""
     told = {**world.cloud.env(), **environment(world.cloud.outputs), "LOG_LEVEL": "ERROR"}
     before = {name: os.environ.get(name) for name in told}

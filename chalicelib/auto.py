@@ -11,15 +11,16 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 from uuid import uuid4
 
-from chalicelib.cells import COLUMNS, Cell, Moved, Tab, Text, Tick, Unreachable, cells_of, clean_text
+from chalicelib.cells import COLUMNS, UNDER_WAY, Cell, Moved, Tab, Text, Tick, Unreachable, cells_of, clean_text
+from chalicelib.complete import HEAL_MS
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import Job, Target, job_id_of, prompt_fingerprint
 from chalicelib.contract.ports import Ledger
-from chalicelib.contract.sheets import Parked, Registration
+from chalicelib.contract.sheets import HOLD_MS, Parked, Registration
 from chalicelib.contract.states import CELL_WORD, OPEN, State
 from chalicelib.contract.words import fold
 from chalicelib.mend import SheetStore, write
@@ -27,15 +28,11 @@ from chalicelib.submit import MAX_ROWS, Row, RowAnswer, Scalar, SheetRequest
 
 log = logging.getLogger(__name__)
 
-HOLD_MS: Final = 60_000
 STARTED_MOST: Final = 5 * MAX_ROWS
 """Rows of one tab that start in one round; the others have theirs a minute later."""
-HEAL_MS: Final = 10 * 60 * 1000
-"""How long a spreadsheet that refuses us is left in peace."""
 GONE_MS: Final = 24 * 3600 * 1000
 """How long one that was deleted is: somebody may take it out of the bin."""
 WISH: Final = "pending"
-_UNDER_WAY: Final = frozenset(CELL_WORD[state] for state in OPEN)
 _OURS: Final = frozenset(COLUMNS) - {"prompt", "seed"}
 """Columns that are no input of a workflow."""
 
@@ -162,16 +159,16 @@ class AutoStart:
                 cells[each.row] = cells_of(each.there, tab.time_zone)
         for each, answer in self._submitted(client_id, tab, [each for each in wanted if each.there is None]):
             cells[each.row] = _told(answer)
-        self._write(tab, {row: _placed(tab, told) for row, told in cells.items()})
+        self._write(tab, {row: tab.placed(told) for row, told in cells.items()})
         return len(cells)
 
     def _wanted(self, client_id: str, tab: Tab) -> list[_Wanted]:
         status, run, ids = (tab.column_texts(name) or {} for name in ("status", "run", "job_id"))
         rows = [
             row
-            for row in sorted({row for row, _ in tab.texts if row > 0})
+            for row in tab.rows
             if fold(status.get(row, "")) == WISH
-            or (fold(run.get(row, "")) == "true" and fold(status.get(row, "")) not in _UNDER_WAY)
+            or (fold(run.get(row, "")) == "true" and fold(status.get(row, "")) not in UNDER_WAY)
         ]
         rows = [row for row in rows if _inputs(tab, row) or _workflow(tab, row)][:STARTED_MOST]
         keys = {row: ids.get(row, "").strip() for row in rows}
@@ -216,7 +213,7 @@ class AutoStart:
 
 
 def _workflow(tab: Tab, row: int) -> str:
-    return tab.texts.get((row, tab.columns.get("workflow", -1)), "").strip()[:200]
+    return tab.text(row, "workflow").strip()[:200]
 
 
 def _inputs(tab: Tab, row: int) -> dict[str, Scalar]:
@@ -232,16 +229,11 @@ def _inputs(tab: Tab, row: int) -> dict[str, Scalar]:
         value: Scalar = shown
         if name != "prompt" and isinstance(worth.get("boolValue"), bool):
             value = bool(worth["boolValue"])
-        elif name != "prompt" and isinstance(number := worth.get("numberValue"), int | float) and _is_number(shown):
+        elif name != "prompt" and isinstance(number := worth.get("numberValue"), int | float):
             value = int(number) if float(number).is_integer() else float(number)
         if shown.strip() and value is not False:
             inputs[COLUMNS[name][0] if name else header.strip()] = value
     return inputs
-
-
-def _is_number(shown: str) -> bool:
-    """Tell a number from a date or a time, which are numbers too."""
-    return not any(mark in shown for mark in ("/", ":")) and shown.count("-") < 2
 
 
 def _is_news(job: Job) -> bool:
@@ -251,10 +243,8 @@ def _is_news(job: Job) -> bool:
 
 def _is_same(job: Job, tab: Tab, row: int) -> bool:
     """Say whether *row* is the one that *job* was made for: a copied tab, or spreadsheet, carries its Job IDs too."""
-    prompt = tab.texts.get((row, tab.columns.get("prompt", -1)), "")
-    return job.target == Target(
-        spreadsheet_id=tab.spreadsheet_id, sheet_id=tab.sheet_id, prompt_hash=prompt_fingerprint(prompt)
-    )
+    prompt_hash = prompt_fingerprint(tab.text(row, "prompt"))
+    return job.target == Target(spreadsheet_id=tab.spreadsheet_id, sheet_id=tab.sheet_id, prompt_hash=prompt_hash)
 
 
 def _marked(tab: Tab, wanted: _Wanted, has_box: bool) -> dict[int, Cell]:
@@ -262,17 +252,13 @@ def _marked(tab: Tab, wanted: _Wanted, has_box: bool) -> dict[int, Cell]:
     cells: dict[str, Cell] = {"job_id": Text(wanted.key), "status": Text(WISH), "error": Text("")}
     if has_box:
         cells["run"] = Tick(False)
-    return _placed(tab, cells)
+    return tab.placed(cells)
 
 
 def _told(answer: RowAnswer) -> dict[str, Cell]:
     if answer.result == "rejected":
         return {"status": Text(CELL_WORD[State.FAILED]), "error": Text(clean_text(answer.message or ""))}
     return {"status": Text(CELL_WORD[State(answer.state or State.QUEUED)])}
-
-
-def _placed(tab: Tab, cells: Mapping[str, Cell]) -> dict[int, Cell]:
-    return {tab.columns[name]: cell for name, cell in cells.items() if name in tab.columns}
 
 
 def _with(tab: Tab, written: Mapping[int, Mapping[int, Cell]]) -> Tab:
@@ -282,7 +268,4 @@ def _with(tab: Tab, written: Mapping[int, Mapping[int, Cell]]) -> Tab:
         for at, cell in cells.items():
             if isinstance(cell, Text) and at == tab.columns.get("job_id"):
                 texts[row, at] = cell.text
-    return Tab(
-        tab.spreadsheet_id, tab.sheet_id, tab.title, tab.time_zone, tab.header, texts, tab.entered, tab.notes,
-        tab.values, tab.labels,
-    )  # fmt: skip
+    return replace(tab, texts=texts)

@@ -11,11 +11,12 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import cached_property
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from chalicelib.contract.job import Job, prompt_fingerprint
-from chalicelib.contract.states import CELL_WORD, State
+from chalicelib.contract.states import CELL_WORD, OPEN, State
 from chalicelib.contract.words import fold
 from chalicelib.links import gallery_link, output_link, thumbnail_link
 
@@ -58,6 +59,9 @@ _EPOCH: Final = datetime(1899, 12, 30)
 
 
 _NAME_OF: Final = {fold(word): name for name, words in COLUMNS.items() for word in words}
+UNDER_WAY: Final = frozenset(CELL_WORD[state] for state in OPEN)
+"""What Status says while a job is open."""
+
 _NAME_OF_LABEL: Final = {name.replace("_", ""): name for name in COLUMNS}
 
 
@@ -277,15 +281,23 @@ class Tab:
     labels: Mapping[int, str] = field(default_factory=dict)
     """What set-up called columns, by column."""
 
-    @property
+    @cached_property
     def columns(self) -> dict[str, int]:
         """Say where our columns are, by name."""
         return find_columns(self.header, self.labels)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Tell one column from another: by its label, else by its header."""
         return tuple(f"\0{self.labels[at]}" if at in self.labels else text for at, text in enumerate(self.header))
+
+    def text(self, row: int, name: str) -> str:
+        """Give what the cell of one of our columns shows; empty also where there is no such column."""
+        return self.texts.get((row, self.columns.get(name, -1)), "")
+
+    def placed(self, cells: Mapping[str, Cell]) -> dict[int, Cell]:
+        """Say where cells of our columns go in a row; those of columns that the tab has not are left out."""
+        return {self.columns[name]: cell for name, cell in cells.items() if name in self.columns}
 
     def headed(self, row: int) -> dict[str, int]:
         """Say which columns of *row* hold something below a header: the header's text and the column."""
@@ -297,6 +309,16 @@ class Tab:
         if column is None:
             return None
         return {row: text for (row, at), text in self.texts.items() if at == column and row > 0}
+
+    @cached_property
+    def rows(self) -> tuple[int, ...]:
+        """List the rows that show anything, below the header, in their order."""
+        return tuple(sorted({row for row, _ in self.texts if row > 0}))
+
+    @cached_property
+    def shown(self) -> dict[int, dict[str, str]]:
+        """Give every row's texts by column name: who compares rows with rows wants them more than once."""
+        return {row: self.named_texts(row) for row in self.rows}
 
     def named_texts(self, row: int, leave: Collection[int] = ()) -> dict[str, str]:
         """Give a row's texts by column name, the columns of *leave* and those without a header left out."""

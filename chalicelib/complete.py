@@ -18,12 +18,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from chalicelib.cells import Cell, Moved, RowMatch, Tab, Unreachable, cells_of, changed_cells, match_rows
+from chalicelib.cells import UNDER_WAY, Cell, Moved, RowMatch, Tab, Unreachable, cells_of, changed_cells, match_rows
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import SHOWN_BEFORE, Job, job_id_of
 from chalicelib.contract.ports import Ledger
 from chalicelib.contract.sheets import Parked, Registration
-from chalicelib.contract.states import CELL_WORD, OPEN, TERMINAL, State
+from chalicelib.contract.states import CELL_WORD, TERMINAL, State
 from chalicelib.contract.words import fold
 from chalicelib.mend import Held, SheetStore, write
 
@@ -56,7 +56,6 @@ TAB_REFUSES: Final = Unreachable(
     of_tab=True,
 )
 _LINK: Final = re.compile(r"/o/([0-9a-f]{8}-[0-9a-f-]{27})[/?]")
-_UNDER_WAY: Final = frozenset(CELL_WORD[state] for state in OPEN)
 
 
 class Spreadsheets(Protocol):
@@ -108,8 +107,17 @@ class _Flush:
 
 def _shows_another(tab: Tab, row: int, job_id: str) -> bool:
     """Say whether the row's link is another job's than *job_id*."""
-    found = _LINK.search(tab.texts.get((row, tab.columns.get("output_url", -1)), ""))
+    found = _LINK.search(tab.text(row, "output_url"))
     return found is not None and found[1] != job_id
+
+
+def of_owner(ledger: Ledger, jobs: Sequence[Job], owner: str | None) -> list[Job]:
+    """Leave out the jobs of a client whose spreadsheet it was: it was released, and is somebody else's now."""
+    for job in jobs:
+        if owner not in (None, job.client_id):
+            log.warning("row of a former owner", extra={"job_id": job.job_id, "action": "left out"})
+            ledger.mark_synced(job)
+    return [job for job in jobs if owner in (None, job.client_id)]
 
 
 class Complete:
@@ -172,7 +180,7 @@ class Complete:
         now = self._now_ms()
         there = self._spreadsheets.get(spreadsheet_id)
         parked, owner = there.parked, there.client_id
-        asked = self._own(asked, owner)
+        asked = of_owner(self._ledger, asked, owner)
         if not asked:
             return
         if parked is not None and now < parked.until:
@@ -184,20 +192,12 @@ class Complete:
         if self._flush(spreadsheet_id, asked, checks, owner) and parked is not None:
             self._spreadsheets.unpark(spreadsheet_id)
 
-    def _own(self, jobs: Sequence[Job], owner: str | None) -> list[Job]:
-        """Leave out the jobs of a client whose spreadsheet it was: it was released, and is somebody else's now."""
-        for job in jobs:
-            if owner not in (None, job.client_id):
-                log.warning("row of a former owner", extra={"job_id": job.job_id, "action": "left out"})
-                self._ledger.mark_synced(job)
-        return [job for job in jobs if owner in (None, job.client_id)]
-
     def _flush(self, spreadsheet_id: str, asked: Sequence[Job], checks: Collection[str], owner: str | None) -> bool:
         """Show every lagging job of one spreadsheet, tab by tab; False when a tab refused."""
         known = {job.job_id: job for job in asked}
         tabs: dict[int, list[Job]] = defaultdict(list)
         put_off = self._now_ms() + PUT_OFF_MS
-        for job in [*asked, *self._own(self._others(spreadsheet_id, known), owner)]:
+        for job in [*asked, *of_owner(self._ledger, self._others(spreadsheet_id, known), owner)]:
             # The index may be late: the strongly read item decides.
             wanted = job.job_id in checks or (not job.is_shown and (job.job_id in known or (job.due_at or 0) < put_off))
             if job.target is not None and wanted and job.target.spreadsheet_id == spreadsheet_id:
@@ -239,10 +239,11 @@ class Complete:
             if flush.refused and not flush.written:
                 raise TAB_REFUSES
             self._give_up_refused(flush)
-            found = {match.job.job_id for match in matches}
+            # Of a row that was only looked at nothing was written: it is there all the same.
+            there = {text.strip() for text in (tab.column_texts("job_id") or {}).values()}
             for job in flush.left:
                 if job.job_id not in missed:
-                    self._shown(job, found=job.job_id in found or self._is_there(job, tab), flush=flush)
+                    self._shown(job, found=job.job_key in there, flush=flush)
             flush.left = [job for job in flush.left if job.job_id in missed]
             if not flush.left:
                 return
@@ -253,8 +254,8 @@ class Complete:
         """Say whether a row is to be written: one that is only looked at, if it fell back to before the end."""
         if match.job.job_id not in flush.checks or not match.job.is_shown:
             return True
-        status = (tab.column_texts("status") or {}).get(match.row, "")
-        return match.same_prompt and (fold(status) in _UNDER_WAY or _shows_another(tab, match.row, match.job.job_id))
+        fell_back = fold(tab.text(match.row, "status")) in UNDER_WAY
+        return match.same_prompt and (fell_back or _shows_another(tab, match.row, match.job.job_id))
 
     def _add_strangers(self, flush: _Flush, tab: Tab) -> None:
         """
@@ -265,17 +266,13 @@ class Complete:
         if not flush.left:
             return
         client_id, known = flush.left[0].client_id, {job.job_id for job in flush.left}
-        status = tab.column_texts("status") or {}
         own = {row: job_id_of(client_id, text.strip()) for row, text in (tab.column_texts("job_id") or {}).items()}
-        done = [row for row, word in status.items() if fold(word) == CELL_WORD[State.SUCCEEDED] and row in own]
+        done = [row for row in own if fold(tab.text(row, "status")) == CELL_WORD[State.SUCCEEDED]]
         strangers = {own[row] for row in done if _shows_another(tab, row, own[row])} - known
         for job in self._ledger.get_many(sorted(strangers)):
             if job.state in TERMINAL and job.is_shown and job.outputs:
                 flush.left.append(job)
                 flush.checks = {*flush.checks, job.job_id}
-
-    def _is_there(self, job: Job, tab: Tab) -> bool:
-        return job.is_shown and job.job_key in {text.strip() for text in (tab.column_texts("job_id") or {}).values()}
 
     def _halved(self, tab: Tab, matches: Sequence[RowMatch], flush: _Flush) -> set[str]:
         """Write what can be written, half by half; answer as `_write` does. A row that alone refuses is given up."""
@@ -321,8 +318,7 @@ class Complete:
                 cells = changed_cells()
             else:
                 continue
-            columns = tab.columns
-            plan[match.row] = {columns[name]: cell for name, cell in cells.items() if name in columns}
+            plan[match.row] = {**tab.placed(cells)}
         return {row: cells for row, cells in plan.items() if cells}
 
     def _shown(self, job: Job, *, found: bool, flush: _Flush) -> None:

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from chalicelib.auto import AutoStart
 from chalicelib.cells import Cell, Moved, Tab, Text, Unreachable, cells_of, find_columns, match_rows, prompt_of
+from chalicelib.complete import of_owner
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.events import Errand
 from chalicelib.contract.job import Job
@@ -190,7 +191,8 @@ class Errands:
         """Write results whose rows were not found where their Job IDs are now; the others go to a tab of their own."""
         spreadsheet_id = errand.spreadsheet_id
         ids = self._ledger.gone(spreadsheet_id)
-        gone = self._own(spreadsheet_id, self._ledger.get_many(ids[:RELINKED_AT_ONCE]))
+        owner = self._spreadsheets.get(spreadsheet_id).client_id
+        gone = of_owner(self._ledger, self._ledger.get_many(ids[:RELINKED_AT_ONCE]), owner)
         if not gone:
             return "No result is without a row."
         tabs = self._books.tabs(spreadsheet_id)
@@ -211,14 +213,6 @@ class Errands:
         rest = f" {more} more are left: fetch missing results again." if more > 0 else ""
         return f"Results whose rows were gone: {', '.join(parts)}.{rest}"
 
-    def _own(self, spreadsheet_id: str, jobs: Sequence[Job]) -> list[Job]:
-        """Leave out what a former owner of the spreadsheet made: those results stay with them alone."""
-        owner = self._spreadsheets.get(spreadsheet_id).client_id
-        for job in jobs:
-            if owner not in (None, job.client_id):
-                self._ledger.mark_synced(job)
-        return [job for job in jobs if owner in (None, job.client_id)]
-
     def _found_in(self, spreadsheet_id: str, sheet_id: int, jobs: Sequence[Job]) -> set[str]:
         """Write the rows of *jobs* that stand in a tab; a tab that is no table, or refuses, holds none of them."""
         try:
@@ -227,8 +221,7 @@ class Errands:
             plan: dict[int, dict[int, Cell]] = {}
             for match in matches:
                 if match.same_prompt:
-                    cells = cells_of(match.job, tab.time_zone)
-                    plan[match.row] = {tab.columns[name]: cell for name, cell in cells.items() if name in tab.columns}
+                    plan[match.row] = tab.placed(cells_of(match.job, tab.time_zone))
             missed = write(self._books, tab, plan) if plan else set()
         except Unreachable as trouble:
             if not trouble.of_tab:

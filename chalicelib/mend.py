@@ -9,8 +9,9 @@ that is a write like any other, and judged like it, until nothing is wrong.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final, Protocol
 
 from chalicelib.cells import Cell, Moved, Tab, note_to_write
@@ -137,11 +138,15 @@ def _source(tab: Tab, row: int, untouched: Mapping[str, str]) -> int | None:
 
     Where several look alike the one that stood there is meant: columns move more often than both at once.
     """
-    for candidate in [row, *sorted({each for each, _ in tab.texts if each > 0})]:
-        before = tab.named_texts(candidate)
-        if all(before.get(name, text) == text for name, text in untouched.items()):
+    for candidate, before in chain([(row, tab.named_texts(row))], tab.shown.items()):
+        if _agrees(before, untouched):
             return candidate
     return None
+
+
+def _agrees(texts: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Say whether a row's *texts* are as *wanted*, in the columns that both have."""
+    return all(texts.get(name, text) == text for name, text in wanted.items())
 
 
 def _mend(sheets: SheetStore, tab: Tab, damages: Sequence[Damage]) -> list[Damage]:
@@ -177,18 +182,16 @@ def _mend(sheets: SheetStore, tab: Tab, damages: Sequence[Damage]) -> list[Damag
     return hit + left
 
 
-def _find(now: Tab, damage: Damage, taken: Iterable[int]) -> int | None:
+def _find(now: Tab, damage: Damage, taken: Collection[int]) -> int | None:
     """Find the row that shows what *damage* left behind: all of it, or (somebody typed there) what we wrote."""
-    rows = sorted({row for row, _ in now.texts if row > 0} - set(taken))
     # Where it was hit comes first: of rows that look alike it is the likeliest.
-    rows = [row for row in [damage.row] if row in rows] + [row for row in rows if row != damage.row]
+    rows = {row: now.shown[row] for row in (damage.row,) if row in now.shown} | now.shown
     names = now.names
     identity = {names[at] for name, at in now.columns.items() if name in ("job_id", "prompt")}
     ours = {name: text for name, text in damage.texts.items() if name in damage.before or name in identity}
     for wanted in (damage.texts, ours):
-        for row in rows:
-            texts = now.named_texts(row)
-            if all(texts.get(name, text) == text for name, text in wanted.items()):
+        for row, texts in rows.items():
+            if row not in taken and _agrees(texts, wanted):
                 return row
     return None
 

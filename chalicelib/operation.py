@@ -29,7 +29,7 @@ class Operation:
 
     *name* is its operationId. *tag* groups it in the published document; empty: it is not published (the routes of the
     sheets' scripts). *answers* maps the statuses of success to what they carry; those of failure follow from *scope*,
-    *body* and *path*, and *refusals* adds others.
+    *body* and *path*, and *refusals* adds others. *headers* maps request headers that mean something to what they mean.
     """
 
     method: str
@@ -40,6 +40,8 @@ class Operation:
     tag: str = ""
     scope: Scope | None = None
     body: type[BaseModel] | None = None
+    body_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
     query: type[BaseModel] | None = None
     answers: Mapping[int, Shape] = field(default_factory=dict)
     refusals: frozenset[int] = frozenset()

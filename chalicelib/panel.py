@@ -18,13 +18,12 @@ from chalicelib.contract.errors import Rejected
 from chalicelib.contract.events import Errand
 from chalicelib.contract.job import Job, job_id_of
 from chalicelib.contract.ports import Ledger
-from chalicelib.contract.sheets import ErrandNote, Parked, Registration
+from chalicelib.contract.sheets import HOLD_MS, ErrandNote, Parked, Registration
 from chalicelib.contract.states import TERMINAL, State
 from chalicelib.keys import SheetKey
 from chalicelib.links import gallery_link
 from chalicelib.submit import MAX_ROWS, JobKey, Request, SheetId
 
-HOLD_MS: Final = 60_000
 AUTO_TABS_MOST: Final = 5
 """Tabs of a spreadsheet in which rows start by themselves: each costs a read of Google's 60 a minute."""
 POLL_S: Final = 3

@@ -13,6 +13,9 @@ from chalicelib.contract.job import Frozen
 PROOF_KEY: Final = "comfysheet-proof"
 """Name of the developer metadata in which a connecting script shows that its person may edit the spreadsheet."""
 
+HOLD_MS: Final = 60_000
+"""How long whoever starts rows of a spreadsheet in auto mode is the only one, unless he says so again."""
+
 
 class Proof(Frozen):
     """Hold a connection in the making."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from chalicelib.operation import Operation
+from chalicelib.operations.docs import describing
 from chalicelib.operations.jobs import JOBS
 from chalicelib.operations.links import LINKS
 from chalicelib.operations.sheets import SHEETS
 from chalicelib.operations.webhooks import WEBHOOKS
 
-OPERATIONS: Final[tuple[Operation, ...]] = (*JOBS, *LINKS, *SHEETS, *WEBHOOKS)
+_SERVING: Final[tuple[Operation, ...]] = (*JOBS, *LINKS, *SHEETS, *WEBHOOKS)
+OPERATIONS: Final[tuple[Operation, ...]] = (*_SERVING, *describing(_SERVING))

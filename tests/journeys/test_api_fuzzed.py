@@ -1,0 +1,41 @@
+"""Throw at every published operation of the deployed API what its document allows, and what it does not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.world import Wishes, World
+
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,ignored_auth"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Run one world for this module; without a worker, for nothing is to be rendered."""
+    with World(Wishes(home=tmp_path_factory.mktemp("world"), start_worker=False)) as world:
+        yield world
+
+
+@pytest.mark.timeout(420)
+def test_no_request_breaks_the_api(world: World, tmp_path: Path) -> None:
+    """No answer of 500 or more, none that the document does not name, none without a key where one is needed."""
+    key = world.keys.maker.new_api("fuzzed")
+    run = subprocess.run(
+        [
+            *(str(Path(sys.executable).parent / "schemathesis"), "run", f"{world.cloud.api_url}/openapi.json"),
+            *("--url", world.cloud.api_url, "--header", f"Authorization: Bearer {key}", "--checks", CHECKS),
+            *("--phases", "examples,coverage,fuzzing", "--max-examples", "10", "--seed", "1", "--workers", "2"),
+            *("--continue-on-failure", "--no-color"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    sys.stdout.write(run.stdout[-1500:])
+    assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
