@@ -99,8 +99,8 @@ class RowAnswer:
 class Catalog(Protocol):
     """Find workflows."""
 
-    def find(self, name: str) -> Workflow:
-        """Answer the workflow of this id or name; raise `Rejected` with the nearest names."""
+    def find(self, name: str, client_id: str) -> Workflow:
+        """Answer the workflow that this id or name means to a client; raise `Rejected` with the nearest names."""
 
 
 class Jobs(Protocol):
@@ -224,7 +224,7 @@ class Submit:
     ) -> tuple[Job, tuple[str, ...]]:
         """Make the job that is asked for, and name the inputs that its workflow does not know."""
         named = asked_for if isinstance(asked_for, str) else asked_for.hash
-        workflow = self._catalog.find(asked_for) if isinstance(asked_for, str) else asked_for
+        workflow = self._catalog.find(asked_for, client_id) if isinstance(asked_for, str) else asked_for
         resolved = resolve_inputs(
             workflow, given, pick_seed=self._pick_seed, files=lambda parameter: self._files(workflow, parameter)
         )

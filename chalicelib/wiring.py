@@ -28,7 +28,9 @@ from chalicelib.batches_api import BatchesApi
 from chalicelib.blobs import Blobs
 from chalicelib.catalog import Catalog
 from chalicelib.complete import Complete
+from chalicelib.contract.infer import infer
 from chalicelib.crew import Crew
+from chalicelib.curate import Curator
 from chalicelib.errands import Errands
 from chalicelib.gate import Gate
 from chalicelib.job_watch import Clock
@@ -41,6 +43,7 @@ from chalicelib.pairing import Pairing
 from chalicelib.panel import Edges, Panel
 from chalicelib.programs import Programs, Surroundings
 from chalicelib.prompting.wildcards import WildcardBook
+from chalicelib.publish import Publisher
 from chalicelib.queues import CompletionQueue, JobQueue
 from chalicelib.rates import Counters, SheetsBudget, UsageBook
 from chalicelib.records import Records
@@ -48,9 +51,11 @@ from chalicelib.registry import Registry
 from chalicelib.sent_graph import SentGraphs
 from chalicelib.settings import Settings, read_settings
 from chalicelib.sheet_api import SheetApi
+from chalicelib.sheet_shelf import SheetShelf
 from chalicelib.simple_api import SimpleApi
 from chalicelib.submit import Submit
 from chalicelib.sweep import Sweep
+from chalicelib.workflows_api import WorkflowsApi
 
 if TYPE_CHECKING:
     from chalicelib.sheet import Service, Sheets
@@ -123,6 +128,10 @@ class World:
     @cached_property
     def _catalog(self) -> Catalog:
         return Catalog(self._blobs, clock_s=time.monotonic)
+
+    @cached_property
+    def _curator(self) -> Curator:
+        return Curator(self._catalog, Publisher(self._blobs, now_ms), infer, self._crew.choices)
 
     @cached_property
     def _submit(self) -> Submit:
@@ -198,6 +207,11 @@ class World:
         return SimpleApi(self.programs, self.ledger)
 
     @cached_property
+    def workflows_api(self) -> WorkflowsApi:
+        """Make the API of the workflow catalog."""
+        return WorkflowsApi(shelf=self._catalog, curator=self._curator, choices=self._crew.choices)
+
+    @cached_property
     def link_api(self) -> LinkApi:
         """Make the API of browsers that follow a link."""
         return LinkApi(ledger=self.ledger, files=self._blobs, now_ms=now_ms)
@@ -223,8 +237,7 @@ class World:
             pairing=Pairing(self._keys, maker, self._registry, self.completions, now_ms),
             keys=self._keys,
             nonces=Nonces(self._dynamodb, settings.nonces_table, time.time),
-            shelf=self._catalog,
-            workers=self._crew,
+            shelf=SheetShelf(self._catalog, self._curator, self._crew.choices),
         )
 
     @cached_property

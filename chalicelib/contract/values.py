@@ -13,6 +13,7 @@ from typing import Final
 
 from chalicelib.contract.media import MEDIA, source_of
 from chalicelib.contract.parameter import NAMES, NO_LORA, Parameter
+from chalicelib.contract.size import size_of
 from chalicelib.contract.words import fold
 
 MAX_SEED: Final = 2**64 - 1
@@ -56,6 +57,8 @@ def value_of(parameter: Parameter, value: object) -> Value:
         return _boolean(value)
     if parameter.type == "color":
         return _color(value)
+    if parameter.type == "size":
+        return size_of(parameter, plain(value), short(value))
     if parameter.type in MEDIA:
         text = plain(value).strip()
         source_of(text)

@@ -12,6 +12,7 @@ from chalicelib.operations.jobs import JOBS
 from chalicelib.operations.links import LINKS
 from chalicelib.operations.sheets import SHEETS
 from chalicelib.operations.simple import SIMPLE
+from chalicelib.operations.workflows import WORKFLOWS
 
-_SERVING: Final[tuple[Operation, ...]] = (*JOBS, *BATCHES, *ASSETS, *SIMPLE, *LINKS, *SHEETS)
+_SERVING: Final[tuple[Operation, ...]] = (*JOBS, *BATCHES, *ASSETS, *WORKFLOWS, *SIMPLE, *LINKS, *SHEETS)
 OPERATIONS: Final[tuple[Operation, ...]] = (*_SERVING, *describing(_SERVING))

@@ -36,7 +36,7 @@ class Desk:
         self.registry.set_auto(SHEET, 0, on=auto)
         self.submit = Submit(self.ledger, self, self.post, lambda: NOW)
 
-    def find(self, name: str) -> Workflow:
+    def find(self, name: str, client_id: str) -> Workflow:
         if name not in SHIPPED:
             raise Rejected("unknown_workflow", f"There is no workflow called {name}.")
         return SHIPPED[name]
