@@ -32,6 +32,7 @@ from chalicelib.contract.infer import infer
 from chalicelib.crew import Crew
 from chalicelib.curate import Curator
 from chalicelib.errands import Errands
+from chalicelib.farm import Farm
 from chalicelib.gate import Gate
 from chalicelib.job_watch import Clock
 from chalicelib.jobs_api import Desk, JobsApi
@@ -39,6 +40,7 @@ from chalicelib.keymaker import KeyMaker
 from chalicelib.keys import Keys, Nonces
 from chalicelib.ledger import DynamoLedger
 from chalicelib.link_api import LinkApi
+from chalicelib.open_jobs import RecentJobs
 from chalicelib.pairing import Pairing
 from chalicelib.panel import Edges, Panel
 from chalicelib.programs import Programs, Surroundings
@@ -55,6 +57,7 @@ from chalicelib.sheet_shelf import SheetShelf
 from chalicelib.simple_api import SimpleApi
 from chalicelib.submit import Submit
 from chalicelib.sweep import Sweep
+from chalicelib.workers_api import WorkersApi
 from chalicelib.workflows_api import WorkflowsApi
 
 if TYPE_CHECKING:
@@ -189,6 +192,12 @@ class World:
             now_ms=now_ms,
         )
         return JobsApi(desk)
+
+    @cached_property
+    def workers_api(self) -> WorkersApi:
+        """Make the API that shows workers and queue."""
+        jobs, books = RecentJobs(self.ledger, now_ms), UsageBook(self._counters)
+        return WorkersApi(Farm(jobs, books, self._crew, self._jobs, now_ms))
 
     @cached_property
     def assets_api(self) -> AssetsApi:

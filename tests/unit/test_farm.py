@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from chalicelib.api_parts import Answer, Call, guarded
 from chalicelib.contract.card import LATE_MS, Seen, ServerCard
 from chalicelib.contract.job import Job, Progress
 from chalicelib.contract.kit import LIVE_MS, Kit
 from chalicelib.contract.states import State
 from chalicelib.farm import LOOKED_AT, MAX_NAMES, Farm
+from chalicelib.gate import Gate
+from chalicelib.keys import ApiKey
+from chalicelib.open_jobs import RecentJobs
+from chalicelib.operations.workers import WORKERS
 from chalicelib.queues import Depth
+from chalicelib.workers_api import WorkersApi
+from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job
 
 OTHERS = new_job(client_id="other", state=State.RUNNING, owner="box-1")
@@ -213,3 +221,45 @@ def test_a_long_queue_is_counted_whole_and_guessed_by_its_beginning() -> None:
     jobs = [new_job(workflow_hash="a") for _ in range(LOOKED_AT * 3)]
     told = Yard(jobs, [card()], {"a": 2_000}).farm.standing("client-1")
     assert (told.yours.queued, told.yours.eta_s) == (LOOKED_AT * 3, LOOKED_AT * 3 * 2)
+
+
+# -- the routes ------------------------------------------------------------------------------------------------------
+
+
+class Ring:
+    """Know two keys: one may look, the other one may all."""
+
+    def api_key(self, authorization: str) -> ApiKey:
+        return ApiKey("k", "client-1", frozenset({"submit"} if authorization == "blind" else {"read", "admin"}))
+
+
+def asked(yard: Yard, name: str, query: dict[str, str], authorization: str = "") -> Answer:
+    """Call an operation as app.py does."""
+    [operation] = [one for one in WORKERS if one.name == name]
+    there: Any = SimpleNamespace(workers_api=WorkersApi(yard.farm))
+    call = Call({"authorization": authorization}, b"", "https://host/api", query=query)
+    return guarded(lambda: operation.answer(there, Gate(Ring()).admitted(call, operation.scope)))
+
+
+def test_the_routes_answer_what_their_document_says() -> None:
+    """Names of files only when they are asked for; a key without `read` sees nothing."""
+    yard = Yard(cards=[card(kits=(kit(ckpt_name=["a"]),), closed="The disk is full.")])
+    told = asked(yard, "listWorkers", {"models": "1"})
+    assert told.status == 200 and told.body["workers"][0]["model_files"] == {"checkpoints": ["a"]}
+    assert "disk" in told.body["workers"][0]["health_text"]
+    assert asked(yard, "listWorkers", {}).body["workers"][0]["model_files"] is None
+    assert asked(yard, "listWorkers", {"models": "some"}).status == 400
+    assert asked(yard, "getQueue", {}).body["yours"] == {"queued": 0, "running": 0, "oldest_age_s": None, "eta_s": None}
+    assert {asked(yard, name, {}, "blind").status for name in ("listWorkers", "getQueue")} == {403}
+
+
+def test_open_jobs_are_found_among_the_latest() -> None:
+    """Those that run first; other clients' and ended ones are none."""
+    ledger = MemoryLedger()
+    jobs = [new_job(created_at=NOW - age) for age in (9, 1, 5)]
+    jobs += [new_job(state=State.RUNNING), new_job(state=State.SUCCEEDED), new_job(client_id="other")]
+    for job in jobs:
+        ledger.submit(job)
+    recent = RecentJobs(ledger, lambda: NOW)
+    assert recent.line("client-1", 2).sent == (jobs[3].job_id, jobs[0].job_id)
+    assert recent.open_jobs("client-1") == 4
