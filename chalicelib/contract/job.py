@@ -175,8 +175,8 @@ class Job(Frozen):
 
     @property
     def is_shown(self) -> bool:
-        """Say whether the row already shows this version (a job without a row has nothing to show)."""
-        return self.target is None or self.synced_version >= self.version
+        """Say whether whoever is to be told of this version was: the row, and webhooks."""
+        return self.synced_version >= self.version
 
 
 def job_id_of(client_id: str, job_key: str) -> str:
