@@ -13,13 +13,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from PIL import Image
 
-from chalicelib.catalog import push
-from chalicelib.contract.manifest import parse_workflow
 from comfysheet import AsyncComfySheet, ComfySheet, JobCanceled, JobFailed, JobInfo, NotFound, Rejected, Unauthorized
-from infra.workflows import open_blobs
 from sandbox.world import Wishes, World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,17 +61,21 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Run one world for this module, with a workflow that takes a picture, and a key that may send graphs."""
     with World(Wishes(home=tmp_path_factory.mktemp("world"), step_ms=50, test_nodes=True)) as world:
         session, outputs = world.cloud.session(), world.cloud.outputs
-        push(
-            open_blobs(session, outputs["Bucket"]), [parse_workflow("invert", MANIFEST, {}, INVERT, file="invert.yaml")]
-        )
         key = world.keys.maker.new_api("studio-a")
         dynamodb: Any = session.client("dynamodb")
         dynamodb.update_item(
             TableName=outputs["KeysTable"],
             Key={"key_id": {"S": key.split("_")[1]}},
             UpdateExpression="SET scopes = :scopes",
-            ExpressionAttributeValues={":scopes": {"S": "read submit raw"}},
+            ExpressionAttributeValues={":scopes": {"S": "read submit raw admin"}},
         )
+        put = httpx.put(
+            f"{world.cloud.api_url}/api/v2/workflows/invert",
+            json={"manifest": MANIFEST, "graph": INVERT},
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=30,
+        )
+        assert put.status_code == 201, put.text
         yield Place(world.cloud.api_url, key)
 
 
@@ -125,6 +127,15 @@ def test_a_raw_graph_runs_with_a_file_in_it(sheet: ComfySheet, tmp_path: Path) -
     (tmp_path / "in.png").write_bytes(picture("blue"))
     graph = {**INVERT, "1": {"class_type": "LoadImage", "inputs": {"image": tmp_path / "in.png"}}}
     assert first_pixel(sheet.run_graph(graph).outputs[0].save(tmp_path)) == (255, 255, 0)
+
+
+def test_the_catalog_is_shown(sheet: ComfySheet) -> None:
+    """All workflows by id; one with what may be set."""
+    assert {"empty-color", "invert", "txt2img-sdxl"} <= {workflow.id for workflow in sheet.workflows()}
+    workflow = sheet.workflow("empty-color")
+    assert [one["name"] for one in workflow.parameters] == ["color", "width", "height"]
+    with pytest.raises(NotFound):
+        sheet.workflow("no-such")
 
 
 def test_one_key_is_one_job(sheet: ComfySheet) -> None:
@@ -199,6 +210,7 @@ def test_the_command_works_in_a_shell(place: Place, tmp_path: Path) -> None:
     assert typed("wait", job_id, "-o", "out").startswith("out/")
     assert json.loads(typed("status", job_id, "--json"))["status"] == "succeeded"
     assert '"kind"' in typed("logs", job_id) and job_id in typed("status")
+    assert "invert\tInvert" in typed("workflows") and "height\tinteger" in typed("workflows", "empty-color")
     assert typed("cancel", job_id).startswith(f"{job_id}\tsucceeded")
     wrong = place.program("-m", "comfysheet", "run", "empty-colour", cwd=tmp_path)
     assert wrong.returncode == 2 and "empty-color" in wrong.stderr
