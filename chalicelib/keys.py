@@ -54,6 +54,8 @@ class ApiKey:
     key_id: str
     client_id: str
     scopes: frozenset[str]
+    spreadsheet_id: str = ""
+    """The one spreadsheet whose rows it may have jobs shown in; empty: none."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ class Keys:
         known = record.get("secret_sha256", _NOBODY)
         if not hmac.compare_digest(hashlib.sha256(secret.encode()).hexdigest(), known) or record.get("kind") != "api":
             raise UNKNOWN_KEY
-        return ApiKey(key_id, record["client_id"], frozenset(record.get("scopes", EVERYDAY).split()))
+        scopes = frozenset(record.get("scopes", EVERYDAY).split())
+        return ApiKey(key_id, record["client_id"], scopes, record.get("spreadsheet_id", ""))
 
     def sheet_key(self, key_id: str) -> SheetKey:
         """Answer a sheet's key by its id; raise `Rejected` (unauthorized) when there is none."""

@@ -70,7 +70,7 @@ def infer(graph: Mapping[str, Any], *, name: str = "", object_info: Mapping[str,
     add_strengths(diagram, drafts)
     add_sizes(diagram, passes, drafts)
     add_colors(diagram, drafts)
-    add_models(diagram, drafts)
+    add_models(diagram, passes, drafts)
     add_loras(diagram, drafts)
     add_titled(diagram, drafts, info)
     if not drafts.drafts:
@@ -99,8 +99,11 @@ def _head(diagram: Diagram, passes: list[Pass], drafts: Drafts, name: str) -> di
     """Give name, description and the time that an attempt may take."""
     ends = " ".join(diagram.kind(node_id) for node_id in diagram.saves)
     made = "video" if _FILM.search(ends) else "audio" if _SOUND.search(ends) else "image"
-    roles = {draft.role.name: draft for draft in drafts.drafts}
-    given = next((one for one in ("image", "video", "audio") if one in roles), "text" if "prompt" in roles else "")
+    roles = {draft.role.name: draft for draft in reversed(drafts.drafts)}
+    given = next((one for one in ("image", "video", "audio") if one in roles), "")
+    if "prompt" in roles and not (passes and passes[0].keeps_picture) and not (given and made == "video"):
+        # A ControlNet's picture, or a style's, is not what the result is made of.
+        given = "text"
     task = f"{given.capitalize()} to {made}" if given and (passes or "prompt" in roles) else made.capitalize()
     if known.UPSCALER.name in roles and not passes:
         task = f"Upscale {given or made}"

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from chalicelib.contract.infer.known import Role
 from chalicelib.contract.parameter import Place, Type
+
+
+def said(names: Sequence[str]) -> str:
+    """Write names as a sentence does: a, b and c."""
+    *first, last = dict.fromkeys(names)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from chalicelib.contract.infer import known
 from chalicelib.contract.infer.diagram import NUMBERS, TEXT, Diagram, is_scalar
 from chalicelib.contract.infer.draft import Draft, Drafts
 from chalicelib.contract.infer.known import Role
+from chalicelib.contract.infer.passes import MAX_PASSES, Pass
 from chalicelib.contract.infer.titles import title_of
+from chalicelib.contract.media import MEDIA
 from chalicelib.contract.parameter import Place, Type
 
 _MODELS: Final[tuple[tuple[re.Pattern[str], Role, Type], ...]] = (
@@ -22,6 +24,9 @@ _MODELS: Final[tuple[tuple[re.Pattern[str], Role, Type], ...]] = (
     (re.compile(r"^clip_name\d?$"), known.CLIP, "clip"),
     (re.compile(r"^control_net_name$"), known.CONTROLNET, "model"),
 )
+_MODEL_LINK: Final = re.compile(r"^model$|pipe")
+MAX_LORAS: Final = 12
+"""More LoRAs than these are left as they are."""
 _LORA: Final = re.compile(r"^lora(?:_name)?(?:_?(\d+))?$")
 _STRENGTHS: Final = (
     ("strength_model{}", "strength_clip{}"),
@@ -48,11 +53,12 @@ _NOT_FILES: Final = re.compile(r"output|folder|path|url|base64|temp|dataset", re
 """Loaders that read from other places than the input folder."""
 
 
-def add_models(diagram: Diagram, drafts: Drafts) -> None:
-    """Add checkpoints, VAEs, text encoders and ControlNets, in the order in which they are loaded."""
+def add_models(diagram: Diagram, passes: list[Pass], drafts: Drafts) -> None:
+    """Add checkpoints, VAEs, text encoders and ControlNets, in the order in which the samplers need them."""
+    needed = _in_order_of_need(diagram, passes)
     for pattern, role, type_ in _MODELS:
         seen: dict[object, Place] = {}
-        for node_id in diagram.live:
+        for node_id in needed:
             if not _names_a_model(pattern, diagram.kind(node_id)):
                 continue
             for name in [name for name in diagram.inputs(node_id) if pattern.search(name)]:
@@ -67,6 +73,15 @@ def add_models(diagram: Diagram, drafts: Drafts) -> None:
         if diagram.kind(node_id) == "UpscaleModelLoader" and is_scalar(diagram.inputs(node_id).get("model_name"), TEXT):
             place = Place(node=node_id, input="model_name")
             drafts.add(Draft(known.UPSCALER, (place,), diagram.value(place)))
+
+
+def _in_order_of_need(diagram: Diagram, passes: list[Pass]) -> list[str]:
+    """List the nodes, those first that the first sampler's model comes from."""
+    first: dict[str, int] = {}
+    for turn, one in enumerate(passes[:MAX_PASSES]):
+        for node_id in diagram.walk(one.node, _MODEL_LINK):
+            first.setdefault(node_id, turn)
+    return sorted(diagram.live, key=lambda node_id: (first.get(node_id, MAX_PASSES), diagram.rank[node_id]))
 
 
 def _names_a_model(pattern: re.Pattern[str], kind: str) -> bool:
@@ -94,10 +109,12 @@ def add_loras(diagram: Diagram, drafts: Drafts) -> None:
             is_slot = found[1] is not None
             if place is None or (is_slot and str(diagram.value(place)).lower() == "none"):
                 continue
-            number += 1
-            if not _add_lora(diagram, drafts, place, number):
-                number -= 1
+            if number == MAX_LORAS:
+                drafts.note(f"The graph has more than {MAX_LORAS} LoRAs: the first ones are offered.")
+                return
+            if not _add_lora(diagram, drafts, place, number + 1):
                 continue
+            number += 1
             _add_strengths(diagram, drafts, node_id, name.removeprefix("lora_name").removeprefix("lora"), number)
 
 
@@ -105,7 +122,10 @@ def _add_lora(diagram: Diagram, drafts: Drafts, place: Place, number: int) -> bo
     fault = next(lora_faults(diagram.graph, place.node), None)
     note = ""
     if fault is not None:
-        note = f"LoRA {number} must name a file: {fault}."
+        note = (
+            f"LoRA {number} is offered as a plain file name: {diagram.say(place.node)} cannot be taken out of the "
+            "graph, so None works only if that node knows it."
+        )
     return drafts.add(
         Draft(
             known.LORA,
@@ -157,11 +177,11 @@ def add_media(diagram: Diagram, drafts: Drafts, info: Mapping[str, Any]) -> None
                     None,
                     label=label,
                     is_required=True,
-                    note=f"{(label or role.label)} must be given by each row: the file in the graph lies on the "
-                    "computer it was exported from.",
                 )
             )
             break
+    if any(draft.is_required and draft.role.type in MEDIA for draft in drafts.drafts):
+        drafts.note("Each row must bring its own files: those in the graph lie on the computer it was exported from.")
 
 
 def _use(diagram: Diagram, node_id: str) -> str:

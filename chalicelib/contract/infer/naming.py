@@ -32,7 +32,7 @@ class Names:
         name, number = self._name(draft)
         self._words.add(fold(name))
         numbered = f"{role.label} {number}" if number > 1 else role.label
-        tries = (draft.label, f"{draft.label} {number}" if draft.label else "", numbered)
+        tries = (draft.label, f"{draft.label} {number}" if draft.label and number > 1 else "", numbered)
         own = fold(name.replace("_", " "))
         label = next((one for one in tries if one and (fold(one) == own or self._is_free(one, name))), "")
         if not label:

@@ -16,6 +16,8 @@ from chalicelib.contract.infer.diagram import NUMBERS, TEXT, WHOLE, Diagram
 from chalicelib.contract.infer.known import Role
 from chalicelib.contract.parameter import Place
 
+MAX_PASSES: Final = 4
+"""The settings of more samplers than these are left as they are."""
 SEEDS: Final = ("seed", "noise_seed", "rand_seed", "sampler_seed")
 _STEPS: Final = ("steps", "num_steps", "num_inference_steps")
 SETTINGS: Final[tuple[tuple[Role, tuple[str, ...], tuple[type, ...]], ...]] = (
@@ -98,6 +100,7 @@ def adds_no_noise(diagram: Diagram, node_id: str) -> bool:
 def _keeps_picture(diagram: Diagram, node_id: str, samplers: frozenset[str]) -> bool:
     """Say whether the latent that a sampler works on is a picture's, or another sampler's."""
     for one in diagram.walk(node_id, LATENTS, stop=samplers):
-        if one != node_id and (one in samplers or "pixels" in diagram.inputs(one)):
+        is_loader = "load" in diagram.kind(one).lower() and "image" in diagram.kind(one).lower()
+        if one != node_id and (one in samplers or is_loader or "pixels" in diagram.inputs(one)):
             return True
     return False

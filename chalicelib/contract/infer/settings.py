@@ -10,14 +10,11 @@ from typing import Any, Final
 
 from chalicelib.contract.infer import known
 from chalicelib.contract.infer.diagram import NUMBERS, WHOLE, Diagram
-from chalicelib.contract.infer.draft import Draft, Drafts
+from chalicelib.contract.infer.draft import Draft, Drafts, said
 from chalicelib.contract.infer.known import Role
-from chalicelib.contract.infer.passes import LATENTS, SEEDS, SETTINGS, Pass, Setting, adds_no_noise
+from chalicelib.contract.infer.passes import LATENTS, MAX_PASSES, SEEDS, SETTINGS, Pass, Setting, adds_no_noise
 from chalicelib.contract.infer.titles import title_of
 from chalicelib.contract.parameter import Place
-
-MAX_PASSES: Final = 4
-"""More samplers than these are left as they are."""
 
 _KINDS: Final = (
     (re.compile(r"facedetailer|detailerfor", re.IGNORECASE), "Face"),
@@ -48,6 +45,7 @@ def add_settings(diagram: Diagram, passes: list[Pass], drafts: Drafts, info: Map
     """Add what sets the samplers, first sampler first."""
     if len(passes) > MAX_PASSES:
         drafts.note(f"The graph has {len(passes)} samplers: the settings of the first {MAX_PASSES} are offered.")
+    together: dict[tuple[str, ...], list[str]] = {}
     for role, _, _ in SETTINGS:
         groups: list[_Group] = []
         for turn, one in enumerate(passes[:MAX_PASSES]):
@@ -58,8 +56,12 @@ def add_settings(diagram: Diagram, passes: list[Pass], drafts: Drafts, info: Map
             _add_further_seeds(diagram, groups)
         for number, group in enumerate(groups, start=1):
             _add_group(diagram, drafts, role, group, number, info)
+            if len(group.places) > 1:
+                together.setdefault(tuple(diagram.say(place.node) for place in group.places), []).append(role.label)
         if role is known.STEPS:
             _add_switch(diagram, passes[:MAX_PASSES], drafts)
+    for nodes, labels in together.items():
+        drafts.note(f"{said(labels)} set {said(nodes)} together: they held the same values.")
 
 
 def _is_offered(setting: Setting, turn: int, one: Pass) -> bool:
@@ -113,9 +115,6 @@ def _add_group(
     )
     if not used:
         return
-    if len(places) > 1:
-        names = ", ".join(dict.fromkeys(diagram.say(place.node) for place in places))
-        drafts.note(f"{role.label} sets {names} together: they held the same value.")
     if choices == (group.value,):
         drafts.note(f"{label or role.label} knows only {group.value}: add the other choices of that node to the list.")
 
@@ -188,7 +187,7 @@ def _add_switch(diagram: Diagram, passes: list[Pass], drafts: Drafts) -> None:
                     known.SWITCH,
                     places,
                     values[0],
-                    note="Steps counts both samplers together; the second takes over at the step named besides.",
+                    note='Steps counts both samplers together; the second takes over at "Switch at step".',
                 )
             )
 

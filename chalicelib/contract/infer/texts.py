@@ -125,7 +125,7 @@ def _walk(
             onward = _sided(diagram, node_id, side, turn, texts)
         else:
             for places, words, is_part in _words(diagram, node_id):
-                texts.add(side or "positive", Text(places, words, title, turn, is_part))
+                texts.add(side or "positive", Text(places, words, "" if is_part else title, turn, is_part))
             onward = [(source, side) for name, (source, _) in diagram.links(node_id) if _carries_words(name)]
         if is_scalar(inputs.get("lyrics"), TEXT):
             place = Place(node=node_id, input="lyrics")

@@ -16,6 +16,8 @@ MAX_LABEL: Final = 60
 
 _UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\ud800-\udfff\ufe0f\ufffe\uffff]+")
 _ENDS: Final = re.compile(r"^[^\w(]+|[^\w)]+$")
+_CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_WORDS: Final = re.compile(r"\w+")
 _BRACKETS: Final = re.compile(r"[(\[（【].*?[)\]）】]")
 _NOTHING: Final = frozenset(
     {
@@ -88,6 +90,8 @@ def title_of(node: Mapping[str, Any], info: Mapping[str, Any] | None = None) -> 
     plain, bare = _letters(label), _letters(_BRACKETS.sub("", label))
     if not plain or {plain, bare} & (names | _NOTHING) or plain.startswith(_STARTS):
         return ""
+    if _bag(label) == _bag(str(node["class_type"])):
+        return ""
     return label
 
 
@@ -110,6 +114,12 @@ def slug(label: str) -> str:
     """Make a parameter's name of a label; empty when nothing of it is left (another script)."""
     name = re.sub(r"[^a-z0-9]+", "_", fold(label)).strip("_")
     return re.sub(r"^[^a-z]+", "", name)[:40].rstrip("_")
+
+
+def _bag(text: str) -> set[str]:
+    """Give the words of a title or of a class's name: StringConcatenate is shown as Concatenate Text."""
+    words = _WORDS.findall(_CAMEL.sub(" ", text))
+    return {"text" if word.lower() == "string" else word.lower() for word in words}
 
 
 def _letters(text: str) -> str:

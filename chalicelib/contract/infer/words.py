@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from chalicelib.contract.infer import known
 from chalicelib.contract.infer.diagram import TEXT, WHOLE, Diagram, is_scalar
-from chalicelib.contract.infer.draft import Draft, Drafts
+from chalicelib.contract.infer.draft import Draft, Drafts, said
 from chalicelib.contract.infer.known import Role
 from chalicelib.contract.infer.passes import Pass
 from chalicelib.contract.infer.texts import Text, Texts, find_texts, main_of
@@ -47,9 +47,9 @@ def _say_choice(diagram: Diagram, prompt: Text, texts: list[Text], drafts: Draft
     if len(texts) > 1:
         why = f', titled "{prompt.title}"' if prompt.title else ""
         drafts.note(f"Of {len(texts)} texts the prompt is that of {diagram.say(prompt.node)}{why}.")
-    nodes = dict.fromkeys(diagram.say(place.node) for place in prompt.places)
+    nodes = list(dict.fromkeys(diagram.say(place.node) for place in prompt.places))
     if len(nodes) > 1:
-        drafts.note(f"Prompt sets {', '.join(nodes)} together: they held the same text.")
+        drafts.note(f"Prompt sets {said(nodes)} together: they held the same text.")
 
 
 def _add_others(texts: list[Text], main: Text, role: Role, drafts: Drafts) -> None:
