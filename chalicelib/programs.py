@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from pydantic import Field
 
+from chalicelib.asset import with_assets
 from chalicelib.catalog import document_key
 from chalicelib.cells import prompt_of
 from chalicelib.contract.addresses import webhook_url
@@ -182,9 +183,10 @@ class Programs:
             graph, given = raw.workflow, dict[str, Scalar](raw.inputs)
             job = self._submit.draft(caller.client_id, key, graph, given, link_base, target)
         else:
-            job = self._submit.draft(
-                caller.client_id, key, request.workflow_id or "", request.inputs, link_base, target
+            inputs = with_assets(
+                request.inputs, lambda asset_id: self._around.find_asset(caller.client_id, asset_id)
             )
+            job = self._submit.draft(caller.client_id, key, request.workflow_id or "", inputs, link_base, target)
         job = job.model_copy(
             update={
                 "input_hash": request_hash(request),

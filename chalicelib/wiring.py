@@ -36,6 +36,7 @@ from chalicelib.curate import Curator
 from chalicelib.deliver import Deliver
 from chalicelib.delivery_book import DynamoDeliveryBook
 from chalicelib.errands import Errands
+from chalicelib.farm import Farm
 from chalicelib.gate import Gate
 from chalicelib.herald import Herald
 from chalicelib.job_watch import Clock
@@ -45,6 +46,7 @@ from chalicelib.keys import Keys, Nonces
 from chalicelib.lanes import LaneSweep
 from chalicelib.ledger import DynamoLedger
 from chalicelib.link_api import LinkApi
+from chalicelib.open_jobs import RecentJobs
 from chalicelib.pairing import Pairing
 from chalicelib.panel import Edges, Panel
 from chalicelib.poster import GuardedPoster
@@ -65,6 +67,7 @@ from chalicelib.sweep import Sweep
 from chalicelib.webhook_secrets import WebhookSecrets
 from chalicelib.webhooks import Webhooks
 from chalicelib.webhooks_api import WebhooksApi
+from chalicelib.workers_api import WorkersApi
 from chalicelib.workflows_api import WorkflowsApi
 
 if TYPE_CHECKING:
@@ -200,6 +203,12 @@ class World:
             now_ms=now_ms,
         )
         return JobsApi(desk)
+
+    @cached_property
+    def workers_api(self) -> WorkersApi:
+        """Make the API that shows workers and queue."""
+        jobs, books = RecentJobs(self.ledger, now_ms), UsageBook(self._counters)
+        return WorkersApi(Farm(jobs, books, self._crew, self._jobs, now_ms))
 
     @cached_property
     def assets_api(self) -> AssetsApi:
