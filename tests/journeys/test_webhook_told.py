@@ -10,6 +10,9 @@ import pytest
 import requests
 from standardwebhooks.webhooks import Webhook
 
+from chalicelib.contract.deliveries import TEST_EVENT, Delivery
+from chalicelib.delivery_book import DynamoDeliveryBook
+from chalicelib.wiring import now_ms
 from sandbox.world import Wishes, World
 from tests.edges.https_site import Receiver, receiving, says
 from tests.waiting import wait_until
@@ -142,6 +145,24 @@ def test_a_job_may_name_its_own_address(world: World, receiver: Receiver) -> Non
     assert listed()[0]["id"] == headers["webhook-id"]
     refused = {"workflow_id": "txt2img-sdxl", "inputs": {"prompt": "x"}, "webhook_url": "https://me:pw@host.example/"}
     program.ask("POST", "jobs", 400, refused)
+
+
+def test_a_delivery_whose_hint_was_lost_is_rung_for_by_the_sweeper(world: World, receiver: Receiver) -> None:
+    """It waits in the table and no message says so; the sweeper's own role suffices to find it."""
+    program = Program(world, "studio-e")
+    hook = program.ask("POST", "webhooks", 201, {"url": f"http://127.0.0.1:{receiver.port}/"})["id"]
+    session, now = world.cloud.session(), now_ms()
+    book = DynamoDeliveryBook(session.client("dynamodb"), world.cloud.outputs["WebhooksTable"])
+    named = {"client_id": "studio-e", "lane": hook, "event": TEST_EVENT}
+    lost = Delivery(delivery_id="dlv_" + "0" * 31, created_at=now, asked_at=now, next_attempt_at=now, **named)
+    book.announce(lost)
+    book.ring("studio-e", hook, now)
+    functions: Any = session.client("lambda")
+    texts = ("version", "account", "region", "detail-type", "source", "time", "id")
+    minute = json.dumps(dict.fromkeys(texts, "x") | {"detail": {}, "resources": []})
+    swept = functions.invoke(FunctionName="comfysheet-local-sweep", Payload=minute)
+    assert "FunctionError" not in swept, swept["Payload"].read()
+    assert wait_until(lambda: [each[1]["webhook-id"] for each in receiver.received] == [lost.delivery_id], 60, 0.2)
 
 
 def test_the_bus_tells_of_a_job_that_no_worker_knew(world: World) -> None:
