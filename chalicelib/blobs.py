@@ -78,18 +78,7 @@ class Blobs:
 
     def create(self, key: str, content: bytes) -> bool:
         """Write a document where none is; False: there is one. Raise `Unavailable`."""
-        try:
-            self._client.put_object(
-                Bucket=self._bucket, Key=key, Body=content, ContentType="application/json", IfNoneMatch="*"
-            )
-        except ClientError as error:
-            # 409: somebody else writes it at this moment (S3 user guide, "conditional writes").
-            if error.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict"):
-                return False
-            raise Unavailable("The file store does not answer. Try again in a moment.") from error
-        except BotoCoreError as error:
-            raise Unavailable("The file store cannot be reached. Try again in a moment.") from error
-        return True
+        return self.replace(key, content, "")
 
     def lend(self, key: str, *, lifetime_s: int, content_type: str, disposition: str) -> str:
         """Give an address that serves *key* to anyone for *lifetime_s*."""
@@ -103,6 +92,11 @@ class Blobs:
             },
             ExpiresIn=lifetime_s,
         )
+
+    def delete(self, key: str) -> None:
+        """Take a document away; none: nothing happens."""
+        with _reaching():
+            self._client.delete_object(Bucket=self._bucket, Key=key)
 
 
 @contextlib.contextmanager

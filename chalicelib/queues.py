@@ -1,21 +1,42 @@
-"""Send the hints: jobs to the workers, news to the completion. A message lost here is sent again by the sweeper."""
+"""Send the hints: jobs to the workers, news to the completion, lanes to the delivering function.
+
+A message lost here is sent again by the sweeper.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.contract.deliveries import LaneHint
 from chalicelib.contract.events import Check, Errand, Hint, JobMessage, News, errand_dedup_id, hint_dedup_id
 from chalicelib.contract.job import Job
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
+
+_COUNTS: Final[tuple[QueueAttributeNameType, ...]] = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Count messages (about: SQS counts so): those that wait for a worker, and those that one has in hand."""
+
+    waiting: int
+    in_hand: int
 
 
 class JobQueue:
@@ -51,13 +72,18 @@ class JobQueue:
 
     def waiting(self) -> int:
         """Count the messages that no worker has taken (about: SQS counts so); 0 when it cannot be told."""
-        name: Literal["ApproximateNumberOfMessages"] = "ApproximateNumberOfMessages"
+        depth = self.depth()
+        return depth.waiting if depth is not None else 0
+
+    def depth(self) -> Depth | None:
+        """Count the messages; None when it cannot be told. Those put off (a job's next attempt) count as in hand."""
         try:
-            told = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
+            told = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=list(_COUNTS))
         except (BotoCoreError, ClientError) as error:
             log.warning("queue not counted", extra={"error": type(error).__name__})
-            return 0
-        return int(told["Attributes"][name])
+            return None
+        waiting, hidden, delayed = (int(told["Attributes"].get(name, 0)) for name in _COUNTS)
+        return Depth(waiting, hidden + delayed)
 
 
 class CompletionQueue:
@@ -99,11 +125,41 @@ class CompletionQueue:
 
     def settle(self, done: Sequence[str], later: Mapping[str, int]) -> None:
         """Delete the messages of receipts *done*; show those of *later* again after as many seconds."""
-        for receipt in done:
-            self._client.delete_message(QueueUrl=self._url, ReceiptHandle=receipt)
-        for receipt, delay_s in later.items():
-            self._client.change_message_visibility(QueueUrl=self._url, ReceiptHandle=receipt, VisibilityTimeout=delay_s)
+        _settle(self._client, self._url, done, later)
 
 
 def _group(job: Job) -> str:
     return job.target.spreadsheet_id if job.target else job.client_id
+
+
+class DeliveryQueue:
+    """Have lanes of webhook deliveries looked at; the message group is the lane, so each has one hand at a time."""
+
+    def __init__(self, client: SQSClient, url: str) -> None:
+        self._client = client
+        self._url = url
+
+    def ring(self, hint: LaneHint, sweep_minute: int | None = None) -> None:
+        """Have a lane looked at. Nothing is raised: the sweeper rings again."""
+        group = hashlib.sha256(f"{hint.client_id}#{hint.lane}".encode()).hexdigest()[:40]
+        suffix = secrets.token_hex(8) if sweep_minute is None else f"s{sweep_minute}"
+        try:
+            self._client.send_message(
+                QueueUrl=self._url,
+                MessageBody=hint.model_dump_json(),
+                MessageGroupId=group,
+                MessageDeduplicationId=f"{group}:{suffix}",
+            )
+        except (BotoCoreError, ClientError) as error:
+            log.warning("lane not rung for", extra={"lane": hint.lane, "error": type(error).__name__})
+
+    def settle(self, done: Sequence[str], later: Mapping[str, int]) -> None:
+        """Delete the messages of receipts *done*; show those of *later* again after as many seconds."""
+        _settle(self._client, self._url, done, later)
+
+
+def _settle(client: SQSClient, url: str, done: Sequence[str], later: Mapping[str, int]) -> None:
+    for receipt in done:
+        client.delete_message(QueueUrl=url, ReceiptHandle=receipt)
+    for receipt, delay_s in later.items():
+        client.change_message_visibility(QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=delay_s)

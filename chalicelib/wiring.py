@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
@@ -26,24 +26,34 @@ from chalicelib.auto import AutoStart
 from chalicelib.batches import Batches
 from chalicelib.batches_api import BatchesApi
 from chalicelib.blobs import Blobs
+from chalicelib.bus import EventBus
 from chalicelib.catalog import Catalog
 from chalicelib.complete import Complete
+from chalicelib.contract.addresses import webhook_url
 from chalicelib.contract.infer import infer
 from chalicelib.crew import Crew
 from chalicelib.curate import Curator
+from chalicelib.deliver import Deliver
+from chalicelib.delivery_book import DynamoDeliveryBook
 from chalicelib.errands import Errands
+from chalicelib.farm import Farm
 from chalicelib.gate import Gate
+from chalicelib.herald import Herald
 from chalicelib.job_watch import Clock
 from chalicelib.jobs_api import Desk, JobsApi
 from chalicelib.keymaker import KeyMaker
 from chalicelib.keys import Keys, Nonces
+from chalicelib.lanes import LaneSweep
 from chalicelib.ledger import DynamoLedger
 from chalicelib.link_api import LinkApi
+from chalicelib.open_jobs import RecentJobs
 from chalicelib.pairing import Pairing
 from chalicelib.panel import Edges, Panel
+from chalicelib.poster import GuardedPoster
 from chalicelib.programs import Programs, Surroundings
+from chalicelib.prompting.wildcards import WildcardBook
 from chalicelib.publish import Publisher
-from chalicelib.queues import CompletionQueue, JobQueue
+from chalicelib.queues import CompletionQueue, DeliveryQueue, JobQueue
 from chalicelib.rates import Counters, SheetsBudget, UsageBook
 from chalicelib.records import Records
 from chalicelib.registry import Registry
@@ -54,6 +64,10 @@ from chalicelib.sheet_shelf import SheetShelf
 from chalicelib.simple_api import SimpleApi
 from chalicelib.submit import Submit
 from chalicelib.sweep import Sweep
+from chalicelib.webhook_secrets import WebhookSecrets
+from chalicelib.webhooks import Webhooks
+from chalicelib.webhooks_api import WebhooksApi
+from chalicelib.workers_api import WorkersApi
 from chalicelib.workflows_api import WorkflowsApi
 
 if TYPE_CHECKING:
@@ -134,7 +148,8 @@ class World:
 
     @cached_property
     def _submit(self) -> Submit:
-        return Submit(self.ledger, self._catalog, self._jobs, now_ms, files=self._crew.choices)
+        book = WildcardBook(self._blobs, clock_s=time.monotonic)
+        return Submit(self.ledger, self._catalog, self._jobs, now_ms, files=self._crew.choices, wildcards=book)
 
     @cached_property
     def _crew(self) -> Crew:
@@ -171,6 +186,7 @@ class World:
             known_classes=self._crew.classes,
             owner_of=lambda spreadsheet_id: self._registry.get(spreadsheet_id).client_id,
             hint=self.completions.hint,
+            check_webhook=partial(webhook_url, has_networks=bool(self.settings.webhook_networks)),
         )
         return Programs(self._submit, self.ledger, around)
 
@@ -187,6 +203,12 @@ class World:
             now_ms=now_ms,
         )
         return JobsApi(desk)
+
+    @cached_property
+    def workers_api(self) -> WorkersApi:
+        """Make the API that shows workers and queue."""
+        jobs, books = RecentJobs(self.ledger, now_ms), UsageBook(self._counters)
+        return WorkersApi(Farm(jobs, books, self._crew, self._jobs, now_ms))
 
     @cached_property
     def assets_api(self) -> AssetsApi:
@@ -255,7 +277,8 @@ class World:
     def complete(self) -> Complete:
         """Make the completion."""
         books = UsageBook(self._counters)
-        return Complete(self.ledger, self._sheets, self._registry, self._budget, books, now_ms)
+        herald = Herald(self._book, self.deliveries, self._bus, now_ms)
+        return Complete(self.ledger, self._sheets, self._registry, self._budget, books, herald, now_ms)
 
     @cached_property
     def errands(self) -> Errands:
@@ -264,6 +287,46 @@ class World:
         auto = AutoStart(self.ledger, self._sheets, self._registry, self._submit, link_base, now_ms)
         books, registry = self._sheets, self._registry
         return Errands(self.ledger, books, registry, auto, self._budget, lambda: self._account, now_ms)
+
+    # -- webhooks -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _book(self) -> DynamoDeliveryBook:
+        return DynamoDeliveryBook(self._dynamodb, self.settings.webhooks_table)
+
+    @cached_property
+    def deliveries(self) -> DeliveryQueue:
+        """Open the delivering function's queue."""
+        return DeliveryQueue(self._sqs, self.settings.deliveries_queue_url)
+
+    @cached_property
+    def _webhook_secrets(self) -> WebhookSecrets:
+        return WebhookSecrets(self._ssm, self.settings.secrets_prefix, time.monotonic)
+
+    @cached_property
+    def _bus(self) -> EventBus:
+        return EventBus(self._client("events"), self.settings.bus_name)
+
+    @cached_property
+    def webhooks_api(self) -> WebhooksApi:
+        """Make the API of webhooks."""
+        has_networks = bool(self.settings.webhook_networks)
+        return WebhooksApi(
+            Webhooks(self._book, self._webhook_secrets, self.deliveries, now_ms, has_networks=has_networks)
+        )
+
+    @cached_property
+    def deliver(self) -> Deliver:
+        """Make what delivers."""
+        poster = GuardedPoster(self.settings.webhook_networks)
+        return Deliver(self._book, self.ledger, self._webhook_secrets, poster, self._bus, now_ms)
+
+    @cached_property
+    def lane_sweep(self) -> LaneSweep:
+        """Make what rings for deliveries."""
+        return LaneSweep(self._book, self.deliveries, now_ms)
+
+    # -- Google -------------------------------------------------------------------------------------------------
 
     @cached_property
     def _google(self) -> str:

@@ -20,7 +20,7 @@ from chalicelib.catalog_index import INDEX_KEY, Entry, Version, split_place
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.manifest import ManifestError, to_document
 from chalicelib.publish import Publisher
-from infra import stack
+from infra import stack, wildcards
 from infra.release import add_stage_options, session
 from infra.workflow_files import FOLDER, read_base, read_files, read_folder
 from infra.workflow_infer import register_infer
@@ -53,6 +53,7 @@ def register(verbs: Verbs) -> None:
         action.add_argument("--client", default="", help="a client's own workflow; without it: everybody's")
     for action in (push, listing, show, remove, restore):
         add_stage_options(action)
+    wildcards.register_below(actions, lambda arguments: _Stage(arguments).store)
 
 
 def _action(actions: Verbs, name: str, text: str, run: Run) -> argparse.ArgumentParser:

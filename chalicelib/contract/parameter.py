@@ -63,6 +63,8 @@ class Parameter(Frozen):
     multiple: int = Field(default=SIDE_STEP, ge=1, le=MAX_SIDE)
     choices: tuple[str, ...] = ()
     max_length: int = Field(default=MAX_PROMPT, ge=1, le=50_000)
+    plain: bool = False
+    """Of a string: True when it is no prose, so that fields, variants and wildcards are not looked for in it."""
     sets: tuple[Place, ...] = Field(min_length=1)
 
     @property

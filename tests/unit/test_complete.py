@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from chalicelib.complete import CHECK_MS, HEAL_MS, OTHERS_MOST, Complete
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import Job, JobError, Timings
 from chalicelib.contract.ports import Claimed
+from tests.delivery_fakes import QuietHerald
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job, output, target
 from tests.paper import HEADER, SHEET, PaperSheet
@@ -26,6 +27,7 @@ class Desk:
     def __init__(self) -> None:
         self.ledger = MemoryLedger()
         self.registry, self.turns, self.books = MemoryRegistry(), FreeTurns(), NoteBook()
+        self.herald: QuietHerald = QuietHerald()
 
     def submitted(self, prompt: str, **fields: Any) -> Job:
         job = new_job(
@@ -54,7 +56,7 @@ def row_of(job: Job, **cells: str) -> dict[str, str]:
 
 
 def complete(desk: Desk, sheet: PaperSheet) -> Complete:
-    return Complete(desk.ledger, sheet, desk.registry, desk.turns, desk.books, lambda: NOW)
+    return Complete(desk.ledger, sheet, desk.registry, desk.turns, desk.books, desk.herald, lambda: NOW)
 
 
 def test_all_lagging_rows_of_a_tab_go_into_one_read_and_one_write() -> None:
@@ -276,7 +278,7 @@ def test_a_parked_spreadsheet_costs_no_call_and_says_why() -> None:
     parked = desk.registry.get(SHEET).parked
     assert parked is not None and parked.reason == "Not shared."
     assert complete(desk, sheet).show([job.job_id]) == {} and sheet.reads == 1
-    later = Complete(desk.ledger, sheet, desk.registry, desk.turns, desk.books, lambda: NOW + HEAL_MS)
+    later = Complete(desk.ledger, sheet, desk.registry, desk.turns, desk.books, desk.herald, lambda: NOW + HEAL_MS)
     assert later.show([job.job_id]) == {}
     assert sheet.row("p")["Status"] == "done" and desk.registry.get(SHEET).parked is None
 
@@ -452,7 +454,7 @@ def test_no_spreadsheet_is_begun_near_the_calls_end() -> None:
     first, second = desk.done("p"), desk.ledger.submit(new_job(target=target("another"), synced_version=0)).job
     sheet, clock = PaperSheet(row_of(first)), [NOW]
     sheet.between.append(lambda: clock.__setitem__(0, NOW + 40_000))
-    completion = Complete(desk.ledger, sheet, desk.registry, desk.turns, desk.books, lambda: clock[0])
+    completion = Complete(desk.ledger, sheet, desk.registry, desk.turns, desk.books, desk.herald, lambda: clock[0])
     assert completion.show([first.job_id, second.job_id]) == {second.job_id: 1.0}
     assert sheet.row("p")["Status"] == "done" and sheet.reads == 1
 
@@ -513,3 +515,41 @@ def test_a_former_owners_results_are_not_written_any_more() -> None:
     assert complete(desk, sheet).show([theirs.job_id]) == {}
     assert [sheet.row(prompt)["Status"] for prompt in "pqr"] == ["queued", "queued", "queued"]
     assert all(desk.now(job).is_shown for job in (asked, along)) and desk.ledger.gone(SHEET) == []
+
+
+class SternHerald(QuietHerald):
+    """Fail to announce the jobs named."""
+
+    def __init__(self, *failing: str, wait_s: float | None = 7.0) -> None:
+        super().__init__()
+        self.failing = dict.fromkeys(failing, wait_s)
+
+    def announce(self, jobs: Iterable[Job]) -> dict[str, float | None]:
+        asked = list(jobs)
+        super().announce(asked)
+        return {job.job_id: self.failing[job.job_id] for job in asked if job.job_id in self.failing}
+
+
+def test_a_job_without_a_row_is_settled_once_it_is_announced() -> None:
+    """Not before: it stays in the sweeper's sight until those who are to be told are."""
+    desk = Desk()
+    job = desk.ledger.submit(new_job(target=None, synced_version=1)).job
+    assert desk.ledger.cancel(job.job_id, now=NOW) is not None
+    desk.herald = SternHerald(job.job_id)
+    assert complete(desk, PaperSheet()).show([job.job_id]) == {job.job_id: 7.0}
+    assert not desk.now(job).is_shown and list(desk.ledger.due(NOW + 10**6, 9)) == [job.job_id]
+    desk.herald = QuietHerald()
+    assert complete(desk, PaperSheet()).show([job.job_id]) == {}
+    assert desk.now(job).is_shown and list(desk.ledger.due(NOW + 10**6, 9)) == []
+
+
+def test_no_row_is_shown_before_its_job_is_announced() -> None:
+    """Neither the one that was hinted at nor one that is taken along; the others of the tab go on."""
+    desk = Desk()
+    hinted, along, well = desk.done("hinted"), desk.done("along"), desk.done("well")
+    sheet = PaperSheet(*map(row_of, (hinted, along, well)))
+    desk.herald = SternHerald(hinted.job_id, along.job_id)
+    assert complete(desk, sheet).show([hinted.job_id, well.job_id]) == {hinted.job_id: 7.0}
+    assert [desk.now(job).is_shown for job in (hinted, along, well)] == [False, False, True]
+    assert {job.job_id for job in desk.herald.heard} == {hinted.job_id, along.job_id, well.job_id}
+    assert sheet.row("along")["Status"] == sheet.row("hinted")["Status"] == "queued"

@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from chalicelib.contract.job import Job, JobError, Progress, Timings
+from chalicelib.asset import DAY_MS, KEPT_MS
+from chalicelib.contract.job import RETENTION_MS, Job, JobError, Progress, Timings
 from chalicelib.contract.ports import Lease
 from chalicelib.ledger import DynamoLedger
 from chalicelib.ledger.item import item_of
@@ -41,6 +42,14 @@ PACKAGED: dict[str, Any] = {
                         "BatchSize": 10,
                         "MaximumBatchingWindowInSeconds": 0,
                     },
+                }
+            }
+        ),
+        "OnDelivery": function(
+            Events={
+                "OnDeliverySqsEventSource": {
+                    "Type": "SQS",
+                    "Properties": {"Queue": "literal", "BatchSize": 1, "MaximumBatchingWindowInSeconds": 0},
                 }
             }
         ),
@@ -83,7 +92,7 @@ def test_a_fifo_source_has_no_batching_window() -> None:
     assert completion_source()["BatchSize"] == 10
 
 
-@pytest.mark.parametrize("name", ["APIHandler", "OnCompletion", "OnSweep"])
+@pytest.mark.parametrize("name", ["APIHandler", "OnCompletion", "OnDelivery", "OnSweep"])
 def test_every_function_gets_the_same_environment_by_reference(name: str) -> None:
     """No name of a resource is written by hand in a function's environment."""
     variables = finished()["Resources"][name]["Properties"]["Environment"]["Variables"]
@@ -91,10 +100,36 @@ def test_every_function_gets_the_same_environment_by_reference(name: str) -> Non
     assert all(isinstance(value, dict) for value in variables.values())
 
 
+def test_who_posts_to_strangers_knows_no_secret_of_sheets() -> None:
+    """The delivering function reads jobs and the secrets of webhooks: no Google key, no sheet's key, no file."""
+    text = json.dumps(policies()["delivery"])
+    assert "secretsmanager" not in text and "sheet-keys" not in text and "s3:" not in text
+    source = finished()["Resources"]["OnDelivery"]["Properties"]["Events"]["OnDeliverySqsEventSource"]["Properties"]
+    assert source["Queue"] == {"Fn::GetAtt": ["DeliveriesQueue", "Arn"]}
+    assert source["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "DeliveryConcurrency"}}
+
+
 def test_the_api_function_does_not_refer_to_its_own_api() -> None:
     """The API's definition names the function, so the function naming the API would be a circle."""
     variables = finished()["Resources"]["APIHandler"]["Properties"]["Environment"]["Variables"]
     assert "RestAPI" not in json.dumps(variables)
+
+
+def test_what_is_too_large_for_a_lambda_is_told_the_other_way() -> None:
+    """API Gateway refuses it before the app sees it, in the app's own envelope."""
+    body = finished()["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]
+    told = body["x-amazon-apigateway-gateway-responses"]["REQUEST_TOO_LARGE"]
+    error = json.loads(told["responseTemplates"]["application/json"])["error"]
+    assert (told["statusCode"], error["code"]) == (413, "too_large")
+    assert "/api/v2/assets/uploads" in error["message"]
+
+
+def test_batches_and_inputs_are_kept_as_long_as_is_promised() -> None:
+    """A batch as long as its jobs; an input for the days that the API tells as its end."""
+    rules = RESOURCES["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    days = {rule["Id"]: rule.get("ExpirationInDays") for rule in rules}
+    assert days["batches"] * DAY_MS == RETENTION_MS
+    assert days["inputs"] * DAY_MS == KEPT_MS
 
 
 def test_the_zip_is_told_by_parameters() -> None:
@@ -149,7 +184,7 @@ def policies() -> dict[str, list[dict[str, Any]]]:
     return {**found, "worker": worker}
 
 
-@pytest.mark.parametrize("who", ["api", "completion", "sweep", "worker"])
+@pytest.mark.parametrize("who", ["api", "completion", "delivery", "sweep", "worker"])
 def test_no_policy_says_everything(who: str) -> None:
     """Every statement names its actions, and a resource that is ours."""
     for statement in policies()[who]:
@@ -235,13 +270,13 @@ def test_every_queue_is_kept_encrypted_and_refuses_plain_http() -> None:
         == resource["Properties"]["Queues"][0]["Ref"]
     }
     assert refusing == set(queues())
-    assert len(queues()) == 4
+    assert len(queues()) == 6
     for name, queue in queues().items():
         assert (queue["MessageRetentionPeriod"], queue["SqsManagedSseEnabled"]) == (14 * 86400, True), name
 
 
 def test_truth_and_pictures_outlive_the_stack() -> None:
     """Deleting or replacing the stack's resources leaves jobs, keys and files."""
-    for name in ("JobsTable", "KeysTable", "Bucket"):
+    for name in ("JobsTable", "KeysTable", "WebhooksTable", "Bucket"):
         resource = RESOURCES["Resources"][name]
         assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
