@@ -47,7 +47,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Pass:
-    """Hold a sampler and its settings by role name; *source* is the nearest node that gives its latent a size."""
+    """Hold a sampler and its settings, by role name."""
 
     node: str
     settings: dict[str, Setting]

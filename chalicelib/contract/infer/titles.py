@@ -21,43 +21,11 @@ _WORDS: Final = re.compile(r"\w+")
 _BRACKETS: Final = re.compile(r"[(\[（【].*?[)\]）】]")
 _NOTHING: Final = frozenset(
     {
-        *(
-            "textmultiline",
-            "text",
-            "string",
-            "stringmultiline",
-            "int",
-            "integer",
-            "float",
-            "number",
-            "boolean",
-            "value",
-        ),
-        *("primitive", "primitivenode", "prompt", "constant", "loadimage", "loadimagemask", "loadaudio", "loadvideo"),
-        *(
-            "loadvideoupload",
-            "clip",
-            "textbox",
-            "multilinetext",
-            "reroute",
-            "seed",
-            "文本",
-            "文字",
-            "多行文本",
-            "字符串",
-        ),
-        *(
-            "浮点",
-            "整数",
-            "加载图像",
-            "加載圖像",
-            "画像を読み込む",
-            "テキスト",
-            "이미지로드",
-            "bildladen",
-            "cargarimagen",
-        ),
-        *("chargerimage", "chargeruneimage"),
+        *("textmultiline", "text", "string", "stringmultiline", "int", "integer", "float", "number", "boolean"),
+        *("value", "primitive", "primitivenode", "prompt", "constant", "clip", "textbox", "multilinetext", "reroute"),
+        *("seed", "loadimage", "loadimagemask", "loadaudio", "loadvideo", "loadvideoupload", "bildladen"),
+        *("cargarimagen", "chargerimage", "chargeruneimage", "文本", "文字", "多行文本", "字符串", "浮点", "整数"),
+        *("加载图像", "加載圖像", "画像を読み込む", "テキスト", "이미지로드"),
     }
 )
 """What untouched nodes that carry texts, numbers and pictures are called, letters and digits only."""
@@ -66,10 +34,10 @@ _CLASSES: Final = re.compile(r"textencode|ksampler|loader$|primitivestring|strin
 _STARTS: Final = ("cliptext", "clip文", "clip テ", "clipテ", "cliptekst", "encodeur", "codificar")
 
 _NEGATIVE: Final = re.compile(
-    r"negativ|négatif|(?<![a-z])neg(?![a-z])|负|負|反向|反面|ネガ|부정|네거티브|негатив|ujemn|olumsuz", re.IGNORECASE
+    r"negativ|négatif|(?<![a-z])neg(?![a-z])|[负負]|反向|反面|ネガ|부정|네거티브|негатив|ujemn|olumsuz", re.IGNORECASE
 )
 _POSITIVE: Final = re.compile(
-    r"positiv|positif|(?<![a-z])pos(?![a-z])|正向|正面|正面|ポジ|긍정|포지티브|позитив|dodatni|olumlu", re.IGNORECASE
+    r"positiv|positif|(?<![a-z])pos(?![a-z])|正向|正面|ポジ|긍정|포지티브|позитив|dodatni|olumlu", re.IGNORECASE
 )
 _PROMPT: Final = re.compile(
     r"prompt|subject|describ|提示|プロンプト|프롬프트|промпт|описание|invite|beschreib", re.IGNORECASE
