@@ -56,9 +56,9 @@ def main(arguments: Sequence[str]) -> int:
             console.print(f"  sheet             {world.server.url}/", soft_wrap=True)
             code = world.keys.maker.new_code(CLIENT)
             console.print(f"  code for Settings {code}", soft_wrap=True)
-            _tell_programs(world, console)
             if chosen.once:
                 return run_once(world, console)
+            _tell_programs(world, console)
             signal.signal(signal.SIGINT, end)
             signal.signal(signal.SIGTERM, end)
             console.print(f"\nOpen [bold]{world.server.url}/[/] in a browser. Ctrl-C stops everything.")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 
@@ -29,16 +30,18 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[JobsServ
         yield server
 
 
-def start(server: JobsServer, arguments: Sequence[str]) -> subprocess.Popen[str]:
+def start(server: JobsServer, arguments: Sequence[str], error: int = subprocess.PIPE) -> subprocess.Popen[str]:
     """Start the command as a program of its own."""
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(CLIENT),
         "COMFYSHEET_URL": server.url,
         "COMFYSHEET_KEY": KEY,
+        "TERM": "xterm",
+        "COLUMNS": "100",
     }
     command = [sys.executable, "-m", "comfysheet", *arguments]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=error, text=True)
 
 
 def test_run_saves_and_prints_the_paths(server: JobsServer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,6 +199,23 @@ def test_ctrl_c_cancels_what_is_out(server: JobsServer, tmp_path: Path, command:
     out, err = child.communicate(timeout=30)
     assert (child.returncode, out, err) == (130, "", "comfysheet: stopped.\n")
     assert [job["status"] for job in server.jobs.values()] == ["canceled"] * number
+
+
+def test_a_bar_is_drawn_where_a_person_looks_on(server: JobsServer, tmp_path: Path) -> None:
+    """On a terminal standard error shows how far the job is; standard output stays the paths alone."""
+    server.looks = 2
+    screen, terminal = os.openpty()
+    child = start(server, ["run", "colour", "-o", str(tmp_path)], terminal)
+    os.close(terminal)
+    seen = b""
+    # Reading a terminal whose other end was closed is an error on Linux, not an end.
+    with suppress(OSError):
+        while piece := os.read(screen, 4096):
+            seen += piece
+    os.close(screen)
+    out, _ = child.communicate(timeout=30)
+    assert (child.returncode, out) == (0, f"{tmp_path}/fox.png\n")
+    assert b"KSampler 3/6" in seen and b"50%" in seen
 
 
 def test_a_closed_pipe_is_no_error(server: JobsServer) -> None:
