@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import time
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
@@ -13,8 +14,8 @@ import requests
 from comfy_low.transport import ComfyLow
 from PIL import Image
 
-from chalicelib.catalog import push
 from chalicelib.contract.manifest import parse_workflow
+from chalicelib.publish import Publisher
 from infra.workflows import open_blobs
 from sandbox.world import Wishes, World
 from tests.waiting import wait_until
@@ -35,7 +36,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Run one world for this module, with a workflow that takes a picture."""
     with World(Wishes(home=tmp_path_factory.mktemp("world"), step_ms=0)) as world:
         blobs = open_blobs(world.cloud.session(), world.cloud.outputs["Bucket"])
-        push(blobs, [parse_workflow("invert", MANIFEST, {}, INVERT, file="invert.yaml")])
+        publisher = Publisher(blobs, lambda: time.time_ns() // 1_000_000)
+        publisher.push([parse_workflow("invert", MANIFEST, {}, INVERT, file="invert.yaml")], by="the test")
         yield world
 
 

@@ -9,6 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chalicelib.api_parts import Answer, Call, guarded
 from chalicelib.batch import batch_id_of
@@ -335,3 +337,35 @@ def test_a_store_that_is_away_is_said_before_anything_is_made(office: Office) ->
     office.shelf.create = away  # type: ignore[method-assign]
     assert office.post({"jobs": [JOB]}, key="k").status == 503
     assert office.ledger.puts == 0
+
+
+anything: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+nearly = st.fixed_dictionaries(
+    {},
+    optional={
+        "jobs": st.lists(st.just(JOB) | anything, max_size=3),
+        "job": st.just(JOB) | anything,
+        "expand": st.dictionaries(
+            st.sampled_from(["seed", "cfg", "prompt", "ü"]), st.text(max_size=8) | anything, max_size=3
+        ),
+        "mode": st.sampled_from(["product", "zip", "x"]),
+        "tags": anything,
+        "dry_run": st.booleans(),
+        "partial": st.booleans(),
+    },
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(body=anything | nearly)
+def test_any_body_is_answered(body: Any) -> None:
+    """2xx, or a 4xx with a sentence; and what is refused has made nothing."""
+    office = Office()
+    answer = office.post(body)
+    assert 200 <= answer.status < 500
+    if answer.status >= 400:
+        assert answer.body["error"]["message"] and (office.ledger.puts, office.sent) == (0, [])
