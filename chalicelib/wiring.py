@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
@@ -29,12 +29,14 @@ from chalicelib.blobs import Blobs
 from chalicelib.bus import EventBus
 from chalicelib.catalog import Catalog
 from chalicelib.complete import Complete
+from chalicelib.contract.addresses import webhook_url
 from chalicelib.contract.infer import infer
 from chalicelib.crew import Crew
 from chalicelib.curate import Curator
 from chalicelib.deliver import Deliver
 from chalicelib.delivery_book import DynamoDeliveryBook
 from chalicelib.errands import Errands
+from chalicelib.farm import Farm
 from chalicelib.gate import Gate
 from chalicelib.herald import Herald
 from chalicelib.job_watch import Clock
@@ -44,6 +46,7 @@ from chalicelib.keys import Keys, Nonces
 from chalicelib.lanes import LaneSweep
 from chalicelib.ledger import DynamoLedger
 from chalicelib.link_api import LinkApi
+from chalicelib.open_jobs import RecentJobs
 from chalicelib.pairing import Pairing
 from chalicelib.panel import Edges, Panel
 from chalicelib.poster import GuardedPoster
@@ -64,6 +67,7 @@ from chalicelib.sweep import Sweep
 from chalicelib.webhook_secrets import WebhookSecrets
 from chalicelib.webhooks import Webhooks
 from chalicelib.webhooks_api import WebhooksApi
+from chalicelib.workers_api import WorkersApi
 from chalicelib.workflows_api import WorkflowsApi
 
 if TYPE_CHECKING:
@@ -182,6 +186,7 @@ class World:
             known_classes=self._crew.classes,
             owner_of=lambda spreadsheet_id: self._registry.get(spreadsheet_id).client_id,
             hint=self.completions.hint,
+            check_webhook=partial(webhook_url, has_networks=bool(self.settings.webhook_networks)),
         )
         return Programs(self._submit, self.ledger, around)
 
@@ -198,6 +203,12 @@ class World:
             now_ms=now_ms,
         )
         return JobsApi(desk)
+
+    @cached_property
+    def workers_api(self) -> WorkersApi:
+        """Make the API that shows workers and queue."""
+        jobs, books = RecentJobs(self.ledger, now_ms), UsageBook(self._counters)
+        return WorkersApi(Farm(jobs, books, self._crew, self._jobs, now_ms))
 
     @cached_property
     def assets_api(self) -> AssetsApi:

@@ -13,7 +13,18 @@ from chalicelib.operations.links import LINKS
 from chalicelib.operations.sheets import SHEETS
 from chalicelib.operations.simple import SIMPLE
 from chalicelib.operations.webhooks import WEBHOOKS
+from chalicelib.operations.workers import WORKERS
 from chalicelib.operations.workflows import WORKFLOWS
 
-_SERVING: Final[tuple[Operation, ...]] = (*JOBS, *BATCHES, *ASSETS, *WORKFLOWS, *WEBHOOKS, *SIMPLE, *LINKS, *SHEETS)
+_SERVING: Final[tuple[Operation, ...]] = (
+    *JOBS,
+    *BATCHES,
+    *ASSETS,
+    *WORKFLOWS,
+    *WORKERS,
+    *WEBHOOKS,
+    *SIMPLE,
+    *LINKS,
+    *SHEETS,
+)
 OPERATIONS: Final[tuple[Operation, ...]] = (*_SERVING, *describing(_SERVING))
