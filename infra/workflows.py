@@ -44,11 +44,11 @@ def register(verbs: Verbs) -> None:
     restore = _action(actions, "restore", "bring back a removed workflow, or a former version of one", _restore)
     push.add_argument("files", nargs="*", type=Path, help="workflows by their .yaml; none: the whole folder")
     listing.add_argument("--all", action="store_true", help="former versions and removed workflows, too")
-    restore.add_argument("hash", nargs="?", default="", help="the beginning of a version's hash (see list --all)")
     for action in (check, push):
         action.add_argument("--folder", type=Path, default=FOLDER, help="default: workflows/")
     for action in (show, remove, restore):
         action.add_argument("id", help="the workflow's id")
+    restore.add_argument("hash", nargs="?", default="", help="the beginning of a version's hash (see list --all)")
     for action in (push, show, remove, restore):
         action.add_argument("--client", default="", help="a client's own workflow; without it: everybody's")
     for action in (push, listing, show, remove, restore):
@@ -100,7 +100,8 @@ def _push(arguments: argparse.Namespace) -> int:
         print(error)
         return 1
     there = _Stage(arguments)
-    is_base_new = there.publisher.keep_base(base)
+    # Single files may come from anywhere; what everybody shares comes with the whole folder.
+    is_base_new = not arguments.files and there.publisher.keep_base(base)
     changed = there.publisher.push(workflows, by=there.who, owner=arguments.client)
     changed += ["base.yaml"] if is_base_new else []
     print(f"pushed: {', '.join(changed)}" if changed else "nothing has changed")

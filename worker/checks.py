@@ -194,7 +194,10 @@ class Cloud:
 
         def ask() -> str:
             found = self._client("s3").get_object(Bucket=self._settings.bucket, Key="workflows/index.json")
-            return f"{len(json.loads(found['Body'].read()))} workflows"
+            index = json.loads(found["Body"].read())
+            # A removed workflow stays in the index for a while, so that it can be brought back.
+            there = sum("removed_at" not in entry for entry in index.values() if isinstance(entry, dict))
+            return f"{there} workflows"
 
         return _asked("workflows", ask, "Push them: python -m infra workflows push --stage STAGE. Check S3_BUCKET.")
 

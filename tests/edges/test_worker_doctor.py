@@ -23,24 +23,26 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def environment(
-    cloud: LocalCloud, aws: boto3.Session, resources: dict[str, Any], tmp_path: Path
-) -> dict[str, str]:
+def environment(cloud: LocalCloud, aws: boto3.Session, resources: dict[str, Any], tmp_path: Path) -> dict[str, str]:
     """Make what a worker needs, all of it well."""
     sqs: Any = aws.client("sqs")
     s3: Any = aws.client("s3")
     name = uuid4().hex[:10]
     s3.create_bucket(Bucket=f"bucket-{name}")
-    s3.put_object(Bucket=f"bucket-{name}", Key="workflows/index.json", Body=b'{"a": 1, "b": 2}')
+    s3.put_object(
+        Bucket=f"bucket-{name}",
+        Key="workflows/index.json",
+        Body=b'{"a": {"hash": "1"}, "b": {"hash": "2"}, "c": {"hash": "3", "removed_at": 9}}',
+    )
     dynamodb: Any = aws.client("dynamodb")
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
         **cloud.env(),
         "JOBS_QUEUE_URL": sqs.create_queue(QueueName=f"jobs-{name}")["QueueUrl"],
-        "COMPLETIONS_QUEUE_URL": sqs.create_queue(
-            QueueName=f"done-{name}.fifo", Attributes={"FifoQueue": "true"}
-        )["QueueUrl"],
+        "COMPLETIONS_QUEUE_URL": sqs.create_queue(QueueName=f"done-{name}.fifo", Attributes={"FifoQueue": "true"})[
+            "QueueUrl"
+        ],
         "JOBS_TABLE": make_table(dynamodb, resources["JobsTable"]["Properties"]),
         "WORKERS_TABLE": make_table(dynamodb, resources["WorkersTable"]["Properties"]),
         "S3_BUCKET": f"bucket-{name}",
