@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
@@ -29,6 +29,7 @@ from chalicelib.blobs import Blobs
 from chalicelib.bus import EventBus
 from chalicelib.catalog import Catalog
 from chalicelib.complete import Complete
+from chalicelib.contract.addresses import webhook_url
 from chalicelib.contract.infer import infer
 from chalicelib.crew import Crew
 from chalicelib.curate import Curator
@@ -185,6 +186,7 @@ class World:
             known_classes=self._crew.classes,
             owner_of=lambda spreadsheet_id: self._registry.get(spreadsheet_id).client_id,
             hint=self.completions.hint,
+            check_webhook=partial(webhook_url, has_networks=bool(self.settings.webhook_networks)),
         )
         return Programs(self._submit, self.ledger, around)
 
