@@ -33,6 +33,7 @@ class Crew:
         self._now_ms = now_ms
         self._read_at = -CACHE_MS
         self._alive = 0
+        self._gpus = 0
         self._cards: list[Seen] = []
         self._kits: list[Kit] = []
 
@@ -40,6 +41,11 @@ class Crew:
         """Count the workers that showed themselves within the last minutes and take jobs."""
         self._refresh()
         return self._alive
+
+    def gpus(self) -> int:
+        """Count the servers of theirs that take jobs: each renders one at a time."""
+        self._refresh()
+        return self._gpus
 
     def classes(self) -> frozenset[str]:
         """Name the node classes that live workers have; empty: nobody knows."""
@@ -78,6 +84,7 @@ class Crew:
         alive = [card for card in cards if card.is_alive(now)]
         self._read_at, self._cards = now, cards
         self._alive = sum(card.open_servers > 0 for card in alive)
+        self._gpus = sum(card.open_servers for card in alive)
         self._kits = []
         for kit in (kit for card in alive for kit in card.kits):
             if kit not in self._kits:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
@@ -34,6 +34,8 @@ _MARK: Final = re.compile(
 )
 _QUOTE: Final = re.compile(r'\s*"')
 _JSON: Final = json.JSONDecoder(strict=False)
+_JSON_TRIES: Final = 50
+"""A text that begins like JSON so often and is none costs too much to be tried further."""
 _PICKS: Final = re.compile(r"\s*(?P<least>\d{1,4})?(?:(?P<to>-)(?P<most>\d{1,4})?)?\$\$(?:(?P<joiner>[^$]*)\$\$)?")
 _WEIGHT: Final = re.compile(r"\s*(?P<whole>\d{1,4})?(?:\.(?P<part>\d{1,4}))?::")
 
@@ -101,18 +103,25 @@ def read(text: str) -> tuple[Part, ...]:
     """Read *text*; raise ValueError with the rest of a sentence when a group cannot be meant so."""
     parts: list[Part] = []
     groups: list[_Group] = []
-    told = 0
+    told, tries = 0, _JSON_TRIES
     while mark := _MARK.search(text, told):
         if mark.start() > told:
             parts.append(Text(text[told : mark.start()]))
         told = mark.end()
         kind, group = mark.lastgroup, groups[-1] if groups else None
-        if kind == "open" and (end := _end_of_json(text, mark.start())):
-            parts += _only_fields(text[mark.start() : end])
-            told = end
-        elif kind == "close" and group is not None:
+        if kind == "open" and tries and _QUOTE.match(text, told):
+            end = _end_of_json(text, mark.start())
+            if end is not None:
+                parts += _only_fields(text[mark.start() : end])
+                told = end
+                continue
+            tries -= 1
+        if kind == "close" and group is not None:
             groups.pop()
-            parts[group.start :] = _closed(text[group.at : told], [*parts[group.start :], Text("}")], group)
+            parts.append(Text("}"))
+            picks = _picks_of(parts, group)
+            if picks is not None or group.bars:
+                parts[group.start :] = [_variants(text[group.at : told], parts[group.start :], group, picks)]
         else:
             if kind == "open":
                 groups.append(_Group(len(parts), mark.start()))
@@ -151,16 +160,17 @@ def _part(mark: re.Match[str]) -> Part:
     return Text(mark["escaped"] or mark[0])
 
 
-def _closed(source: str, parts: list[Part], group: _Group) -> list[Part]:
-    """Say what a group is, from its brace to its brace: variants, or text as it stands."""
-    first = parts[1]
-    picks = _PICKS.match(first.text) if isinstance(first, Text) else None
-    if picks is not None and isinstance(first, Text) and (picks["least"] or picks["most"]):
-        parts[1] = Text(first.text[picks.end() :])
-    elif group.bars:
-        picks = None
-    else:
-        return parts
+def _picks_of(parts: list[Part], group: _Group) -> re.Match[str] | None:
+    """Find `2$$` at the beginning of a group."""
+    first = parts[group.start + 1]
+    found = _PICKS.match(first.text) if isinstance(first, Text) else None
+    return found if found and (found["least"] or found["most"]) else None
+
+
+def _variants(source: str, parts: list[Part], group: _Group, picks: re.Match[str] | None) -> Variants:
+    """Read a group, from its brace to its brace."""
+    if picks is not None:
+        parts[1] = Text(picks.string[picks.end() :])
     ends = [*(bar - group.start for bar in group.bars), len(parts) - 1]
     starts = [1, *(end + 1 for end in ends)]
     options = tuple(_option(parts[start:end]) for start, end in zip(starts, ends, strict=False))
@@ -169,7 +179,7 @@ def _closed(source: str, parts: list[Part], group: _Group) -> list[Part]:
     depth = 1 + max((part.depth for part in parts if isinstance(part, Variants)), default=0)
     if depth > MAX_DEPTH:
         raise ValueError(f"has variants within variants more than {MAX_DEPTH} deep: make a list of some (a wildcard)")
-    return [_variants(source, options, depth, picks)]
+    return _counted(Variants(options, depth), source, picks)
 
 
 def _option(parts: list[Part]) -> Option:
@@ -179,9 +189,10 @@ def _option(parts: list[Part]) -> Option:
     return Option(weight, (Text(rest), *parts[1:]))
 
 
-def _variants(source: str, options: tuple[Option, ...], depth: int, picks: re.Match[str] | None) -> Variants:
+def _counted(group: Variants, source: str, picks: re.Match[str] | None) -> Variants:
+    """Say how many of the options are picked."""
     if picks is None:
-        return Variants(options, depth)
+        return group
     joiner = ", " if picks["joiner"] is None else picks["joiner"]
     if picks["to"]:
         least, most = int(picks["least"] or 0), int(picks["most"] or MAX_PICKS)
@@ -190,13 +201,11 @@ def _variants(source: str, options: tuple[Option, ...], depth: int, picks: re.Ma
     if not least <= most <= MAX_PICKS:
         wish = f"write 2$$ or 1-3$$, {MAX_PICKS} at most"
         raise ValueError(f'cannot pick that many in "{one_line(source)}": {wish}')
-    return Variants(options, depth, least, most, joiner)
+    return replace(group, least=least, most=most, joiner=joiner)
 
 
 def _end_of_json(text: str, at: int) -> int | None:
     """Say where the JSON object that begins *at* a brace ends; None: there is none."""
-    if not _QUOTE.match(text, at + 1):
-        return None
     try:
         return _JSON.raw_decode(text, at)[1]
     except (ValueError, RecursionError):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from chalicelib.contract.documents import Look
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.prompting.marks import weighed
 
@@ -23,6 +24,7 @@ FRESH_S: Final = 15
 MAX_BYTES: Final = 256 * 1024
 MAX_LINES: Final = 10_000
 _KEPT: Final = 200
+_TRIES: Final = 20
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9./-]|_(?!_)){0,79}(?<![_./-])")
 
 
@@ -32,12 +34,18 @@ class Store(Protocol):
     def get(self, key: str) -> bytes | None:
         """Read a document; None when there is none."""
 
+
+class Shelf(Store, Protocol):
+    """Keep documents and change them."""
+
+    def look(self, key: str, known: str) -> Look:
+        """Read a document and its tag."""
+
     def put(self, key: str, content: bytes, content_type: str = "application/json") -> None:
         """Write a document."""
 
-
-class Bin(Store, Protocol):
-    """Keep documents, and take them away."""
+    def replace(self, key: str, content: bytes, tag: str) -> bool:
+        """Write a document if its tag is still *tag*; False when it is not."""
 
     def delete(self, key: str) -> None:
         """Take a document away; none: nothing happens."""
@@ -116,7 +124,42 @@ def faults_of(name: str, content: bytes) -> list[str]:
 
 def read_index(store: Store) -> dict[str, str]:
     """Read the hash of each list by its name; empty when nothing was ever pushed."""
-    content = store.get(INDEX_KEY)
+    return _index_of(store.get(INDEX_KEY))
+
+
+def push(shelf: Shelf, lists: Mapping[str, bytes]) -> list[str]:
+    """Publish lists beside what is there, documents before the index; answer the names whose text changed."""
+    versions = {name: hashlib.sha256(content).hexdigest()[:16] for name, content in lists.items()}
+    index = read_index(shelf)
+    changed = sorted(name for name, version in versions.items() if index.get(name) != version)
+    for name in changed:
+        shelf.put(key_of(name), lists[name], "text/plain; charset=utf-8")
+    if changed:
+        _change(shelf, lambda index: index | versions)
+    return changed
+
+
+def remove(shelf: Shelf, names: Iterable[str]) -> list[str]:
+    """Take lists away, from the index first; answer the names that were there."""
+    gone = sorted(set(names) & read_index(shelf).keys())
+    if gone:
+        _change(shelf, lambda index: {name: version for name, version in index.items() if name not in gone})
+    for name in gone:
+        shelf.delete(key_of(name))
+    return gone
+
+
+def _change(shelf: Shelf, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
+    """Write the index anew, whoever else does so at the same time; raise `Unavailable` when it never comes to that."""
+    for _ in range(_TRIES):
+        seen = shelf.look(INDEX_KEY, "")
+        content = json.dumps(change(_index_of(seen.content)), sort_keys=True).encode()
+        if shelf.replace(INDEX_KEY, content, seen.tag):
+            return
+    raise Unavailable("Others change the lists of wildcards all the time. Try again in a moment.")
+
+
+def _index_of(content: bytes | None) -> dict[str, str]:
     try:
         told = {} if content is None else json.loads(content)
         if isinstance(told, dict) and all(isinstance(version, str) for version in told.values()):
@@ -126,30 +169,3 @@ def read_index(store: Store) -> dict[str, str]:
     raise Rejected(
         "catalog_damaged", f"The index of wildcards is damaged. Delete {INDEX_KEY} and push the lists again."
     )
-
-
-def push(store: Store, lists: Mapping[str, bytes]) -> list[str]:
-    """Publish lists beside what is there, documents before the index; answer the names whose text changed."""
-    index = read_index(store)
-    versions = {name: hashlib.sha256(content).hexdigest()[:16] for name, content in lists.items()}
-    changed = sorted(name for name, version in versions.items() if index.get(name) != version)
-    for name in changed:
-        store.put(key_of(name), lists[name], "text/plain; charset=utf-8")
-    if changed:
-        _write(store, index | versions)
-    return changed
-
-
-def remove(store: Bin, names: Iterable[str]) -> list[str]:
-    """Take lists away, from the index first; answer the names that were there."""
-    index = read_index(store)
-    gone = sorted(set(names) & index.keys())
-    if gone:
-        _write(store, {name: version for name, version in index.items() if name not in gone})
-    for name in gone:
-        store.delete(key_of(name))
-    return gone
-
-
-def _write(store: Store, index: Mapping[str, str]) -> None:
-    store.put(INDEX_KEY, json.dumps(index, sort_keys=True).encode())

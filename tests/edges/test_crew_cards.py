@@ -53,7 +53,10 @@ def test_silent_workers_are_shown_for_an_hour_and_count_no_more(yard: Yard) -> N
     yard.show("long gone", SHOWN_MS + 1)
     yard.show("closed", 0, ServerCard(closed="The disk is full."), classes="C")
     assert {seen.worker for seen in yard.crew.seen()} == {"alive", "silent", "closed"}
-    assert yard.crew.alive() == 1
+    assert (yard.crew.alive(), yard.crew.gpus()) == (1, 1)
+    yard.now += CACHE_MS
+    yard.show("two", 0, ServerCard(name="a"), ServerCard(name="b"), ServerCard(closed="x"))
+    assert (yard.crew.alive(), yard.crew.gpus()) == (2, 3)
     assert yard.crew.classes() == frozenset({"A", "C"})
 
 

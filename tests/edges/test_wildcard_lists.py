@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,6 +13,7 @@ import boto3
 import pytest
 
 from chalicelib.blobs import Blobs
+from chalicelib.contract.documents import Look
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.prompting.wildcards import (
     FRESH_S,
@@ -40,6 +42,17 @@ class Shelf:
     def put(self, key: str, content: bytes, content_type: str = "application/json") -> None:
         self.calls.append(("put", key))
         self.kept[key] = content
+
+    def look(self, key: str, known: str) -> Look:
+        content = self.get(key)
+        return Look("" if content is None else str(hash(content)), content)
+
+    def replace(self, key: str, content: bytes, tag: str) -> bool:
+        there = self.kept.get(key)
+        if ("" if there is None else str(hash(there))) != tag:
+            return False
+        self.put(key, content)
+        return True
 
     def delete(self, key: str) -> None:
         self.calls.append(("delete", key))
@@ -123,6 +136,13 @@ def test_whoever_reads_the_index_finds_what_it_names() -> None:
     del shelf.kept[key_of("a")]
     with pytest.raises(Unavailable):
         WildcardBook(shelf, Clock()).find("a")
+
+
+def test_two_pushes_at_once_lose_nothing(store: Any) -> None:
+    """Each changes the index that is there when it writes."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: push(store, {name: name.encode()}), "abcd"))
+    assert WildcardBook(store, Clock()).names() == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"a": 1}', b"\xff"])

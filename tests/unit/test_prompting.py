@@ -14,6 +14,7 @@ from chalicelib.contract.errors import Rejected
 from chalicelib.contract.manifest import Workflow, parse_workflow
 from chalicelib.contract.values import Value
 from chalicelib.prompting.dice import Dice
+from chalicelib.prompting.marks import Text, read
 from chalicelib.prompting.resolve import (
     MAX_CHOICES,
     GivenWildcards,
@@ -287,6 +288,15 @@ def test_a_prompt_without_our_marks_is_not_changed(text: str) -> None:
     """Also when it is full of what looks a little like them: ComfyUI's own marks, JSON, braces, paths."""
     told = prompts(text[:MOST])
     assert told.inputs["prompt"] == text[:MOST] and told.templates == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["{" * 25_000 + "}" * 25_000, '{"a":' * 10_000, "{{" + "a" * 49_990, "__a" * 16_000, "{a|" * 16_000]
+)
+@pytest.mark.timeout(20)
+def test_no_text_takes_long_to_read(text: str) -> None:
+    """Work grows with a text's length, however it is nested; half a minute once did not."""
+    assert "".join(part.text for part in read(text) if isinstance(part, Text)) == text
 
 
 def test_marks_can_be_escaped() -> None:

@@ -28,7 +28,7 @@ class Desk:
         lists = GivenWildcards({"colors": lines_of("red")})
         self.submit = Submit(self.ledger, self, Post(), lambda: NOW, pick_seed=lambda: 42, wildcards=lists)
 
-    def find(self, name: str) -> Workflow:
+    def find(self, name: str, client_id: str) -> Workflow:
         return SHIPPED[name]
 
     def program(self, key: str = "k", **inputs: Any) -> Job:
