@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -30,12 +31,18 @@ class Crew:
         self._now_ms = now_ms
         self._read_at = -CACHE_MS
         self._alive = 0
+        self._gpus = 0
         self._kits: list[Kit] = []
 
     def alive(self) -> int:
         """Count the workers that showed themselves within the last minutes."""
         self._refresh()
         return self._alive
+
+    def gpus(self) -> int:
+        """Count the servers at which they work: a job each at a time."""
+        self._refresh()
+        return self._gpus
 
     def choices(self, workflow: Workflow, parameter: Parameter) -> tuple[str, ...]:
         """List the files that live workers have for *parameter*; empty: it is about no file, or nobody knows."""
@@ -61,6 +68,7 @@ class Crew:
             log.warning("workers not read", extra={"error": type(error).__name__})
             items = []
         self._read_at, self._alive = now, len(items)
+        self._gpus = sum(_servers(item) for item in items)
         kits: list[Kit] = []
         for item in items:
             try:
@@ -83,3 +91,11 @@ class Crew:
             if not page.get("LastEvaluatedKey"):
                 return items
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+
+def _servers(item: dict[str, Any]) -> int:
+    """Count the servers on a card; a card that says nothing of them stands for one."""
+    try:
+        return max(1, len(json.loads(item["servers"]["S"])))
+    except (KeyError, ValueError, TypeError):
+        return 1

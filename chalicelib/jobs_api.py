@@ -35,7 +35,7 @@ class JobsApi:
         job_key = call.headers.get("idempotency-key")
         if job_key is not None and not 1 <= len(job_key) <= 255:
             raise Rejected("bad_request", "Idempotency-Key must have 1 to 255 characters.")
-        outcome = self._submit.one(key.client_id, job_key, parse(JobRequest, call.body), call.link_base)
+        outcome = self._submit.one(key.client_id, job_key, parse(JobRequest, call.body), call.link_base, key.account)
         return Answer(201 if outcome.created else 200, job_object(outcome.job))
 
     def get(self, call: Call) -> Answer:

@@ -16,12 +16,13 @@ import hmac
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.contract.errors import Rejected, Unavailable
+from chalicelib.contract.limits import SHEET_LIMITS, Account, Limits
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -54,6 +55,16 @@ class ApiKey:
     key_id: str
     client_id: str
     scopes: frozenset[str]
+    spreadsheet_id: str = ""
+    """The spreadsheet whose rows it may name as a target; empty: none."""
+    limits: Limits = field(default_factory=Limits)
+    gpu_ms_today: int = 0
+    """What its jobs have used of the GPUs today (UTC), as the gate has seen it."""
+
+    @property
+    def account(self) -> Account:
+        """Say on whose account its jobs are made."""
+        return Account(self.key_id, self.limits, self.gpu_ms_today)
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,13 @@ class SheetKey:
     client_id: str
     spreadsheet_id: str
     secrets: tuple[bytes, ...]
+    limits: Limits = field(default_factory=lambda: SHEET_LIMITS)
+    gpu_ms_today: int = 0
+
+    @property
+    def account(self) -> Account:
+        """Say on whose account its jobs are made."""
+        return Account(self.key_id, self.limits, self.gpu_ms_today)
 
 
 @dataclass(frozen=True)

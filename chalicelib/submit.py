@@ -1,15 +1,16 @@
 """
 Accept jobs: check what is asked, put each job (that earns the yes), then send its message.
 
-Order: manifest check → conditional put → send. A crash between put and send is healed by the sweeper; a repeated
-request finds its job and sends the message of a job that nobody has started again, which is harmless.
+Order: manifest check → place in the client's window → conditional put → send. A crash between put and send is healed
+by the sweeper; a repeated request finds its job and sends the message of a job that nobody has started again, which is
+harmless. A job that finds its client's window full is put all the same, and sent when an earlier one ends.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal, Protocol
@@ -29,10 +30,12 @@ from chalicelib.contract.job import (
     job_id_of,
     prompt_fingerprint,
 )
+from chalicelib.contract.limits import NO_ACCOUNT, Account
 from chalicelib.contract.manifest import Workflow
 from chalicelib.contract.parameter import Parameter
 from chalicelib.contract.ports import Ledger, Submitted
 from chalicelib.contract.states import State
+from chalicelib.window import Admitted, Window
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +127,7 @@ class Submit:
         now_ms: Callable[[], int],
         pick_seed: Callable[[], int] = draw_seed,
         files: Callable[[Workflow, Parameter], tuple[str, ...]] = lambda _workflow, _parameter: (),
+        window: Window | None = None,
     ) -> None:
         self._ledger = ledger
         self._catalog = catalog
@@ -131,10 +135,13 @@ class Submit:
         self._now_ms = now_ms
         self._pick_seed = pick_seed
         self._files = files
+        self._window = window or Window(ledger, jobs, lambda: 0, now_ms)
 
-    def rows(self, client_id: str, request: SheetRequest, link_base: str) -> list[RowAnswer]:
+    def rows(
+        self, client_id: str, request: SheetRequest, link_base: str, account: Account = NO_ACCOUNT
+    ) -> list[RowAnswer]:
         """
-        Accept the rows of one request, each by itself, in their order.
+        Accept the rows of one request, each by itself, in their order; those above what *account* allows are rejected.
 
         Raise `Unavailable` when the ledger cannot be reached; repeating the same rows is safe.
         """
@@ -146,24 +153,36 @@ class Submit:
             except Rejected as no:
                 job_id = job_id_of(client_id, row.job_key)
                 answers[row.job_key] = RowAnswer(row.job_key, job_id, "rejected", code=no.code, message=no.message)
-        submitted = self._put(job for job, _ in wanted)
-        for (job, ignored), outcome in zip(wanted, submitted, strict=True):
-            answers[job.job_key] = _answer(job, outcome, ignored)
-        self._send(zip((job for job, _ in wanted), submitted, strict=True))
+        admitted = self._admit([job for job, _ in wanted], account)
+        submitted = {outcome.job.job_id: outcome for outcome in self._put(admitted)}
+        for job, ignored in wanted:
+            if (outcome := submitted.get(job.job_id)) is not None:
+                answers[job.job_key] = _answer(job, outcome, ignored)
+            elif (full := admitted.refusal) is not None:
+                answers[job.job_key] = RowAnswer(
+                    job.job_key, job.job_id, "rejected", code=full.code, message=full.message
+                )
         log.info("rows", extra={"client_id": client_id, "rows": len(request.rows), "accepted": len(submitted)})
         return [answers[row.job_key] for row in request.rows]
 
-    def one(self, client_id: str, job_key: str | None, request: JobRequest, link_base: str) -> Submitted:
+    def one(
+        self,
+        client_id: str,
+        job_key: str | None,
+        request: JobRequest,
+        link_base: str,
+        account: Account = NO_ACCOUNT,
+    ) -> Submitted:
         """
         Accept a program's job under its *job_key* (None: a new one); a replay answers the job as it stands.
 
-        Raise `Rejected`: what the inputs lack, or `idempotency_key_reuse` when the key stands for another request.
+        Raise `Rejected`: what the inputs lack, or `idempotency_key_reuse` when the key stands for another request;
+        `Exhausted` when *account* allows no further job.
         """
         job, _ = self._job(client_id, job_key or str(uuid4()), request.workflow_id, request.inputs, link_base)
-        [outcome] = self._put([job])
+        [outcome] = self._put(self._all_admitted([job], account))
         if outcome.job.input_hash != job.input_hash:
             raise _reused(job.job_key)
-        self._send([(job, outcome)])
         return outcome
 
     def _row_job(self, client_id: str, request: SheetRequest, row: Row, link_base: str) -> tuple[Job, tuple[str, ...]]:
@@ -213,21 +232,36 @@ class Submit:
         )
         return job, resolved.ignored
 
-    def _put(self, jobs: Iterable[Job]) -> list[Submitted]:
-        with ThreadPoolExecutor(_PUTS_AT_ONCE) as pool:
-            return list(pool.map(self._ledger.submit, jobs))
+    def _admit(self, jobs: Sequence[Job], account: Account) -> Admitted:
+        """Place jobs of one client in its line, on *account*; nothing of them is put yet."""
+        mine = [job.model_copy(update={"key_id": account.key_id}) for job in jobs] if account.key_id else jobs
+        spent = account.refusal(self._now_ms())
+        return self._window.admit(mine, account.limits.queued_max if spent is None else 0, spent)
 
-    def _send(self, outcomes: Iterable[tuple[Job, Submitted]]) -> None:
-        """Send what is new, and what is there but was never started: its message may be what got lost."""
+    def _all_admitted(self, jobs: Sequence[Job], account: Account) -> Admitted:
+        """Place jobs of one client in its line, all or none: raise `Exhausted` for the first that may not come in."""
+        admitted = self._admit(jobs, account)
+        if admitted.refusal is not None:
+            raise admitted.refusal
+        return admitted
+
+    def _put(self, admitted: Admitted) -> list[Submitted]:
+        """Put jobs, and send what is new, and what is there but was never started: its message may have got lost."""
+        with ThreadPoolExecutor(_PUTS_AT_ONCE) as pool:
+            outcomes = list(pool.map(self._ledger.submit, admitted.jobs))
         self._jobs.send(
             [
                 outcome.job
-                for asked, outcome in outcomes
+                for asked, outcome in zip(admitted.jobs, outcomes, strict=True)
                 if outcome.job.input_hash == asked.input_hash
                 and outcome.job.state is State.QUEUED
                 and outcome.job.attempt == 0
+                and not outcome.job.is_held
             ]
         )
+        if admitted.has_room:
+            self._window.refill(admitted.jobs[0].client_id)
+        return outcomes
 
 
 def _answer(asked: Job, outcome: Submitted, ignored: tuple[str, ...]) -> RowAnswer:

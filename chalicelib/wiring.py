@@ -19,13 +19,15 @@ import boto3
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from botocore.config import Config
 
+from chalicelib.accounts import Accounts
 from chalicelib.auto import AutoStart
 from chalicelib.blobs import Blobs
 from chalicelib.catalog import Catalog
 from chalicelib.complete import Complete
 from chalicelib.crew import Crew
+from chalicelib.ends import Ends
 from chalicelib.errands import Errands
-from chalicelib.gate import Gate
+from chalicelib.gate import Gate, Meter
 from chalicelib.jobs_api import JobsApi
 from chalicelib.keymaker import KeyMaker
 from chalicelib.keys import Keys, Nonces
@@ -41,6 +43,7 @@ from chalicelib.settings import Settings, read_settings
 from chalicelib.sheet_api import SheetApi
 from chalicelib.submit import Submit
 from chalicelib.sweep import Sweep
+from chalicelib.window import Window
 
 if TYPE_CHECKING:
     from chalicelib.sheet import Service, Sheets
@@ -111,7 +114,25 @@ class World:
 
     @cached_property
     def _submit(self) -> Submit:
-        return Submit(self.ledger, self._catalog, self._jobs, now_ms, files=self._crew.choices)
+        files, window = self._crew.choices, self._window
+        return Submit(self.ledger, self._catalog, self._jobs, now_ms, files=files, window=window)
+
+    @cached_property
+    def _window(self) -> Window:
+        return Window(self.ledger, self._jobs, self._crew.gpus, now_ms)
+
+    @cached_property
+    def _accounts(self) -> Accounts:
+        return Accounts(self._dynamodb, self.settings.rates_table)
+
+    @cached_property
+    def _meter(self) -> Meter:
+        return Meter(self._accounts, now_ms)
+
+    @cached_property
+    def ends(self) -> Ends:
+        """Make what follows from a job's end."""
+        return Ends(self.ledger, self._window, self._accounts, now_ms)
 
     @cached_property
     def _crew(self) -> Crew:
@@ -137,7 +158,7 @@ class World:
     @cached_property
     def gate(self) -> Gate:
         """Stand before the routes of programs."""
-        return Gate(self._keys)
+        return Gate(self._keys, self._meter)
 
     @cached_property
     def jobs_api(self) -> JobsApi:
@@ -178,6 +199,7 @@ class World:
             nonces=Nonces(self._dynamodb, settings.nonces_table, time.time),
             shelf=self._catalog,
             workers=self._crew,
+            meter=self._meter,
         )
 
     @cached_property
@@ -228,7 +250,7 @@ class World:
     @cached_property
     def sweep(self) -> Sweep:
         """Make the sweeper."""
-        return Sweep(self.ledger, self._jobs, self.completions, self._registry, now_ms)
+        return Sweep(self.ledger, self._jobs, self.completions, self._registry, now_ms, self._window)
 
 
 def log_as_json(level: str) -> None:
