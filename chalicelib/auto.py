@@ -229,16 +229,11 @@ def _inputs(tab: Tab, row: int) -> dict[str, Scalar]:
         value: Scalar = shown
         if name != "prompt" and isinstance(worth.get("boolValue"), bool):
             value = bool(worth["boolValue"])
-        elif name != "prompt" and isinstance(number := worth.get("numberValue"), int | float) and _is_number(shown):
+        elif name != "prompt" and isinstance(number := worth.get("numberValue"), int | float):
             value = int(number) if float(number).is_integer() else float(number)
         if shown.strip() and value is not False:
             inputs[COLUMNS[name][0] if name else header.strip()] = value
     return inputs
-
-
-def _is_number(shown: str) -> bool:
-    """Tell a number from a date or a time, which are numbers too."""
-    return not any(mark in shown for mark in ("/", ":")) and shown.count("-") < 2
 
 
 def _is_news(job: Job) -> bool:

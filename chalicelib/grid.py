@@ -83,6 +83,12 @@ def updates(sheet_id: int, row: int, cells: Mapping[int, tuple[dict[str, Any], s
         run.append(column)
 
 
+def _is_moment(value: Mapping[str, Any]) -> bool:
+    """Tell a date or a time, which Sheets keeps as a number of days, from a number: by its format alone."""
+    form = value.get("effectiveFormat", {}).get("numberFormat", {})
+    return form.get("type") in ("DATE", "TIME", "DATE_TIME")
+
+
 def tab_of(spreadsheet_id: str, sheet_id: int, title: str, time_zone: str, answer: Mapping[str, Any]) -> Tab:
     """Collect the cells of an answer with grid data; other tabs in it are left out."""
     texts: dict[tuple[int, int], str] = {}
@@ -104,7 +110,7 @@ def tab_of(spreadsheet_id: str, sheet_id: int, title: str, time_zone: str, answe
                         texts[row, column] = text
                     if "userEnteredValue" in value:
                         entered[row, column] = value["userEnteredValue"]
-                    if "effectiveValue" in value:
+                    if "effectiveValue" in value and not _is_moment(value):
                         values[row, column] = value["effectiveValue"]
                     if note := value.get("note"):
                         notes[row, column] = note

@@ -29,6 +29,7 @@ _READ_FIELDS: Final = (
     "properties.timeZone,sheets(properties(sheetId,title),data(startRow,startColumn,{labels},"
     "rowData(values(formattedValue,userEnteredValue,note{more}))))"
 )
+_WORTH: Final = ",effectiveValue,effectiveFormat.numberFormat.type"
 _WRITE_FIELDS: Final = (
     f"updatedSpreadsheet.sheets(properties.sheetId,data(startRow,startColumn,{_LABELS},"
     "rowData(values(formattedValue))))"
@@ -66,10 +67,11 @@ class Sheets:
         """
         Read a tab whole: whatever a write may hit by mistake has to be known to be put back.
 
-        *with_values* adds what formulas are worth. Raise `Unreachable` (not shared, deleted) or `Unavailable`.
+        *with_values* adds what formulas are worth; a date or a time is worth what it shows. Raise `Unreachable` (not
+        shared, deleted) or `Unavailable`.
         """
         body = {"dataFilters": [{"gridRange": {"sheetId": sheet_id}}], "includeGridData": True}
-        fields = _READ_FIELDS.format(labels=_LABELS, more=",effectiveValue" if with_values else "")
+        fields = _READ_FIELDS.format(labels=_LABELS, more=_WORTH if with_values else "")
         call = self._spreadsheets().getByDataFilter(spreadsheetId=spreadsheet_id, body=body, fields=fields)
         answer = self._execute(call, "reads", spreadsheet_id, urgent=urgent)
         titles = [

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from chalicelib.sheet import Sheets
 from sandbox.workbook import Formula, Picture
 from tests.edges.sheets_world import BOOK, World
 
@@ -185,3 +186,13 @@ def test_a_grid_range_beyond_the_grid_is_refused(world: World, grid: dict[str, i
     body = {"dataFilters": [{"gridRange": {"sheetId": 0}}, {"gridRange": grid}]}
     status, _ = world.refused(world.api.values().batchGetByDataFilter(spreadsheetId=BOOK, body=body))
     assert status == 400
+
+
+def test_a_date_is_worth_what_it_shows_and_a_number_its_number(world: World) -> None:
+    """Sheets keeps both as numbers; only the cell's format tells which is which, not how it is written."""
+    for column, typed in enumerate(("x", "2026-11-21", "12:30", "7", "=3+4", "$7.00", "7-8-9/x")):
+        world.sheet.enter(1, column, typed)
+    tab = Sheets(lambda: world.client()).read(BOOK, 0, with_values=True)
+    worth = {tab.texts[place]: value for place, value in tab.values.items() if "numberValue" in value}
+    assert worth.keys() == {"7", "$7.00"}
+    assert {value["numberValue"] for value in worth.values()} == {7}
