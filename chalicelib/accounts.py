@@ -19,7 +19,7 @@ from chalicelib.contract.limits import DAY_MS, Account, Limits
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-KEPT_S: Final = 40 * 24 * 3600
+KEPT_S: Final = 400 * 24 * 3600
 TRIES: Final = 4
 """How often a bucket is tried that others empty at the same time."""
 
@@ -91,8 +91,8 @@ class Accounts:
         self, key_id: str, now: int, step: str, condition: str, values: Item, limits: Limits
     ) -> tuple[Item, bool]:
         """Move the bucket if *condition* holds; the item as it is then, and whether it did."""
-        update = f"SET {step}, #ttl = :ttl, queued_max = :queued"
-        bound = {**values, ":queued": limits.queued_max}
+        update = f"SET {step}, #ttl = :ttl, used_at = :used, queued_max = :queued"
+        bound = {**values, ":used": now, ":queued": limits.queued_max}
         if limits.gpu_s_per_day is None:
             update += " REMOVE gpu_s_max"
         else:
@@ -139,4 +139,4 @@ def _account(key_id: str, item: Item, now: int) -> Account:
     numbers = {name: int(value["N"]) for name, value in item.items() if "N" in value}
     limits = Limits(queued_max=numbers.get("queued_max", Limits().queued_max), gpu_s_per_day=numbers.get("gpu_s_max"))
     is_today = numbers.get("on_day") == now // DAY_MS
-    return Account(key_id, limits, numbers.get("gpu_ms", 0) if is_today else 0)
+    return Account(key_id, limits, numbers.get("gpu_ms", 0) if is_today else 0, numbers.get("used_at"))

@@ -24,6 +24,7 @@ from chalicelib.auto import AutoStart
 from chalicelib.blobs import Blobs
 from chalicelib.catalog import Catalog
 from chalicelib.complete import Complete
+from chalicelib.contract.limits import Account
 from chalicelib.crew import Crew
 from chalicelib.ends import Ends
 from chalicelib.errands import Errands
@@ -33,6 +34,7 @@ from chalicelib.keymaker import KeyMaker
 from chalicelib.keys import Keys, Nonces
 from chalicelib.ledger import DynamoLedger
 from chalicelib.link_api import LinkApi
+from chalicelib.me_api import MeApi
 from chalicelib.pairing import Pairing
 from chalicelib.panel import Edges, Panel
 from chalicelib.queues import CompletionQueue, JobQueue
@@ -172,6 +174,11 @@ class World:
         )
 
     @cached_property
+    def me_api(self) -> MeApi:
+        """Make the API in which a key learns about itself."""
+        return MeApi(self.ledger)
+
+    @cached_property
     def link_api(self) -> LinkApi:
         """Make the API of browsers that follow a link."""
         return LinkApi(ledger=self.ledger, files=self._blobs, now_ms=now_ms)
@@ -225,9 +232,12 @@ class World:
     def errands(self) -> Errands:
         """Make what completion does beside it."""
         link_base = self.settings.public_url
-        auto = AutoStart(self.ledger, self._sheets, self._registry, self._submit, link_base, now_ms)
+        auto = AutoStart(self.ledger, self._sheets, self._registry, self._submit, link_base, now_ms, self._account_of)
         books, registry = self._sheets, self._registry
         return Errands(self.ledger, books, registry, auto, self._budget, lambda: self._account, now_ms)
+
+    def _account_of(self, key_id: str) -> Account:
+        return self._accounts.account(key_id, now_ms())
 
     @cached_property
     def _google(self) -> str:

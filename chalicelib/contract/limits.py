@@ -38,6 +38,8 @@ class Account:
     key_id: str = ""
     limits: Limits = field(default_factory=Limits)
     gpu_ms_today: int = 0
+    used_at: int | None = None
+    """When it last asked (ms since the epoch); None: never, or longer ago than the counters remember."""
 
     def refusal(self, now: int) -> Exhausted | None:
         """Say why no further job is made at *now*; None: it may be."""
