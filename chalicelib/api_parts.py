@@ -22,14 +22,23 @@ STATUS: Final[dict[str, int]] = {
     "bad_signature": 401,
     "unauthorized": 401,
     "unknown_code": 401,
+    "blob_not_found": 404,
     "bound": 403,
     "code_used": 403,
     "forbidden": 403,
+    "hash_mismatch": 409,
+    "invalid_cursor": 400,
+    "invalid_metadata_filter": 400,
+    "not_ended": 409,
     "not_found": 404,
     "replayed": 409,
     "too_large": 413,
+    "upload_incomplete": 409,
 }
 """HTTP status by error code; every other rejection is a 422: understood, and refused for what it says."""
+
+MAX_KEY: Final = 255
+"""Characters of an Idempotency-Key."""
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -85,6 +94,14 @@ def check_size(body: bytes) -> None:
         raise Rejected("too_large", f"The request has more than {MAX_BODY_BYTES // 1024} KiB. Send fewer rows at once.")
 
 
+def idempotency_key(call: Call) -> str | None:
+    """Read the Idempotency-Key; None: the request is to make something new each time."""
+    key = call.headers.get("idempotency-key")
+    if key is not None and not (1 <= len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
+        raise Rejected("bad_request", f"Idempotency-Key must have 1 to {MAX_KEY} printable ASCII characters.")
+    return key
+
+
 def parse(shape: type[Body], body: bytes) -> Body:
     """Read a body; raise `Rejected` (bad_request) with the first thing that is wrong."""
     try:
@@ -93,7 +110,7 @@ def parse(shape: type[Body], body: bytes) -> Body:
         raise _misshapen(error, "the body") from None
 
 
-def parse_query(shape: type[Body], query: Mapping[str, str]) -> Body:
+def parse_query(shape: type[Body], query: Mapping[str, Any]) -> Body:
     """Read what stands behind the question mark; raise `Rejected` (bad_request) with the first thing that is wrong."""
     try:
         return shape.model_validate_strings(dict(query))

@@ -34,6 +34,21 @@ class Blobs:
         """Write a document, replacing what was there."""
         self._client.put_object(Bucket=self._bucket, Key=key, Body=content, ContentType=content_type)
 
+    def create(self, key: str, content: bytes) -> bool:
+        """Write a document where none is; False: there is one. Raise `Unavailable`."""
+        try:
+            self._client.put_object(
+                Bucket=self._bucket, Key=key, Body=content, ContentType="application/json", IfNoneMatch="*"
+            )
+        except ClientError as error:
+            # 409: somebody else writes it at this moment (S3 user guide, "conditional writes").
+            if error.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict"):
+                return False
+            raise Unavailable("The file store does not answer. Try again in a moment.") from error
+        except BotoCoreError as error:
+            raise Unavailable("The file store cannot be reached. Try again in a moment.") from error
+        return True
+
     def lend(self, key: str, *, lifetime_s: int, content_type: str, disposition: str) -> str:
         """Give an address that serves *key* to anyone for *lifetime_s*."""
         return self._client.generate_presigned_url(

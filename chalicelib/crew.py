@@ -44,6 +44,11 @@ class Crew:
         self._refresh()
         return self._gpus
 
+    def classes(self) -> frozenset[str]:
+        """Name the node classes that live workers have; empty: nobody knows."""
+        self._refresh()
+        return frozenset().union(*(kit.classes for kit in self._kits))
+
     def choices(self, workflow: Workflow, parameter: Parameter) -> tuple[str, ...]:
         """List the files that live workers have for *parameter*; empty: it is about no file, or nobody knows."""
         if parameter.type not in NAMES:

@@ -57,7 +57,7 @@ class ApiKey:
     client_id: str
     scopes: frozenset[str]
     spreadsheet_id: str = ""
-    """The spreadsheet whose rows it may name as a target; empty: none."""
+    """The one spreadsheet whose rows it may have jobs shown in; empty: none."""
     limits: Limits = field(default_factory=Limits)
     gpu_ms_today: int = 0
     """What its jobs have used of the GPUs today (UTC), as the gate has seen it."""

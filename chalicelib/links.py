@@ -20,6 +20,26 @@ _SHOWN_IN_A_PAGE = ("image/png", "image/jpeg", "image/webp", "image/gif", "video
 NO_SUCH_OUTPUT = Rejected("not_found", "There is no such file. The link may be incomplete, or was revoked.")
 
 
+def output_id(job: Job, output: Output) -> str:
+    """
+    Name an output as an asset: `<job id>.<attempt>.<number>`, from its place in the bucket; it never changes.
+
+    comfy-sdk 0.5.0 downloads by it (GET /api/v2/assets/{id}/content); v2 says UUID, and the SDK takes any word.
+    """
+    *_, attempt, name = output.key.split("/")
+    return f"{job.job_id}.{attempt}.{name.partition('-')[0]}"
+
+
+def job_id_in(asset_id: str) -> str:
+    """Say which job an output's id names; an uploaded asset's id names none that exists."""
+    return asset_id.partition(".")[0]
+
+
+def output_of(job: Job, asset_id: str) -> Output | None:
+    """Find the output of this id in its job."""
+    return next((output for output in job.outputs if output_id(job, output) == asset_id), None)
+
+
 def output_link(job: Job, index: int) -> str:
     """Give the stable link of output *index*."""
     return f"{job.link_base}/o/{job.job_id}/{index}?t={job.view_token}"

@@ -38,8 +38,15 @@ class Settings(BaseModel):
     """The API's address as people reach it; empty: taken from each request."""
     gpu_hour_price: float | None = Field(default=None, alias="GPU_HOUR_PRICE", ge=0)
     """What an hour of a GPU costs, in US dollars; None: costs are not shown."""
+    max_asset_mb: float = Field(default=32, alias="MAX_ASSET_MB", gt=0, le=4096)
+    """The largest file that a client may upload; workers have a bound of their own (MAX_INPUT_MB)."""
     sheets_api_endpoint: str = Field(default="", alias="SHEETS_API_ENDPOINT")
     """Another address for the Sheets API; empty: Google's."""
+
+    @property
+    def max_asset_bytes(self) -> int:
+        """Give the bound of uploads in bytes."""
+        return int(self.max_asset_mb * 1_000_000)
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:

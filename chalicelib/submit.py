@@ -41,6 +41,11 @@ log = logging.getLogger(__name__)
 
 MAX_ROWS: Final = 100
 _PUTS_AT_ONCE: Final = 8
+_ASKED: Final = frozenset(
+    {"client_id", "workflow_id", "workflow_hash", "inputs", "input_hash", "templates"}
+    | {"priority", "tags", "metadata", "webhook_url"}
+)
+"""What of a job was asked for, and is asked for again when it is made once more."""
 
 Scalar = str | int | float | bool | None
 JobKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
@@ -70,13 +75,6 @@ class SheetRequest(Request):
     spreadsheet_id: str = Field(min_length=1, max_length=200)
     sheet_id: SheetId
     rows: list[Row] = Field(min_length=1, max_length=MAX_ROWS)
-
-
-class JobRequest(Request):
-    """Ask for one job by a program: the Comfy API v2's body, with *workflow_id* and *inputs*."""
-
-    workflow_id: str = Field(min_length=1, max_length=200)
-    inputs: dict[str, Scalar] = Field(default_factory=dict, max_length=200)
 
 
 @dataclass(frozen=True)
@@ -165,25 +163,51 @@ class Submit:
         log.info("rows", extra={"client_id": client_id, "rows": len(request.rows), "accepted": len(submitted)})
         return [answers[row.job_key] for row in request.rows]
 
-    def one(
+    def draft(
         self,
         client_id: str,
-        job_key: str | None,
-        request: JobRequest,
+        job_key: str,
+        workflow: str | Workflow,
+        given: Mapping[str, Scalar],
         link_base: str,
-        account: Account = NO_ACCOUNT,
-    ) -> Submitted:
+        target: Target | None = None,
+    ) -> Job:
         """
-        Accept a program's job under its *job_key* (None: a new one); a replay answers the job as it stands.
+        Make a program's job, to be completed and then accepted; nothing is written.
 
-        Raise `Rejected`: what the inputs lack, or `idempotency_key_reuse` when the key stands for another request;
-        `Exhausted` when *account* allows no further job.
+        *workflow* is its name in the catalog, or itself. Raise `Rejected`: no such workflow, what the inputs lack.
         """
-        job, _ = self._job(client_id, job_key or str(uuid4()), request.workflow_id, request.inputs, link_base)
-        [outcome] = self._put(self._all_admitted([job], account))
-        if outcome.job.input_hash != job.input_hash:
-            raise _reused(job.job_key)
-        return outcome
+        return self._job(client_id, job_key, workflow, given, link_base, target)[0]
+
+    def anew(self, ended: Job, job_key: str, link_base: str) -> Job:
+        """Make a job that asks for what *ended* did: same version of the workflow, same resolved inputs, no row."""
+        kept = {name: getattr(ended, name) for name in _ASKED if name in Job.model_fields}
+        now = self._now_ms()
+        return Job(
+            **kept,
+            job_id=job_id_of(ended.client_id, job_key),
+            job_key=job_key,
+            state=State.QUEUED,
+            submit_token=uuid4().hex,
+            link_base=link_base,
+            view_token=secrets.token_urlsafe(16),
+            created_at=now,
+            enqueued_at=now,
+            deadline=now + JOB_LIFETIME_MS,
+            due_at=now + QUEUED_LOST_MS,
+            synced_version=1,
+        )
+
+    def accept(self, jobs: Sequence[Job], account: Account = NO_ACCOUNT) -> list[Submitted]:
+        """
+        Put jobs of one client and send their messages; of a key that stood for another job, that job is answered.
+
+        Raise `Exhausted`, and put none, when *account* allows no further job.
+        """
+        admitted = self._admit(jobs, account)
+        if admitted.refusal is not None:
+            raise admitted.refusal
+        return self._put(admitted)
 
     def _row_job(self, client_id: str, request: SheetRequest, row: Row, link_base: str) -> tuple[Job, tuple[str, ...]]:
         if not row.workflow.strip():
@@ -199,13 +223,14 @@ class Submit:
         self,
         client_id: str,
         job_key: str,
-        workflow_name: str,
+        asked_for: str | Workflow,
         given: Mapping[str, Scalar],
         link_base: str,
         target: Target | None = None,
     ) -> tuple[Job, tuple[str, ...]]:
         """Make the job that is asked for, and name the inputs that its workflow does not know."""
-        workflow = self._catalog.find(workflow_name)
+        named = asked_for if isinstance(asked_for, str) else asked_for.hash
+        workflow = self._catalog.find(asked_for) if isinstance(asked_for, str) else asked_for
         resolved = resolve_inputs(
             workflow, given, pick_seed=self._pick_seed, files=lambda parameter: self._files(workflow, parameter)
         )
@@ -219,7 +244,7 @@ class Submit:
             workflow_id=workflow.id,
             workflow_hash=workflow.hash,
             inputs=dict(resolved.inputs),
-            input_hash=fingerprint({"workflow": workflow_name, "inputs": dict(given)}),
+            input_hash=fingerprint({"workflow": named, "inputs": dict(given)}),
             target=target,
             link_base=link_base,
             view_token=secrets.token_urlsafe(16),
@@ -237,13 +262,6 @@ class Submit:
         mine = [job.model_copy(update={"key_id": account.key_id}) for job in jobs] if account.key_id else jobs
         spent = account.refusal(self._now_ms())
         return self._window.admit(mine, account.limits.queued_max if spent is None else 0, spent)
-
-    def _all_admitted(self, jobs: Sequence[Job], account: Account) -> Admitted:
-        """Place jobs of one client in its line, all or none: raise `Exhausted` for the first that may not come in."""
-        admitted = self._admit(jobs, account)
-        if admitted.refusal is not None:
-            raise admitted.refusal
-        return admitted
 
     def _put(self, admitted: Admitted) -> list[Submitted]:
         """Put jobs, and send what is new, and what is there but was never started: its message may have got lost."""
@@ -267,13 +285,14 @@ class Submit:
 def _answer(asked: Job, outcome: Submitted, ignored: tuple[str, ...]) -> RowAnswer:
     there = outcome.job
     if there.input_hash != asked.input_hash:
-        no = _reused(asked.job_key)
+        no = reused(asked.job_key)
         return RowAnswer(asked.job_key, there.job_id, "rejected", code=no.code, message=no.message)
     result: Literal["accepted", "duplicate"] = "accepted" if outcome.created else "duplicate"
     return RowAnswer(asked.job_key, there.job_id, result, state=there.state.value, ignored=ignored)
 
 
-def _reused(job_key: str) -> Rejected:
+def reused(job_key: str) -> Rejected:
+    """Refuse a key that stands for another request."""
     return Rejected(
         "idempotency_key_reuse",
         f"The key {job_key} stands for another request already. Use a new key for new inputs.",

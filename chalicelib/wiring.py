@@ -20,7 +20,12 @@ from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from botocore.config import Config
 
 from chalicelib.accounts import Accounts
+from chalicelib.asset_store import AssetStore
+from chalicelib.assets import Assets
+from chalicelib.assets_api import AssetsApi
 from chalicelib.auto import AutoStart
+from chalicelib.batches import Batches
+from chalicelib.batches_api import BatchesApi
 from chalicelib.blobs import Blobs
 from chalicelib.catalog import Catalog
 from chalicelib.complete import Complete
@@ -29,7 +34,8 @@ from chalicelib.crew import Crew
 from chalicelib.ends import Ends
 from chalicelib.errands import Errands
 from chalicelib.gate import Gate, Meter
-from chalicelib.jobs_api import JobsApi
+from chalicelib.job_watch import Clock
+from chalicelib.jobs_api import Desk, JobsApi
 from chalicelib.keymaker import KeyMaker
 from chalicelib.keys import Keys, Nonces
 from chalicelib.ledger import DynamoLedger
@@ -37,12 +43,15 @@ from chalicelib.link_api import LinkApi
 from chalicelib.me_api import MeApi
 from chalicelib.pairing import Pairing
 from chalicelib.panel import Edges, Panel
+from chalicelib.programs import Programs, Surroundings
 from chalicelib.queues import CompletionQueue, JobQueue
 from chalicelib.rates import Counters, SheetsBudget, UsageBook
 from chalicelib.records import Records
 from chalicelib.registry import Registry
+from chalicelib.sent_graph import SentGraphs
 from chalicelib.settings import Settings, read_settings
 from chalicelib.sheet_api import SheetApi
+from chalicelib.simple_api import SimpleApi
 from chalicelib.submit import Submit
 from chalicelib.sweep import Sweep
 from chalicelib.window import Window
@@ -111,6 +120,11 @@ class World:
         return Blobs(self._client("s3"), self.settings.bucket)
 
     @cached_property
+    def _assets(self) -> Assets:
+        store = AssetStore(self._client("s3"), self.settings.bucket)
+        return Assets(store, self.ledger, self.settings.max_asset_bytes, now_ms)
+
+    @cached_property
     def _catalog(self) -> Catalog:
         return Catalog(self._blobs, clock_s=time.monotonic)
 
@@ -163,15 +177,46 @@ class World:
         return Gate(self._keys, self._meter)
 
     @cached_property
+    def programs(self) -> Programs:
+        """Make what accepts programs' jobs."""
+        around = Surroundings(
+            shelf=self._blobs,
+            find_asset=self._assets.find,
+            known_classes=self._crew.classes,
+            owner_of=lambda spreadsheet_id: self._registry.get(spreadsheet_id).client_id,
+            hint=self.completions.hint,
+        )
+        return Programs(self._submit, self.ledger, around)
+
+    @cached_property
     def jobs_api(self) -> JobsApi:
         """Make the API of programs' jobs."""
-        return JobsApi(
-            submit=self._submit,
+        desk = Desk(
+            programs=self.programs,
             ledger=self.ledger,
             records=Records(self._blobs),
+            graphs=SentGraphs(self._blobs, self._catalog),
             hints=self.completions,
+            clock=Clock(time.monotonic, time.sleep),
             now_ms=now_ms,
         )
+        return JobsApi(desk)
+
+    @cached_property
+    def assets_api(self) -> AssetsApi:
+        """Make the API of programs' files."""
+        return AssetsApi(self._assets, self.settings.max_asset_bytes, now_ms)
+
+    @cached_property
+    def batches_api(self) -> BatchesApi:
+        """Make the API of batches."""
+        batches = Batches(self.programs, self.ledger, self._blobs, self.completions, now_ms)
+        return BatchesApi(batches)
+
+    @cached_property
+    def simple_api(self) -> SimpleApi:
+        """Make the API in the words of older gateways."""
+        return SimpleApi(self.programs, self.ledger)
 
     @cached_property
     def me_api(self) -> MeApi:

@@ -67,6 +67,7 @@ def environment() -> dict[str, Any]:
         "RATES_TABLE": {"Ref": "RatesTable"},
         "WORKERS_TABLE": {"Ref": "WorkersTable"},
         "GPU_HOUR_PRICE": {"Ref": "GpuHourPrice"},
+        "MAX_ASSET_MB": {"Ref": "MaxAssetMb"},
         "JOBS_QUEUE_URL": {"Ref": "JobsQueue"},
         "COMPLETIONS_QUEUE_URL": {"Ref": "CompletionsQueue"},
         "COMPLETIONS_QUEUE_NAME": {"Fn::GetAtt": ["CompletionsQueue", "QueueName"]},

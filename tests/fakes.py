@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from chalicelib.contract.job import SHOWN_BEFORE, Job, JobError, Output, Progress, Timings
-from chalicelib.contract.ports import Claimed, Lease, Line, Refused, Submitted, refusal_of
+from chalicelib.contract.ports import Claimed, Lease, Line, Refused, Spot, Submitted, refusal_of
 from chalicelib.contract.states import OPEN, TERMINAL, TRANSITIONS, Guard, State, Verb
 from chalicelib.ledger.item import SENT, place_of
 
@@ -193,6 +193,16 @@ class MemoryLedger:
             self._dirty.add(job_id)
             self._gone.discard(job_id)
             return self._move(Verb.SHOW_AGAIN, job, synced_version=SHOWN_BEFORE, due_at=now + SWEEP_SLACK_MS)
+
+    def of_client(self, client_id: str, *, since: int, until: int, limit: int, after: Spot | None = None) -> list[Spot]:
+        with self._lock:
+            own = [
+                job for job in self._jobs.values() if job.client_id == client_id and since <= job.created_at <= until
+            ]
+            places = sorted(((job.created_at, job.job_id) for job in own), reverse=True)
+            if after is not None:
+                places = [place for place in places if place < (after.created_at, after.job_id)]
+            return [Spot(*place) for place in places[:limit]]
 
     def gone(self, spreadsheet_id: str) -> list[str]:
         return self._of(self._gone, spreadsheet_id)

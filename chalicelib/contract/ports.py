@@ -27,6 +27,14 @@ class Lease:
 
 
 @dataclass(frozen=True)
+class Spot:
+    """Name a job's place in its client's list, which goes by time."""
+
+    created_at: int
+    job_id: str
+
+
+@dataclass(frozen=True)
 class Submitted:
     """Answer a submission: the job as it stands, and whether this very call made it."""
 
@@ -151,6 +159,14 @@ class Ledger(Protocol):
 
     def show_again(self, job_id: str, *, now: int) -> Job | None:
         """Make an ended job count as not shown; answer it as it stands then. None: unknown, or it has not ended."""
+
+    def of_client(self, client_id: str, *, since: int, until: int, limit: int, after: Spot | None = None) -> list[Spot]:
+        """
+        List jobs of *client_id* that were made from *since* to *until* (ms, both included), newest first.
+
+        At most *limit* of them, going on after the place *after*; fewer than *limit*: that was all. May be late by a
+        moment.
+        """
 
     def unshown(self, spreadsheet_id: str) -> list[str]:
         """List ids of jobs whose rows in *spreadsheet_id* lag behind (may be late by a moment)."""

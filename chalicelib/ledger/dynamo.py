@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import RETENTION_MS, SHOWN_BEFORE, Job, JobError, Output, Progress, Timings
-from chalicelib.contract.ports import Claimed, Lease, Line, Refused, Submitted, refusal_of
+from chalicelib.contract.ports import Claimed, Lease, Line, Refused, Spot, Submitted, refusal_of
 from chalicelib.contract.states import OPEN, TERMINAL, TRANSITIONS, Guard, State, Verb
 from chalicelib.ledger.item import DUE_SHARDS, GONE, SENT, Attributes, due_shard, item_of, job_of, value_of
 
@@ -81,6 +81,16 @@ class DynamoLedger:
             waiting = [key["job_id"]["S"] for key in left] + waiting[100:]
         return [found[job_id] for job_id in dict.fromkeys(job_ids) if job_id in found]
 
+    def of_client(self, client_id: str, *, since: int, until: int, limit: int, after: Spot | None = None) -> list[Spot]:
+        """List a client's jobs by time, newest first; the index may be late by a moment."""
+        if since > until:
+            return []
+        values = {":key": {"S": client_id}, ":since": {"N": str(since)}, ":until": {"N": str(until)}}
+        start = None if after is None else _key_of(client_id, after)
+        condition = "client_id = :key AND created_at BETWEEN :since AND :until"
+        found = self._pages("by_client", condition, values, limit=limit, start=start, ScanIndexForward=False)
+        return [Spot(int(item["created_at"]["N"]), item["job_id"]["S"]) for item in found]
+
     def unshown(self, spreadsheet_id: str) -> list[str]:
         """List ids of jobs whose rows in *spreadsheet_id* lag behind (the index may be late by a moment)."""
         return list(self._query("dirty", "dirty_sheet = :key", {":key": {"S": spreadsheet_id}}, limit=None))
@@ -99,7 +109,7 @@ class DynamoLedger:
         """List a client's open jobs, at most *limit*: the sent ones, then the held ones (may be late by a moment)."""
         sent: list[str] = []
         held: list[str] = []
-        for item in self._items("line", "line = :key", {":key": {"S": client_id}}, limit=limit):
+        for item in self._pages("line", "line = :key", {":key": {"S": client_id}}, limit=limit):
             (sent if item["place"]["S"] == SENT else held).append(item["job_id"]["S"])
         return Line(tuple(sent), tuple(held), is_whole=len(sent) + len(held) < limit)
 
@@ -364,15 +374,23 @@ class DynamoLedger:
 
     def _query(self, index: str, condition: str, values: Attributes, *, limit: int | None) -> Iterable[str]:
         """Page through an index and give the job ids, at most *limit*."""
-        for item in self._items(index, condition, values, limit=limit):
+        for item in self._pages(index, condition, values, limit=limit):
             yield item["job_id"]["S"]
 
-    def _items(self, index: str, condition: str, values: Attributes, *, limit: int | None) -> Iterable[Attributes]:
-        """Page through an index and give the keys, at most *limit*."""
-        start: Any = None
+    def _pages(
+        self,
+        index: str,
+        condition: str,
+        values: Attributes,
+        *,
+        limit: int | None,
+        start: Attributes | None = None,
+        **options: Any,
+    ) -> Iterable[Attributes]:
+        """Page through an index and give its items, at most *limit*, from behind *start*."""
         given = 0
         while True:
-            call: dict[str, Any] = {"IndexName": index, "KeyConditionExpression": condition}
+            call: dict[str, Any] = {"IndexName": index, "KeyConditionExpression": condition, **options}
             call["ExpressionAttributeValues"] = values
             if limit is not None:
                 call["Limit"] = limit - given
@@ -405,6 +423,15 @@ class DynamoLedger:
 _THROTTLED: Final = frozenset(
     {"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded", "TransactionInProgress"}
 )
+
+
+def _key_of(client_id: str, spot: Spot) -> Attributes:
+    """Write a place as the key of `by_client` and of the table."""
+    return {
+        "client_id": {"S": client_id},
+        "created_at": {"N": str(spot.created_at)},
+        "job_id": {"S": spot.job_id},
+    }
 
 
 def _ending(now: int) -> Attributes:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from chalicelib.operation import Operation
+from chalicelib.operations.assets import ASSETS
+from chalicelib.operations.batches import BATCHES
 from chalicelib.operations.docs import describing
 from chalicelib.operations.jobs import JOBS
 from chalicelib.operations.links import LINKS
 from chalicelib.operations.me import ME
 from chalicelib.operations.sheets import SHEETS
+from chalicelib.operations.simple import SIMPLE
 
-_SERVING: Final[tuple[Operation, ...]] = (*JOBS, *LINKS, *ME, *SHEETS)
+_SERVING: Final[tuple[Operation, ...]] = (*JOBS, *BATCHES, *ASSETS, *SIMPLE, *ME, *LINKS, *SHEETS)
 OPERATIONS: Final[tuple[Operation, ...]] = (*_SERVING, *describing(_SERVING))

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from chalicelib.contract.job import BUDGET, Job, JobError, Progress, Timings
-from chalicelib.contract.ports import Claimed, Lease, Ledger, Refusal, Refused
+from chalicelib.contract.ports import Claimed, Lease, Ledger, Refusal, Refused, Spot
 from chalicelib.contract.states import State
 from tests.jobs import NOW, new_job, output, target
 
@@ -381,3 +381,35 @@ def test_what_is_no_id_names_no_job(ledger: Ledger) -> None:
     """People type addresses: too long for a key, empty, half a character; none of it is an error of ours."""
     for job_id in ("", "x", "x" * 3000, "ü" * 36, "\ud800" * 36, "x" * 36):
         assert ledger.get(job_id) is None
+
+
+def test_a_clients_jobs_are_listed_by_time(ledger: Ledger) -> None:
+    """Newest first, within the bounds (both included), from behind a place; another client's are not there."""
+    client = f"client-{uuid4().hex}"
+    for number in (3, 1, 4, 2):
+        queued(ledger, client_id=client, job_key=f"k{number}", now=NOW + number)
+    queued(ledger, client_id=f"{client}-2", now=NOW + 3)
+
+    def listed(since: int = 0, until: int = 2**53, limit: int = 10, after: Spot | None = None) -> list[int]:
+        spots = ledger.of_client(client, since=since, until=until, limit=limit, after=after)
+        assert all(stored(ledger, spot.job_id).created_at == spot.created_at for spot in spots)
+        return [spot.created_at - NOW for spot in spots]
+
+    assert listed() == [4, 3, 2, 1]
+    assert listed(since=NOW + 2, until=NOW + 3) == [3, 2]
+    assert listed(since=NOW + 3, until=NOW + 2) == []
+    assert listed(limit=2) == [4, 3]
+    [_, third] = ledger.of_client(client, since=0, until=2**53, limit=2)
+    assert listed(after=third) == [2, 1]
+    assert listed(after=third, limit=1) == [2]
+    assert listed(after=Spot(NOW + 2, "0" * 36), since=NOW) in ([1], [2, 1]), "a place where no job is"
+
+
+def test_jobs_of_one_moment_are_all_listed_over_pages(ledger: Ledger) -> None:
+    """A page may end between jobs of the same millisecond."""
+    client = f"client-{uuid4().hex}"
+    made = {queued(ledger, client_id=client, now=NOW).job_id for _ in range(7)}
+    seen: list[Spot] = []
+    while spots := ledger.of_client(client, since=0, until=2**53, limit=3, after=seen[-1] if seen else None):
+        seen += spots
+    assert len(seen) == 7 and {spot.job_id for spot in seen} == made

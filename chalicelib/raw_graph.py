@@ -1,0 +1,219 @@
+"""
+Judge a graph that a program sends, and make a workflow of it that workers can run.
+
+The program is trusted to use the GPU, not the machine: no node that reads or writes files elsewhere, talks to the
+network or runs code, and no value that names a file which is not the program's own. Input files come as v2's asset
+references, or as a value says where they come from (`contract.media`); a worker brings them under a name of its own.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from chalicelib.contract.errors import Rejected
+from chalicelib.contract.graph import check_api_format, is_link
+from chalicelib.contract.manifest import Workflow
+from chalicelib.contract.media import source_of
+from chalicelib.contract.parameter import Parameter, Place, Type
+from chalicelib.contract.values import one_line
+from chalicelib.forbidden_nodes import why_forbidden
+
+RAW: Final = "raw"
+"""The id of every workflow that came as a graph."""
+MAX_NODES: Final = 200
+_ASSET: Final = "core/ASSET"
+_LOADERS: Final = re.compile(r"^(VHS_)?Load(Image|Audio|Video)")
+_FILES: Final = frozenset({"image", "audio", "video", "file", "mask"})
+"""Inputs of a loader that name a file in ComfyUI's input folder (object_info of 0.28)."""
+
+_CLIMBS: Final = re.compile(r"(^|[\\/])\.\.([\\/]|$)")
+_ABSOLUTE: Final = re.compile(r"^\s*(/[^/\s]+/|\\\\|~[\\/]|[A-Za-z]:[\\/]|file:)", re.IGNORECASE)
+# ComfyUI reads "name [output]" from the folder where everybody's results lie (folder_paths.annotated_filepath).
+_ANNOTATED: Final = re.compile(r"\[(input|output|temp)\]\s*$")
+_UNSENDABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+@dataclass(frozen=True)
+class RawGraph:
+    """Hold what a graph became: a workflow, and its input files by parameter."""
+
+    workflow: Workflow
+    inputs: Mapping[str, str]
+
+
+def judge_graph(
+    graph: object, *, find_asset: Callable[[str], str | None], known_classes: Collection[str] = ()
+) -> RawGraph:
+    """
+    Make a workflow of *graph* (API format).
+
+    *find_asset* answers the SHA-256 of the asset of an id, None when the program has none. *known_classes* are those of
+    the live workers; empty: nobody is there to tell, and the worker that takes the job refuses what it does not know.
+
+    Raise `Rejected`: workflow_format_ui, invalid_workflow, forbidden_node, forbidden_value, missing_asset. *details*
+    hold `node_errors` by node id, as v2 has them.
+    """
+    check_api_format(graph)
+    nodes: dict[str, Any] = copy.deepcopy(dict(graph))  # type: ignore[call-overload]
+    if len(nodes) > MAX_NODES:
+        raise Rejected("invalid_workflow", f"The workflow has {len(nodes)} nodes; {MAX_NODES} are allowed.")
+    _refuse("forbidden_node", _forbidden(nodes))
+    if known_classes:
+        _refuse("invalid_workflow", _unknown(nodes, known_classes))
+    files = _Files(nodes, find_asset)
+    files.take_out()
+    _refuse("forbidden_value", ((node_id, fault) for node_id, node in nodes.items() for fault in _hostile(node)))
+    workflow = Workflow(id=RAW, name="Raw graph", parameters=tuple(files.parameters), graph=nodes)
+    return RawGraph(workflow, files.inputs)
+
+
+def _refuse(code: str, faults: Iterator[tuple[str, str]]) -> None:
+    """Raise with the first fault as the sentence, and all of them (20 at most) by node."""
+    found: dict[str, list[dict[str, str]]] = {}
+    first = ""
+    for number, (node_id, fault) in enumerate(faults):
+        if number == 20:
+            break
+        first = first or fault
+        found.setdefault(node_id, []).append({"message": fault})
+    if first:
+        raise Rejected(code, first, {"node_errors": found})
+
+
+def _named(node_id: str, node: Mapping[str, Any]) -> str:
+    return f"Node {one_line(node_id)} ({one_line(node['class_type'])})"
+
+
+def _forbidden(nodes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for node_id, node in nodes.items():
+        if why := why_forbidden(node["class_type"]):
+            yield node_id, f"{_named(node_id, node)} is not allowed in a graph of your own: it {why}."
+
+
+def _unknown(nodes: Mapping[str, Any], known: Collection[str]) -> Iterator[tuple[str, str]]:
+    for node_id, node in nodes.items():
+        if node["class_type"] not in known:
+            yield (
+                node_id,
+                f"{_named(node_id, node)}: no running worker has this node. Install its custom node, or use another.",
+            )
+
+
+def _hostile(node: Mapping[str, Any]) -> Iterator[str]:
+    """Find values that lead out of ComfyUI's folders, whichever node they are for."""
+    for name, value in node["inputs"].items():
+        for text in _texts(value):
+            if _UNSENDABLE.search(text):
+                yield f"{_where(name, node)} holds a control character. Take it out."
+            elif _CLIMBS.search(text) or _ABSOLUTE.search(text):
+                yield f'{_where(name, node)} cannot be "{one_line(text)}": a value may not be a path out of its folder.'
+            elif _ANNOTATED.search(text):
+                yield f'{_where(name, node)} cannot end in "{one_line(text)[-10:]}": it names another folder.'
+
+
+def _where(name: str, node: Mapping[str, Any]) -> str:
+    return f"{one_line(name)} of {one_line(node['class_type'])}"
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Give every text in a value, keys included; the parser has bounded the depth (pydantic: 200)."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list) and not is_link(value):
+        for part in value:
+            yield from _texts(part)
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield str(key)
+            yield from _texts(part)
+
+
+class _Files:
+    """Take the input files out of a graph: each place becomes a parameter that says where its file comes from."""
+
+    def __init__(self, nodes: dict[str, Any], find_asset: Callable[[str], str | None]) -> None:
+        self._nodes = nodes
+        self._find_asset = find_asset
+        self._missing: list[str] = []
+        self.parameters: list[Parameter] = []
+        self.inputs: dict[str, str] = {}
+
+    def take_out(self) -> None:
+        for node_id, node in self._nodes.items():
+            for name, value in node["inputs"].items():
+                source = self._source(node_id, node, name, value)
+                if source is not None:
+                    self._note(node_id, node["class_type"], name, source)
+        if self._missing:
+            ids = ", ".join(one_line(asset_id) for asset_id in self._missing[:5])
+            raise Rejected(
+                "missing_asset",
+                f"There is no asset {ids} of yours. Upload the file again (POST /api/v2/assets).",
+                {"missing_ids": self._missing[:100]},
+            )
+
+    def _source(self, node_id: str, node: Mapping[str, Any], name: str, value: object) -> str | None:
+        """Say where the file of an input comes from; None: the input names no file."""
+        if _is_reference(value):
+            return self._asset(value)
+        if any(_is_reference(part) for part in _parts(value)):
+            where = f"{_named(node_id, node)}: {one_line(name)}"
+            raise Rejected("missing_asset", f"{where} holds an asset within a list or an object. Give it by itself.")
+        if not (_LOADERS.match(node["class_type"]) and name in _FILES):
+            return None
+        if not isinstance(value, str):
+            where = f"{_named(node_id, node)}: {one_line(name)}"
+            raise Rejected("forbidden_value", f"{where} must name its file itself, not by a link or a number.")
+        try:
+            source_of(value)
+        except ValueError:
+            raise Rejected(
+                "forbidden_value",
+                f'{_named(node_id, node)}: {one_line(name)} names a file on the server, "{one_line(value)}". '
+                "Upload yours (POST /api/v2/assets) and refer to the asset, or give an https address.",
+                {"node_errors": {node_id: [{"message": f"{one_line(name)} names a file on the server."}]}},
+            ) from None
+        return value.strip()
+
+    def _asset(self, reference: Any) -> str:
+        info = reference.get("info")
+        asset_id = info.get("id") if isinstance(info, Mapping) else None
+        sha256 = self._find_asset(asset_id) if isinstance(asset_id, str) else None
+        if sha256 is None:
+            self._missing.append(str(asset_id)[:100])
+            return ""
+        return f"asset:{sha256}"
+
+    def _note(self, node_id: str, node_class: str, name: str, source: str) -> None:
+        parameter = Parameter(
+            name=f"file_{len(self.parameters) + 1}",
+            type=_kind(node_class, name),
+            label=f"{one_line(name)} of node {one_line(node_id)}",
+            sets=(Place(node=node_id, input=name),),
+        )
+        self.parameters.append(parameter)
+        self.inputs[parameter.name] = source
+        self._nodes[node_id]["inputs"][name] = ""
+
+
+def _is_reference(value: object) -> bool:
+    return isinstance(value, Mapping) and value.get("__type") == _ASSET
+
+
+def _parts(value: object) -> Iterator[object]:
+    """Give all that is inside a value."""
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    for part in inside:
+        yield part
+        yield from _parts(part)
+
+
+def _kind(node_class: str, name: str) -> Type:
+    words = f"{node_class} {name}".lower()
+    if "audio" in words:
+        return "audio"
+    return "video" if "video" in words else "image"
