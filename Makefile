@@ -15,13 +15,14 @@ help: ## list what can be done
 
 setup: $(READY) ## install everything into .venv and .venv-cloud (other targets do this by themselves)
 
-$(READY): requirements-dev.txt sandbox/requirements-cloud.txt Makefile
+$(READY): requirements-dev.txt sandbox/requirements-cloud.txt client/pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "ComfySheet needs Python 3.11 or newer; $(PYTHON) is older. Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@echo "installing into .venv (once, about a minute) …"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip<26.3' $(UV)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e ./client
 	@$(PYTHON) -m venv --without-pip .venv-cloud
 	@$(BIN)/uv pip install --quiet --python .venv-cloud/bin/python -r sandbox/requirements-cloud.txt
 	@touch $(READY)

@@ -1,5 +1,5 @@
 """
-Be the doorway of the Lambdas: routes, the completions queue and the sweeper's minute. One call each; no rules here.
+Be the doorway of the Lambdas: routes, the two queues, and the sweeper's minute. One call each; no rules here.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from chalice.app import CloudWatchEvent, SQSEvent
 
 from chalicelib.api_parts import Call, guarded
 from chalicelib.hints import work_through
+from chalicelib.lanes import work_lanes
 from chalicelib.operation import Operation
 from chalicelib.operations import OPERATIONS
 from chalicelib.wiring import world
@@ -62,7 +63,14 @@ def on_completion(event: SQSEvent) -> None:
     work_through(event.to_dict()["Records"], world.complete, world.errands, world.completions, settle=world.ends.settle)
 
 
+@app.on_sqs_message(queue=os.environ.get("DELIVERIES_QUEUE_NAME", "comfysheet-deliveries.fifo"), batch_size=1)
+def on_delivery(event: SQSEvent) -> None:
+    """Post to webhooks."""
+    work_lanes(event.to_dict()["Records"], world.deliver, world.deliveries)
+
+
 @app.schedule(Rate(1, unit=Rate.MINUTES))
 def on_sweep(_event: CloudWatchEvent) -> None:
     """Close the gaps."""
     world.sweep.sweep()
+    world.lane_sweep.sweep()

@@ -26,7 +26,7 @@
 
 /** What a parameter's type is called; any other is the name of a file on the worker. @type {Object<string, string>} */
 const TYPES_ = {
-  string: 'text', integer: 'whole number', float: 'number', boolean: 'TRUE or FALSE', choice: 'one of a list', seed: 'seed', color: 'colour',
+  string: 'text', integer: 'whole number', float: 'number', boolean: 'TRUE or FALSE', choice: 'one of a list', seed: 'seed', size: 'size', color: 'colour',
   image: 'picture', mask: 'mask', audio: 'sound', video: 'video',
 };
 

@@ -76,7 +76,7 @@ function mark_(sheet, run, plan, agreed) {
     row.key = jobIdOf_(run, count);
   });
   const { sendable, refused } = sortOut_(plan.rows);
-  const chunks = chunksOf_(sendable, headOf_(sheet));
+  const chunks = chunksOf_(sendable, headOf_(sheet, plan.columns));
   writeMarks_(sheet, plan, chunks, refused);
   return { plan, marked: true, run, refused, chunks };
 }

@@ -19,6 +19,7 @@ function onOpen() {
     .addSeparator()
     .addItem('Show progress', 'showProgress')
     .addItem('Set up this sheet', 'setUpThisSheet')
+    .addItem('Add workflow…', 'addWorkflow')
     .addItem('Settings', 'settings')
     .addToUi();
 }
@@ -82,6 +83,13 @@ function showProgress() {
  */
 function setUpThisSheet() {
   fromMenu_(setUp_);
+}
+
+/**
+ * Menu: add a workflow that was exported from ComfyUI.
+ */
+function addWorkflow() {
+  fromMenu_(showAddWorkflow_);
 }
 
 /**

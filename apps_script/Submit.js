@@ -8,6 +8,9 @@
 /** Rows in one request; the API takes no more. */
 const MAX_ROWS_ = 100;
 
+/** Headers in one request; the API takes no more. */
+const MAX_COLUMNS_ = 200;
+
 /** UTF-8 bytes of one request; the API takes a little more. */
 const MAX_BODY_BYTES_ = 200000;
 
@@ -154,12 +157,15 @@ function sortOut_(rows) {
  * Give the part of a request that is the same for every chunk.
  *
  * @param {SpreadsheetApp.Sheet} sheet
+ * @param {Columns} columns
  * @return {string} a JSON object without its closing brace
  */
-function headOf_(sheet) {
+function headOf_(sheet, columns) {
   const head = {
     spreadsheet_id: SpreadsheetApp.getActiveSpreadsheet().getId(),
     sheet_id: sheet.getSheetId(),
+    // A prompt may name a column whose cell is empty: {{Style}}.
+    columns: columns.inputs.map(({ header }) => header).slice(0, MAX_COLUMNS_),
   };
   return JSON.stringify(head).slice(0, -1);
 }

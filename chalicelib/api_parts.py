@@ -31,7 +31,9 @@ STATUS: Final[dict[str, int]] = {
     "invalid_metadata_filter": 400,
     "not_ended": 409,
     "not_found": 404,
+    "name_taken": 409,
     "replayed": 409,
+    "changed_meanwhile": 412,
     "too_large": 413,
     "upload_incomplete": 409,
 }
@@ -88,10 +90,10 @@ def guarded(answer: Callable[[], Answer]) -> Answer:
         return _error(503, "unavailable", later.message, later.retry_in_s or 2)
 
 
-def check_size(body: bytes) -> None:
-    """Refuse a body that is too large, before it is parsed."""
-    if len(body) > MAX_BODY_BYTES:
-        raise Rejected("too_large", f"The request has more than {MAX_BODY_BYTES // 1024} KiB. Send fewer rows at once.")
+def check_size(body: bytes, most: int = MAX_BODY_BYTES, remedy: str = "Send fewer rows at once.") -> None:
+    """Refuse a body of more than *most* bytes, before it is parsed."""
+    if len(body) > most:
+        raise Rejected("too_large", f"The request has more than {most // 1024} KiB. {remedy}")
 
 
 def idempotency_key(call: Call) -> str | None:

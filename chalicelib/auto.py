@@ -25,7 +25,7 @@ from chalicelib.contract.sheets import HOLD_MS, Parked, Registration
 from chalicelib.contract.states import CELL_WORD, OPEN, State
 from chalicelib.contract.words import fold
 from chalicelib.mend import SheetStore, write
-from chalicelib.submit import MAX_ROWS, Row, RowAnswer, Scalar, SheetRequest
+from chalicelib.submit import MAX_COLUMNS, MAX_ROWS, Row, RowAnswer, Scalar, SheetRequest
 
 log = logging.getLogger(__name__)
 
@@ -218,7 +218,9 @@ class AutoStart:
                 )
                 for each in part
             ]
-            request = SheetRequest(spreadsheet_id=tab.spreadsheet_id, sheet_id=tab.sheet_id, rows=rows)
+            request = SheetRequest(
+                spreadsheet_id=tab.spreadsheet_id, sheet_id=tab.sheet_id, rows=rows, columns=_columns(tab)
+            )
             yield from zip(part, self._submit.rows(client_id, request, self._link_base, account), strict=True)
 
 
@@ -244,6 +246,12 @@ def _inputs(tab: Tab, row: int) -> dict[str, Scalar]:
         if shown.strip() and value is not False:
             inputs[COLUMNS[name][0] if name else header.strip()] = value
     return inputs
+
+
+def _columns(tab: Tab) -> list[str]:
+    """List the headers of columns that are inputs, whether their cells hold something or not."""
+    ours = {at for name, at in tab.columns.items() if name in _OURS}
+    return [text.strip() for at, text in enumerate(tab.header) if text.strip() and at not in ours][:MAX_COLUMNS]
 
 
 def _is_news(job: Job) -> bool:

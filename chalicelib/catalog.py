@@ -2,23 +2,33 @@
 Find workflows in the bucket.
 
 `workflows/by-hash/<hash>.json` holds a version for ever, so that old jobs keep the one they were made with;
-`workflows/index.json` says which version each id means now. A push is seen within `INDEX_S` seconds, without a deploy.
+`workflows/index.json` says which version each id means now (`chalicelib.catalog_index`). A container asks at most every
+`INDEX_S` seconds whether the index has changed; nearly always the bucket answers that it has not, without sending it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from chalicelib import catalog_index
+from chalicelib.catalog_index import EVERYBODY, INDEX_KEY, Entry, Visible, visible
+from chalicelib.contract.documents import Look
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.inputs import unknown_workflow
-from chalicelib.contract.manifest import Workflow, from_document, to_document
+from chalicelib.contract.manifest import Workflow, from_document
 from chalicelib.contract.words import fold
 
-INDEX_KEY: Final = "workflows/index.json"
-INDEX_S: Final = 15
+BASE_KEY: Final = "workflows/base.json"
+"""What base.yaml holds: the definitions that many workflows share."""
+INDEX_S: Final = 1.5
+_AGAIN_S: Final = 0.2
+"""An unknown name has the index looked at anew, though not for each row of a request."""
 _KEPT: Final = 200
+_READS_AT_ONCE: Final = 8
 
 
 class Store(Protocol):
@@ -27,8 +37,17 @@ class Store(Protocol):
     def get(self, key: str) -> bytes | None:
         """Read a document; None when there is none."""
 
-    def put(self, key: str, content: bytes) -> None:
-        """Write a document."""
+    def look(self, key: str, known: str) -> Look:
+        """Read a document and its tag; without its content when *known* is still its tag."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Hold a workflow as the catalog has it: whose it is (EVERYBODY or a client), and what is known of its pushes."""
+
+    workflow: Workflow
+    owner: str
+    entry: Entry
 
 
 def document_key(workflow_hash: str) -> str:
@@ -42,25 +61,43 @@ class Catalog:
     def __init__(self, store: Store, clock_s: Callable[[], float]) -> None:
         self._store = store
         self._clock_s = clock_s
-        self._index: dict[str, str] = {}
-        self._fresh_until = float("-inf")
+        self._index: dict[str, Entry] = {}
+        self._seen_by: dict[str, Visible] = {}
+        self._tag = ""
+        self._looked_at = self._fresh_until = float("-inf")
         self._known: dict[str, Workflow] = {}
 
-    def find(self, name: str) -> Workflow:
-        """Answer the workflow of this id or name; raise `Rejected` (unknown_workflow) with the nearest names."""
-        index = self._read_index()
-        wanted = fold(name)
-        for workflow_id, workflow_hash in index.items():
-            if fold(workflow_id) == wanted:
-                return self.by_hash(workflow_hash)
-        for workflow in self.list():
-            if fold(workflow.name) == wanted:
-                return workflow
-        raise unknown_workflow(name, index)
+    def find(self, name: str, client_id: str = EVERYBODY) -> Workflow:
+        """
+        Answer the workflow of this id or name, the client's own before everybody's.
 
-    def list(self) -> list[Workflow]:
-        """Answer all workflows, by id."""
-        return [self.by_hash(workflow_hash) for _, workflow_hash in sorted(self._read_index().items())]
+        Raise `Rejected` (unknown_workflow) with the nearest names.
+        """
+        entry = _meant(self._visible(client_id), name, client_id)
+        if entry is None and self._clock_s() >= self._looked_at + _AGAIN_S:
+            # It may have been added a moment ago, by way of another container.
+            self.look_anew()
+            entry = _meant(self._visible(client_id), name, client_id)
+        if entry is None:
+            raise unknown_workflow(name, self._visible(client_id))
+        return self.by_hash(entry.hash)
+
+    def list(self, client_id: str = EVERYBODY) -> list[Workflow]:
+        """Answer all workflows that a client may use, by id, as it is at this moment."""
+        return [held.workflow for held in self.shelf(client_id)]
+
+    def shelf(self, client_id: str = EVERYBODY) -> tuple[Held, ...]:
+        """Answer them with whose they are, as it is at this moment."""
+        self.look_anew()
+        found = list(self._visible(client_id).values())
+        workflows = self._all_of(entry.hash for _, entry in found)
+        return tuple(Held(workflow, owner, entry) for workflow, (owner, entry) in zip(workflows, found, strict=True))
+
+    def held(self, workflow_id: str, client_id: str = EVERYBODY) -> Held | None:
+        """Answer the one of exactly this id, as it is at this moment; None when there is none."""
+        self.look_anew()
+        found = self._visible(client_id).get(workflow_id)
+        return None if found is None else Held(self.by_hash(found[1].hash), *found)
 
     def by_hash(self, workflow_hash: str) -> Workflow:
         """
@@ -79,30 +116,53 @@ class Catalog:
             self._known[workflow_hash] = known
         return known
 
-    def _read_index(self) -> dict[str, str]:
+    def base(self) -> dict[str, Any]:
+        """Answer the shared definitions of parameters, by name."""
+        content = self._store.get(BASE_KEY)
+        try:
+            return {} if content is None else dict(json.loads(content))
+        except (ValueError, TypeError):
+            raise Rejected("catalog_damaged", "The shared definitions are damaged. Push the workflows again.") from None
+
+    def look_anew(self) -> None:
+        """Have the index asked for at the next question, however fresh it is."""
+        self._fresh_until = float("-inf")
+
+    def _all_of(self, hashes: Iterable[str]) -> tuple[Workflow, ...]:
+        wanted = tuple(hashes)
+        if sum(one not in self._known for one in wanted) <= 1:
+            return tuple(self.by_hash(one) for one in wanted)
+        with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
+            return tuple(pool.map(self.by_hash, wanted))
+
+    def _visible(self, client_id: str) -> Visible:
+        index = self._read_index()
+        if client_id not in self._seen_by:
+            self._seen_by[client_id] = visible(index, client_id)
+        return self._seen_by[client_id]
+
+    def _read_index(self) -> dict[str, Entry]:
         now = self._clock_s()
         if now >= self._fresh_until:
-            self._index = read_index(self._store)
-            self._fresh_until = now + INDEX_S
+            seen = self._store.look(INDEX_KEY, self._tag)
+            if seen.content is not None or not seen.tag:
+                self._index = catalog_index.read(seen.content)
+                self._seen_by = {}
+            self._tag = seen.tag
+            self._looked_at, self._fresh_until = now, now + INDEX_S
         return self._index
 
 
-def read_index(store: Store) -> dict[str, str]:
-    """Read which version (hash) each workflow id means now; empty when nothing was ever pushed."""
-    return {workflow_id: entry["hash"] for workflow_id, entry in _entries(store).items()}
-
-
-def _entries(store: Store) -> dict[str, dict[str, Any]]:
-    content = store.get(INDEX_KEY)
-    try:
-        entries = {} if content is None else json.loads(content)
-        if all(isinstance(entry["hash"], str) for entry in entries.values()):
-            return dict(entries)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass
-    raise Rejected(
-        "catalog_damaged", f"The workflow catalog is damaged. Delete {INDEX_KEY} and push the workflows again."
-    )
+def _meant(index: Visible, name: str, client_id: str) -> Entry | None:
+    """Find what a name means: an id counts before a name, a client's own before everybody's."""
+    wanted = fold(name)
+    for workflow_id, (_, entry) in index.items():
+        if fold(workflow_id) == wanted:
+            return entry
+    for _, entry in sorted(index.values(), key=lambda found: found[0] != client_id):
+        if fold(entry.name) == wanted:
+            return entry
+    return None
 
 
 def _read(document: bytes, workflow_hash: str) -> Workflow:
@@ -113,25 +173,3 @@ def _read(document: bytes, workflow_hash: str) -> Workflow:
     if workflow is None or workflow.hash != workflow_hash:
         raise Rejected("workflow_damaged", "The stored workflow is damaged. Push the workflows again.")
     return workflow
-
-
-def push(store: Store, workflows: Iterable[Workflow]) -> list[str]:
-    """
-    Publish workflows beside what is there; answer the ids whose version changed.
-
-    Documents first, then the index: whoever reads the index finds what it names.
-    """
-    index = _entries(store)
-    changed = []
-    for workflow in workflows:
-        key, content = document_key(workflow.hash), json.dumps(to_document(workflow), ensure_ascii=False).encode()
-        is_stored = store.get(key) == content
-        if is_stored and index.get(workflow.id, {}).get("hash") == workflow.hash:
-            continue
-        if not is_stored:
-            store.put(key, content)
-        index[workflow.id] = {"hash": workflow.hash, "name": workflow.name, "description": workflow.description}
-        changed.append(workflow.id)
-    if changed:
-        store.put(INDEX_KEY, json.dumps(index, ensure_ascii=False, sort_keys=True).encode())
-    return changed

@@ -85,6 +85,13 @@ class Books(Protocol):
         """Note what an ended job has used."""
 
 
+class Herald(Protocol):
+    """Tell others than the sheet (`chalicelib.herald.Herald`)."""
+
+    def announce(self, jobs: Iterable[Job]) -> dict[str, float | None]:
+        """Announce what is news; answer the jobs for which it could not be done, as `Complete.show` does."""
+
+
 @dataclass
 class _Flush:
     """Hold what one flush of a tab is at."""
@@ -123,6 +130,7 @@ class Complete:
         spreadsheets: Spreadsheets,
         turns: Turns,
         books: Books,
+        herald: Herald,
         now_ms: Callable[[], int],
     ) -> None:
         self._ledger = ledger
@@ -130,6 +138,7 @@ class Complete:
         self._spreadsheets = spreadsheets
         self._turns = turns
         self._books = books
+        self._herald = herald
         self._now_ms = now_ms
 
     def show(self, job_ids: Iterable[str], check: Iterable[str] = ()) -> dict[str, float | None]:
@@ -141,12 +150,16 @@ class Complete:
         """
         checks = set(check)
         waiting: dict[str, list[Job]] = defaultdict(list)
-        for job in self._ledger.get_many([*job_ids, *checks]):
+        jobs = self._ledger.get_many([*job_ids, *checks])
+        # Before anything counts as shown: whoever dies in between leaves the job in the sweeper's sight.
+        later = self._herald.announce(jobs)
+        for job in jobs:
+            if job.job_id in later:
+                continue
             if job.target is None:
                 self._ledger.mark_synced(job)
             elif not job.is_shown or job.job_id in checks:
                 waiting[job.target.spreadsheet_id].append(job)
-        later: dict[str, float | None] = {}
         began = self._now_ms()
         for spreadsheet_id, asked in waiting.items():
             if self._now_ms() - began > BEGUN_WITHIN_MS:
@@ -202,7 +215,9 @@ class Complete:
     def _others(self, spreadsheet_id: str, known: Collection[str]) -> list[Job]:
         """Read the other jobs that lag; of very many some, for each is hinted at by itself too."""
         ids = [job_id for job_id in self._ledger.unshown(spreadsheet_id) if job_id not in known]
-        return self._ledger.get_many(ids[:OTHERS_MOST])
+        others = self._ledger.get_many(ids[:OTHERS_MOST])
+        later = self._herald.announce(others)
+        return [job for job in others if job.job_id not in later]
 
     def _flush_tab(self, flush: _Flush) -> None:
         before: Tab | None = None

@@ -89,7 +89,7 @@ def page(job: Job, now_ms: int, excerpts: Mapping[int, str] | None = None) -> st
             _under_way(job, now_ms) if is_open else None,
             _why_not(job) if job.state in (State.FAILED, State.CANCELED) else None,
             _outputs(job, prompt, excerpts or {}),
-            tag("div", parameters(job.inputs), facts(job, now_ms), class_="sheets"),
+            tag("div", parameters(job.inputs, job.templates), facts(job, now_ms), class_="sheets"),
         ),
         tag(
             "footer",

@@ -22,10 +22,14 @@ WORD: Final[dict[State, str]] = {
 """What a state is called on the page."""
 
 
-def parameters(inputs: Mapping[str, object]) -> Html:
-    """Draw a table of names and resolved values; a seed and a long text can be copied."""
+def parameters(inputs: Mapping[str, object], templates: Mapping[str, str]) -> Html:
+    """Draw a table of names and resolved values, with what was typed; a seed and a long text can be copied."""
     rows = [
-        tag("tr", tag("th", tag("bdi", name), scope="row"), tag("td", _value(number, name, value)))
+        tag(
+            "tr",
+            tag("th", tag("bdi", name), scope="row"),
+            tag("td", _value(number, name, value), _typed(templates.get(name))),
+        )
         for number, (name, value) in enumerate(inputs.items())
     ]
     content = tag("table", tag("tbody", *rows), aria_labelledby="parameters")
@@ -45,6 +49,12 @@ def _value(number: int, name: str, value: object) -> Html:
     what, label = "Seed" if is_seed else "Text", f"Copy {name}"
     button = tag("button", "Copy", type="button", data_copies=place, data_what=what, aria_label=label, hidden=True)
     return tag("div", shown, button, class_="copied")
+
+
+def _typed(template: str | None) -> Html | None:
+    if template is None:
+        return None
+    return tag("div", "Typed: ", tag("bdi", template), class_="soft")
 
 
 def _plain(value: object) -> str:

@@ -130,7 +130,9 @@ class JobView(View):
     urls: UrlsView
     workflow_id: str
     inputs: dict[str, object]
-    """As they were resolved: defaults filled in, the seed drawn."""
+    """As they were resolved: defaults filled in, the seed drawn, prompts written out."""
+    templates: dict[str, str]
+    """What was typed where an input differs from it: a prompt with fields, variants or wildcards."""
     attempt: int
     phase: str | None
     priority: int
@@ -180,6 +182,7 @@ def job_view(job: Job) -> JobView:
         urls=_urls(job),
         workflow_id=job.workflow_id,
         inputs=dict(job.inputs),
+        templates=dict(job.templates),
         attempt=job.attempt,
         phase=job.phase,
         priority=job.priority,

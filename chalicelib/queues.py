@@ -1,7 +1,11 @@
-"""Send the hints: jobs to the workers, news to the completion. A message lost here is sent again by the sweeper."""
+"""Send the hints: jobs to the workers, news to the completion, lanes to the delivering function.
+
+A message lost here is sent again by the sweeper.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
@@ -9,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.contract.deliveries import LaneHint
 from chalicelib.contract.events import (
     Check,
     Ended,
@@ -114,11 +119,41 @@ class CompletionQueue:
 
     def settle(self, done: Sequence[str], later: Mapping[str, int]) -> None:
         """Delete the messages of receipts *done*; show those of *later* again after as many seconds."""
-        for receipt in done:
-            self._client.delete_message(QueueUrl=self._url, ReceiptHandle=receipt)
-        for receipt, delay_s in later.items():
-            self._client.change_message_visibility(QueueUrl=self._url, ReceiptHandle=receipt, VisibilityTimeout=delay_s)
+        _settle(self._client, self._url, done, later)
 
 
 def _group(job: Job) -> str:
     return job.target.spreadsheet_id if job.target else job.client_id
+
+
+class DeliveryQueue:
+    """Have lanes of webhook deliveries looked at; the message group is the lane, so each has one hand at a time."""
+
+    def __init__(self, client: SQSClient, url: str) -> None:
+        self._client = client
+        self._url = url
+
+    def ring(self, hint: LaneHint, sweep_minute: int | None = None) -> None:
+        """Have a lane looked at. Nothing is raised: the sweeper rings again."""
+        group = hashlib.sha256(f"{hint.client_id}#{hint.lane}".encode()).hexdigest()[:40]
+        suffix = secrets.token_hex(8) if sweep_minute is None else f"s{sweep_minute}"
+        try:
+            self._client.send_message(
+                QueueUrl=self._url,
+                MessageBody=hint.model_dump_json(),
+                MessageGroupId=group,
+                MessageDeduplicationId=f"{group}:{suffix}",
+            )
+        except (BotoCoreError, ClientError) as error:
+            log.warning("lane not rung for", extra={"lane": hint.lane, "error": type(error).__name__})
+
+    def settle(self, done: Sequence[str], later: Mapping[str, int]) -> None:
+        """Delete the messages of receipts *done*; show those of *later* again after as many seconds."""
+        _settle(self._client, self._url, done, later)
+
+
+def _settle(client: SQSClient, url: str, done: Sequence[str], later: Mapping[str, int]) -> None:
+    for receipt in done:
+        client.delete_message(QueueUrl=url, ReceiptHandle=receipt)
+    for receipt, delay_s in later.items():
+        client.change_message_visibility(QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=delay_s)

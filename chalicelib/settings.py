@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from chalicelib.contract.addresses import Networks, read_networks
 
 MAX_BODY_BYTES = 256 * 1024
 """A request body larger than this is refused before it is parsed."""
@@ -31,6 +33,9 @@ class Settings(BaseModel):
     workers_table: str = Field(alias="WORKERS_TABLE", min_length=1)
     jobs_queue_url: str = Field(alias="JOBS_QUEUE_URL", min_length=1)
     completions_queue_url: str = Field(alias="COMPLETIONS_QUEUE_URL", min_length=1)
+    webhooks_table: str = Field(alias="WEBHOOKS_TABLE", min_length=1)
+    deliveries_queue_url: str = Field(alias="DELIVERIES_QUEUE_URL", min_length=1)
+    bus_name: str = Field(alias="EVENTBRIDGE_BUS_NAME", min_length=1)
     bucket: str = Field(alias="S3_BUCKET", min_length=1)
     secrets_prefix: str = Field(alias="SECRETS_PREFIX", min_length=1)
     google_secret_id: str = Field(alias="GOOGLE_SECRET_ID", min_length=1)
@@ -40,8 +45,15 @@ class Settings(BaseModel):
     """What an hour of a GPU costs, in US dollars; None: costs are not shown."""
     max_asset_mb: float = Field(default=32, alias="MAX_ASSET_MB", gt=0, le=4096)
     """The largest file that a client may upload; workers have a bound of their own (MAX_INPUT_MB)."""
+    webhook_networks: Networks = Field(default=(), alias="WEBHOOK_NETWORKS")
+    """The operator's own networks in which webhooks may be received, beside public https: `10.1.0.0/16, …`."""
     sheets_api_endpoint: str = Field(default="", alias="SHEETS_API_ENDPOINT")
     """Another address for the Sheets API; empty: Google's."""
+
+    @field_validator("webhook_networks", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        return read_networks(value) if isinstance(value, str) else value
 
     @property
     def max_asset_bytes(self) -> int:

@@ -10,8 +10,7 @@ from pydantic import Field
 from chalicelib import signature
 from chalicelib.api_parts import Answer, Call, check_size, parse
 from chalicelib.contract.errors import Rejected
-from chalicelib.contract.manifest import Workflow
-from chalicelib.contract.parameter import Parameter
+from chalicelib.curate import MAX_WORKFLOW_BYTES
 from chalicelib.gate import Meter
 from chalicelib.keys import SheetKey
 from chalicelib.pairing import Asked, Pairing
@@ -24,9 +23,11 @@ from chalicelib.panel import (
     OfSheet,
     Panel,
 )
+from chalicelib.settings import MAX_BODY_BYTES
+from chalicelib.sheet_shelf import AddRequest, InferRequest, SheetShelf
 from chalicelib.submit import Request, SheetId, SheetRequest, Submit
 
-Of = TypeVar("Of", OfSheet, OfRows, AutoRequest, ClaimRequest, ErrandRequest, ErrandLook)
+Of = TypeVar("Of", bound=OfSheet)
 
 
 class ConnectRequest(Request):
@@ -53,20 +54,6 @@ class Memory(Protocol):
         """Note a request id; False when it was there."""
 
 
-class Shelf(Protocol):
-    """List workflows (`chalicelib.catalog.Catalog`)."""
-
-    def list(self) -> list[Workflow]:
-        """Answer all workflows, by id."""
-
-
-class Workers(Protocol):
-    """Know the workers' files (`chalicelib.crew.Crew`)."""
-
-    def choices(self, workflow: Workflow, parameter: Parameter) -> tuple[str, ...]:
-        """List the files that live workers have for a parameter."""
-
-
 class SheetApi:
     """Answer a script. Each method raises `Rejected` or `Unavailable`; `guarded` makes answers of them."""
 
@@ -78,8 +65,7 @@ class SheetApi:
         pairing: Pairing,
         keys: KeyRing,
         nonces: Memory,
-        shelf: Shelf,
-        workers: Workers,
+        shelf: SheetShelf,
         meter: Meter | None = None,
     ) -> None:
         self._meter = meter
@@ -89,7 +75,6 @@ class SheetApi:
         self._keys = keys
         self._nonces = nonces
         self._shelf = shelf
-        self._workers = workers
 
     def connect(self, call: Call) -> Answer:
         """POST /v1/sheets/connect: not signed, for the key is what it asks for; the code stands for it."""
@@ -109,8 +94,15 @@ class SheetApi:
 
     def workflows(self, call: Call) -> Answer:
         """GET /v1/sheets/workflows: what a row may ask for."""
-        self._signed(call)
-        return Answer(200, {"workflows": [self._listed(workflow) for workflow in self._shelf.list()]})
+        return Answer(200, self._shelf.list(self._signed(call)))
+
+    def infer_workflow(self, call: Call) -> Answer:
+        """POST /v1/sheets/workflows/infer: propose a manifest for an exported graph."""
+        return self._answered(call, InferRequest, self._shelf.infer, MAX_WORKFLOW_BYTES)
+
+    def add_workflow(self, call: Call) -> Answer:
+        """POST /v1/sheets/workflows: add a workflow for this key's client."""
+        return self._answered(call, AddRequest, self._shelf.add, MAX_WORKFLOW_BYTES)
 
     def connection(self, call: Call) -> Answer:
         """POST /v1/sheets/connection: whose the key is, and how things stand."""
@@ -144,34 +136,26 @@ class SheetApi:
         """POST /v1/sheets/errands/look: what became of it."""
         return self._answered(call, ErrandLook, self._panel.look_at_errand)
 
-    def _answered(self, call: Call, shape: type[Of], answer: Callable[[SheetKey, Of], dict[str, Any]]) -> Answer:
-        key = self._signed(call)
+    def _answered(
+        self,
+        call: Call,
+        shape: type[Of],
+        answer: Callable[[SheetKey, Of], dict[str, Any]],
+        most_bytes: int = MAX_BODY_BYTES,
+    ) -> Answer:
+        key = self._signed(call, most_bytes)
         asked = parse(shape, call.body)
         _check_own(key, asked.spreadsheet_id)
         return Answer(200, answer(key, asked), {"Cache-Control": "no-store"})
 
-    def _signed(self, call: Call) -> SheetKey:
+    def _signed(self, call: Call, most_bytes: int = MAX_BODY_BYTES) -> SheetKey:
         """Check size, signature and that the request was never seen; answer the sheet's key."""
-        check_size(call.body)
+        check_size(call.body, most_bytes)
         key = self._keys.sheet_key(call.headers.get("x-key-id", ""))
         nonce = signature.verify(call.headers, call.body, key.secrets)
         if not self._nonces.is_new(f"{key.key_id}:{nonce}"[:200], signature.NONCE_MEMORY_S):
             raise Rejected("replayed", "This very request was sent before. Sign each attempt anew.")
         return key if self._meter is None else self._meter.counted(key)
-
-    def _listed(self, workflow: Workflow) -> dict[str, Any]:
-        return {
-            "id": workflow.id,
-            "name": workflow.name,
-            "description": workflow.description,
-            "parameters": [self._parameter(workflow, each) for each in workflow.parameters],
-        }
-
-    def _parameter(self, workflow: Workflow, parameter: Parameter) -> dict[str, Any]:
-        wanted = {"name", "type", "default", "required", "min", "max", "choices", "aliases", "description"}
-        told = parameter.model_dump(mode="json", include=wanted, exclude_none=True)
-        live = self._workers.choices(workflow, parameter)
-        return told | {"label": parameter.title} | ({"choices": list(live)} if live else {})
 
 
 def _check_own(key: SheetKey, spreadsheet_id: str) -> None:

@@ -1,5 +1,6 @@
 """
-Check that a request was signed with a sheet's key: the Standard Webhooks header set, over the raw bytes.
+Check that a request was signed with a sheet's key, and sign what we post: the Standard Webhooks header set, over the
+raw bytes.
 
 `webhook-id`, `webhook-timestamp` (Unix seconds, 5 minutes of tolerance) and `webhook-signature` ("v1,<base64>"), where
 the signed text is `id.timestamp.body`.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 from standardwebhooks.webhooks import Webhook
 
@@ -46,3 +48,14 @@ def _is_canonical(signatures: str) -> bool:
     """Say whether each signature is written as base64 writes it: the last digit's spare bits decode to the same."""
     texts = [signature.partition(",")[2] for signature in signatures.split(" ")]
     return all(base64.b64encode(base64.b64decode(text)).decode() == text for text in texts)
+
+
+def signed_headers(message_id: str, at_s: int, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
+    """Sign an outgoing *body* with each of *secrets* (`whsec_…`): the header holds one signature for each."""
+    # 1.1.0 takes any time for UTC, whatever its zone.
+    at = datetime.fromtimestamp(at_s, UTC)
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(at_s),
+        "webhook-signature": " ".join(Webhook(secret).sign(message_id, at, body.decode()) for secret in secrets),
+    }

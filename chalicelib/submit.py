@@ -35,11 +35,13 @@ from chalicelib.contract.manifest import Workflow
 from chalicelib.contract.parameter import Parameter
 from chalicelib.contract.ports import Ledger, Submitted
 from chalicelib.contract.states import State
+from chalicelib.prompting.resolve import GivenWildcards, Prompted, Wildcards, resolve_prompts, seed_of
 from chalicelib.window import Admitted, Window
 
 log = logging.getLogger(__name__)
 
 MAX_ROWS: Final = 100
+MAX_COLUMNS: Final = 200
 _PUTS_AT_ONCE: Final = 8
 _ASKED: Final = frozenset(
     {"client_id", "workflow_id", "workflow_hash", "inputs", "input_hash", "templates"}
@@ -66,7 +68,7 @@ class Row(Request):
     row: int | None = None
     """Where the row is now, 1-based; for messages only."""
     workflow: str = Field(default="", max_length=200)
-    inputs: dict[str, Scalar] = Field(default_factory=dict, max_length=200)
+    inputs: dict[str, Scalar] = Field(default_factory=dict, max_length=MAX_COLUMNS)
 
 
 class SheetRequest(Request):
@@ -75,6 +77,8 @@ class SheetRequest(Request):
     spreadsheet_id: str = Field(min_length=1, max_length=200)
     sheet_id: SheetId
     rows: list[Row] = Field(min_length=1, max_length=MAX_ROWS)
+    columns: list[str] = Field(default_factory=list, max_length=MAX_COLUMNS)
+    """Headers of the tab: a prompt may name one whose cell is empty in its row."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,8 @@ class RowAnswer:
 class Catalog(Protocol):
     """Find workflows."""
 
-    def find(self, name: str) -> Workflow:
-        """Answer the workflow of this id or name; raise `Rejected` with the nearest names."""
+    def find(self, name: str, client_id: str) -> Workflow:
+        """Answer the workflow that this id or name means to a client; raise `Rejected` with the nearest names."""
 
 
 class Jobs(Protocol):
@@ -115,7 +119,11 @@ def draw_seed() -> int:
 
 
 class Submit:
-    """Accept jobs. *pick_seed* draws what "random" means; *files* lists what live workers have for a parameter."""
+    """
+    Accept jobs. *pick_seed* draws what "random" means; *files* lists what live workers have for a parameter.
+
+    *wildcards* are the lists that a prompt may draw from.
+    """
 
     def __init__(
         self,
@@ -126,6 +134,7 @@ class Submit:
         pick_seed: Callable[[], int] = draw_seed,
         files: Callable[[Workflow, Parameter], tuple[str, ...]] = lambda _workflow, _parameter: (),
         window: Window | None = None,
+        wildcards: Wildcards | None = None,
     ) -> None:
         self._ledger = ledger
         self._catalog = catalog
@@ -134,6 +143,7 @@ class Submit:
         self._pick_seed = pick_seed
         self._files = files
         self._window = window or Window(ledger, jobs, lambda: 0, now_ms)
+        self._wildcards = wildcards or GivenWildcards()
 
     def rows(
         self, client_id: str, request: SheetRequest, link_base: str, account: Account = NO_ACCOUNT
@@ -217,7 +227,7 @@ class Submit:
             sheet_id=request.sheet_id,
             prompt_hash=prompt_fingerprint(prompt_of(row.inputs)),
         )
-        return self._job(client_id, row.job_key, row.workflow, row.inputs, link_base, target)
+        return self._job(client_id, row.job_key, row.workflow, row.inputs, link_base, target, request.columns)
 
     def _job(
         self,
@@ -227,23 +237,27 @@ class Submit:
         given: Mapping[str, Scalar],
         link_base: str,
         target: Target | None = None,
+        columns: Sequence[str] = (),
     ) -> tuple[Job, tuple[str, ...]]:
         """Make the job that is asked for, and name the inputs that its workflow does not know."""
         named = asked_for if isinstance(asked_for, str) else asked_for.hash
-        workflow = self._catalog.find(asked_for) if isinstance(asked_for, str) else asked_for
+        workflow = self._catalog.find(asked_for, client_id) if isinstance(asked_for, str) else asked_for
         resolved = resolve_inputs(
             workflow, given, pick_seed=self._pick_seed, files=lambda parameter: self._files(workflow, parameter)
         )
-        now = self._now_ms()
+        job_id, now = job_id_of(client_id, job_key), self._now_ms()
+        asked = Prompted(workflow, resolved.inputs, given, columns)
+        prompts = resolve_prompts(asked, self._wildcards, seed_of(asked, job_id))
         job = Job(
-            job_id=job_id_of(client_id, job_key),
+            job_id=job_id,
             client_id=client_id,
             job_key=job_key,
             state=State.QUEUED,
             submit_token=uuid4().hex,
             workflow_id=workflow.id,
             workflow_hash=workflow.hash,
-            inputs=dict(resolved.inputs),
+            inputs=dict(prompts.inputs),
+            templates=prompts.templates,
             input_hash=fingerprint({"workflow": named, "inputs": dict(given)}),
             target=target,
             link_base=link_base,
@@ -255,7 +269,7 @@ class Submit:
             # The sheet itself wrote "queued": version 1 is shown.
             synced_version=1,
         )
-        return job, resolved.ignored
+        return job, tuple(header for header in resolved.ignored if header not in prompts.used)
 
     def _admit(self, jobs: Sequence[Job], account: Account) -> Admitted:
         """Place jobs of one client in its line, on *account*; nothing of them is put yet."""

@@ -27,34 +27,49 @@ from chalicelib.auto import AutoStart
 from chalicelib.batches import Batches
 from chalicelib.batches_api import BatchesApi
 from chalicelib.blobs import Blobs
+from chalicelib.bus import EventBus
 from chalicelib.catalog import Catalog
 from chalicelib.complete import Complete
+from chalicelib.contract.infer import infer
 from chalicelib.contract.limits import Account
 from chalicelib.crew import Crew
+from chalicelib.curate import Curator
+from chalicelib.deliver import Deliver
+from chalicelib.delivery_book import DynamoDeliveryBook
 from chalicelib.ends import Ends
 from chalicelib.errands import Errands
 from chalicelib.gate import Gate, Meter
+from chalicelib.herald import Herald
 from chalicelib.job_watch import Clock
 from chalicelib.jobs_api import Desk, JobsApi
 from chalicelib.keymaker import KeyMaker
 from chalicelib.keys import Keys, Nonces
+from chalicelib.lanes import LaneSweep
 from chalicelib.ledger import DynamoLedger
 from chalicelib.link_api import LinkApi
 from chalicelib.me_api import MeApi
 from chalicelib.pairing import Pairing
 from chalicelib.panel import Edges, Panel
+from chalicelib.poster import GuardedPoster
 from chalicelib.programs import Programs, Surroundings
-from chalicelib.queues import CompletionQueue, JobQueue
+from chalicelib.prompting.wildcards import WildcardBook
+from chalicelib.publish import Publisher
+from chalicelib.queues import CompletionQueue, DeliveryQueue, JobQueue
 from chalicelib.rates import Counters, SheetsBudget, UsageBook
 from chalicelib.records import Records
 from chalicelib.registry import Registry
 from chalicelib.sent_graph import SentGraphs
 from chalicelib.settings import Settings, read_settings
 from chalicelib.sheet_api import SheetApi
+from chalicelib.sheet_shelf import SheetShelf
 from chalicelib.simple_api import SimpleApi
 from chalicelib.submit import Submit
 from chalicelib.sweep import Sweep
+from chalicelib.webhook_secrets import WebhookSecrets
+from chalicelib.webhooks import Webhooks
+from chalicelib.webhooks_api import WebhooksApi
 from chalicelib.window import Window
+from chalicelib.workflows_api import WorkflowsApi
 
 if TYPE_CHECKING:
     from chalicelib.sheet import Service, Sheets
@@ -129,9 +144,20 @@ class World:
         return Catalog(self._blobs, clock_s=time.monotonic)
 
     @cached_property
+    def _curator(self) -> Curator:
+        return Curator(self._catalog, Publisher(self._blobs, now_ms), infer, self._crew.choices)
+
+    @cached_property
     def _submit(self) -> Submit:
-        files, window = self._crew.choices, self._window
-        return Submit(self.ledger, self._catalog, self._jobs, now_ms, files=files, window=window)
+        return Submit(
+            self.ledger,
+            self._catalog,
+            self._jobs,
+            now_ms,
+            files=self._crew.choices,
+            window=self._window,
+            wildcards=WildcardBook(self._blobs, clock_s=time.monotonic),
+        )
 
     @cached_property
     def _window(self) -> Window:
@@ -224,6 +250,11 @@ class World:
         return MeApi(self.ledger)
 
     @cached_property
+    def workflows_api(self) -> WorkflowsApi:
+        """Make the API of the workflow catalog."""
+        return WorkflowsApi(shelf=self._catalog, curator=self._curator, choices=self._crew.choices)
+
+    @cached_property
     def link_api(self) -> LinkApi:
         """Make the API of browsers that follow a link."""
         return LinkApi(ledger=self.ledger, files=self._blobs, now_ms=now_ms)
@@ -249,8 +280,7 @@ class World:
             pairing=Pairing(self._keys, maker, self._registry, self.completions, now_ms),
             keys=self._keys,
             nonces=Nonces(self._dynamodb, settings.nonces_table, time.time),
-            shelf=self._catalog,
-            workers=self._crew,
+            shelf=SheetShelf(self._catalog, self._curator, self._crew.choices),
             meter=self._meter,
         )
 
@@ -271,7 +301,8 @@ class World:
     def complete(self) -> Complete:
         """Make the completion."""
         books = UsageBook(self._counters)
-        return Complete(self.ledger, self._sheets, self._registry, self._budget, books, now_ms)
+        herald = Herald(self._book, self.deliveries, self._bus, now_ms)
+        return Complete(self.ledger, self._sheets, self._registry, self._budget, books, herald, now_ms)
 
     @cached_property
     def errands(self) -> Errands:
@@ -283,6 +314,45 @@ class World:
 
     def _account_of(self, key_id: str) -> Account:
         return self._accounts.account(key_id, now_ms())
+    # -- webhooks -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _book(self) -> DynamoDeliveryBook:
+        return DynamoDeliveryBook(self._dynamodb, self.settings.webhooks_table)
+
+    @cached_property
+    def deliveries(self) -> DeliveryQueue:
+        """Open the delivering function's queue."""
+        return DeliveryQueue(self._sqs, self.settings.deliveries_queue_url)
+
+    @cached_property
+    def _webhook_secrets(self) -> WebhookSecrets:
+        return WebhookSecrets(self._ssm, self.settings.secrets_prefix, time.monotonic)
+
+    @cached_property
+    def _bus(self) -> EventBus:
+        return EventBus(self._client("events"), self.settings.bus_name)
+
+    @cached_property
+    def webhooks_api(self) -> WebhooksApi:
+        """Make the API of webhooks."""
+        has_networks = bool(self.settings.webhook_networks)
+        return WebhooksApi(
+            Webhooks(self._book, self._webhook_secrets, self.deliveries, now_ms, has_networks=has_networks)
+        )
+
+    @cached_property
+    def deliver(self) -> Deliver:
+        """Make what delivers."""
+        poster = GuardedPoster(self.settings.webhook_networks)
+        return Deliver(self._book, self.ledger, self._webhook_secrets, poster, self._bus, now_ms)
+
+    @cached_property
+    def lane_sweep(self) -> LaneSweep:
+        """Make what rings for deliveries."""
+        return LaneSweep(self._book, self.deliveries, now_ms)
+
+    # -- Google -------------------------------------------------------------------------------------------------
 
     @cached_property
     def _google(self) -> str:

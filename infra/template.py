@@ -19,6 +19,7 @@ from typing import Any, Final
 
 API: Final = "APIHandler"
 COMPLETION: Final = "OnCompletion"
+DELIVERY: Final = "OnDelivery"
 SWEEP: Final = "OnSweep"
 
 
@@ -33,14 +34,17 @@ def finish(packaged: Mapping[str, Any], resources: Mapping[str, Any]) -> dict[st
     Neither argument is changed. Raises TemplateConflict when a name is defined twice or a function is missing.
     """
     template = deepcopy(dict(packaged))
-    for name in (API, COMPLETION, SWEEP, "RestAPI"):
+    for name in (API, COMPLETION, DELIVERY, SWEEP, "RestAPI"):
         if name not in template["Resources"]:
-            raise TemplateConflict(f"The packaged app has no {name}: app.py has routes, on_completion, on_sweep.")
+            raise TemplateConflict(
+                f"The packaged app has no {name}: app.py has routes, on_completion, on_delivery, on_sweep."
+            )
     template["Outputs"] = {}  # Chalice's say the same in other words, with the path of another stage
     template = merge(template, resources)
-    for name, suffix in ((API, "Api"), (COMPLETION, "Completion"), (SWEEP, "Sweep")):
+    for name, suffix in ((API, "Api"), (COMPLETION, "Completion"), (DELIVERY, "Delivery"), (SWEEP, "Sweep")):
         _finish_function(template["Resources"][name]["Properties"], suffix)
-    _finish_completion_source(template["Resources"][COMPLETION]["Properties"])
+    _finish_source(template["Resources"][COMPLETION]["Properties"], "Completions", "CompletionConcurrency")
+    _finish_source(template["Resources"][DELIVERY]["Properties"], "Deliveries", "DeliveryConcurrency")
     _finish_api(template["Resources"]["RestAPI"]["Properties"])
     return template
 
@@ -71,6 +75,10 @@ def environment() -> dict[str, Any]:
         "JOBS_QUEUE_URL": {"Ref": "JobsQueue"},
         "COMPLETIONS_QUEUE_URL": {"Ref": "CompletionsQueue"},
         "COMPLETIONS_QUEUE_NAME": {"Fn::GetAtt": ["CompletionsQueue", "QueueName"]},
+        "WEBHOOKS_TABLE": {"Ref": "WebhooksTable"},
+        "DELIVERIES_QUEUE_URL": {"Ref": "DeliveriesQueue"},
+        "DELIVERIES_QUEUE_NAME": {"Fn::GetAtt": ["DeliveriesQueue", "QueueName"]},
+        "WEBHOOK_NETWORKS": {"Ref": "WebhookNetworks"},
         "S3_BUCKET": {"Ref": "Bucket"},
         "EVENTBRIDGE_BUS_NAME": {"Ref": "Bus"},
         "SECRETS_PREFIX": {"Fn::Sub": "/comfysheet/${Stage}"},
@@ -100,15 +108,16 @@ def _finish_function(properties: dict[str, Any], suffix: str) -> None:
     properties["Tags"] = {"app": "comfysheet", "stage": {"Ref": "Stage"}}
 
 
-def _finish_completion_source(properties: dict[str, Any]) -> None:
+def _finish_source(properties: dict[str, Any], queue: str, concurrency: str) -> None:
+    """Point a queue's handler at the queue of this stack, by reference."""
     sources = [event["Properties"] for event in properties.get("Events", {}).values() if event["Type"] == "SQS"]
     if len(sources) != 1:
-        raise TemplateConflict(f"on_completion must have one queue, not {len(sources)}")
+        raise TemplateConflict(f"The handler of {queue} must have one queue, not {len(sources)}.")
     (source,) = sources
     source.pop("MaximumBatchingWindowInSeconds", None)
-    source["Queue"] = {"Fn::GetAtt": ["CompletionsQueue", "Arn"]}
+    source["Queue"] = {"Fn::GetAtt": [f"{queue}Queue", "Arn"]}
     source["FunctionResponseTypes"] = ["ReportBatchItemFailures"]
-    source["ScalingConfig"] = {"MaximumConcurrency": {"Ref": "CompletionConcurrency"}}
+    source["ScalingConfig"] = {"MaximumConcurrency": {"Ref": concurrency}}
 
 
 def _finish_api(properties: dict[str, Any]) -> None:

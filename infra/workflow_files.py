@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,25 +19,12 @@ FOLDER: Final = Path(__file__).resolve().parent.parent / "workflows"
 def read_folder(folder: Path = FOLDER) -> list[Workflow]:
     """Read every workflow, by id; raise `ManifestError` with the faults of all files at once."""
     faults: list[str] = []
-    workflows: list[Workflow] = []
-    shared = _mapping(folder / "base.yaml", faults)
-    base = shared.get("parameters", {})
-    faults += [
-        f"base.yaml: {key}: there is no such field; there is parameters" for key in shared if key != "parameters"
+    base = _base(folder / "base.yaml", faults)
+    workflows = [
+        workflow
+        for path in sorted(folder.glob("*.yaml"))
+        if path.name != "base.yaml" and (workflow := _workflow(path, base, faults)) is not None
     ]
-    faults += [f"base.yaml: {fault}" for fault in faults_of_base(base)]
-    for path in sorted(folder.glob("*.yaml")):
-        if path.name == "base.yaml":
-            continue
-        found = len(faults)
-        manifest = _mapping(path, faults)
-        graph = _graph(path.with_suffix(".json"), faults)
-        if len(faults) > found:
-            continue
-        try:
-            workflows.append(parse_workflow(path.stem, manifest, base, graph, file=path.name))
-        except ManifestError as error:
-            faults += error.faults
     faults += _shared_names(workflows)
     for path in sorted(folder.glob("*.json")):
         if not path.with_suffix(".yaml").exists():
@@ -45,6 +32,49 @@ def read_folder(folder: Path = FOLDER) -> list[Workflow]:
     if faults:
         raise ManifestError(faults)
     return workflows
+
+
+def read_files(paths: Iterable[Path], base: Mapping[str, Any]) -> list[Workflow]:
+    """Read some workflows, each by its .yaml or its .json; raise `ManifestError` with the faults of all at once."""
+    faults: list[str] = []
+    manifests = dict.fromkeys(path.with_suffix(".yaml") for path in paths)
+    workflows = [one for path in manifests if (one := _workflow(path, base, faults)) is not None]
+    faults += _shared_names(workflows)
+    if faults:
+        raise ManifestError(faults)
+    return workflows
+
+
+def read_base(folder: Path = FOLDER) -> Mapping[str, Any]:
+    """Read the definitions that workflows share; raise `ManifestError`."""
+    faults: list[str] = []
+    base = _base(folder / "base.yaml", faults)
+    if faults:
+        raise ManifestError(faults)
+    return base
+
+
+def _base(path: Path, faults: list[str]) -> Mapping[str, Any]:
+    shared = _mapping(path, faults)
+    base: Mapping[str, Any] = shared.get("parameters", {})
+    faults += [
+        f"base.yaml: {key}: there is no such field; there is parameters" for key in shared if key != "parameters"
+    ]
+    faults += [f"base.yaml: {fault}" for fault in faults_of_base(base)]
+    return base
+
+
+def _workflow(path: Path, base: Mapping[str, Any], faults: list[str]) -> Workflow | None:
+    found = len(faults)
+    manifest = _mapping(path, faults)
+    graph = _graph(path.with_suffix(".json"), faults)
+    if len(faults) > found:
+        return None
+    try:
+        return parse_workflow(path.stem, manifest, base, graph, file=path.name)
+    except ManifestError as error:
+        faults += error.faults
+        return None
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,44 +1,65 @@
-"""The verb `workflows`: check the folder, push it to a stage's bucket, list and show what is there."""
+"""The verb `workflows`: check the folder, push it to a stage's bucket, and see to what is there."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 
+from chalicelib import catalog_index
 from chalicelib.blobs import Blobs
-from chalicelib.catalog import Catalog, push
+from chalicelib.catalog import Catalog
+from chalicelib.catalog_index import INDEX_KEY, Entry, Version, split_place
+from chalicelib.contract.errors import Rejected
 from chalicelib.contract.manifest import ManifestError, to_document
-from infra import stack
+from chalicelib.publish import Publisher
+from infra import stack, wildcards
 from infra.release import add_stage_options, session
-from infra.workflow_files import FOLDER, read_folder
+from infra.workflow_files import FOLDER, read_base, read_files, read_folder
+from infra.workflow_infer import register_infer
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[Any]
 
+Run = Callable[[argparse.Namespace], int]
+
 
 def register(verbs: Verbs) -> None:
     """Add the verb."""
-    top = verbs.add_parser("workflows", help="the workflow catalog: check, push, list, show")
+    top = verbs.add_parser("workflows", help="the workflow catalog: check, push, list, show, remove, restore")
     actions = top.add_subparsers(dest="action", required=True, metavar="<action>")
-    for name, text in (
-        ("check", "judge the folder's manifests and graphs; touches no cloud"),
-        ("push", "publish the folder to a stage: new rows use it within seconds"),
-        ("list", "say which workflows a stage has"),
-        ("show", "print one workflow of a stage as JSON"),
-    ):
-        action = actions.add_parser(name, help=text)
-        if name in ("check", "push"):
-            action.add_argument("--folder", type=Path, default=FOLDER, help="default: workflows/")
-        if name == "show":
-            action.add_argument("id", help="the workflow's id")
-        if name != "check":
-            add_stage_options(action)
-        action.set_defaults(run={"check": _check, "push": _push, "list": _list, "show": _show}[name])
+    check = _action(actions, "check", "judge the folder's manifests and graphs; touches no cloud", _check)
+    push = _action(actions, "push", "publish the folder, or some of it, to a stage: new jobs use it at once", _push)
+    listing = _action(actions, "list", "say which workflows a stage has, who pushed them and when", _list)
+    show = _action(actions, "show", "print one workflow of a stage as JSON", _show)
+    remove = _action(actions, "remove", "take a workflow out of a stage; jobs that exist keep it", _remove)
+    restore = _action(actions, "restore", "bring back a removed workflow, or a former version of one", _restore)
+    push.add_argument("files", nargs="*", type=Path, help="workflows by their .yaml; none: the whole folder")
+    listing.add_argument("--all", action="store_true", help="former versions and removed workflows, too")
+    restore.add_argument("hash", nargs="?", default="", help="the beginning of a version's hash (see list --all)")
+    for action in (check, push):
+        action.add_argument("--folder", type=Path, default=FOLDER, help="default: workflows/")
+    for action in (show, remove, restore):
+        action.add_argument("id", help="the workflow's id")
+    for action in (push, show, remove, restore):
+        action.add_argument("--client", default="", help="a client's own workflow; without it: everybody's")
+    for action in (push, listing, show, remove, restore):
+        add_stage_options(action)
+    register_infer(actions)
+    wildcards.register_below(actions, lambda arguments: _Stage(arguments).store)
+
+
+def _action(actions: Verbs, name: str, text: str, run: Run) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=text)
+    parser.set_defaults(run=run)
+    return parser
 
 
 def open_blobs(made: boto3.Session, bucket: str) -> Blobs:
@@ -46,9 +67,18 @@ def open_blobs(made: boto3.Session, bucket: str) -> Blobs:
     return Blobs(made.client("s3", config=Config(signature_version="s3v4")), bucket)
 
 
-def _stage_blobs(arguments: argparse.Namespace) -> Blobs:
-    made = session(arguments)
-    return open_blobs(made, stack.read_outputs(made, arguments.stage)["Bucket"])
+class _Stage:
+    """Reach a stage's catalog as the person who calls."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        made = session(arguments)
+        self.store = open_blobs(made, stack.read_outputs(made, arguments.stage)["Bucket"])
+        self.publisher = Publisher(self.store, lambda: time.time_ns() // 1_000_000)
+        # arn:aws:sts::123456789012:assumed-role/Admin/alice
+        self.who = str(made.client("sts").get_caller_identity()["Arn"]).rpartition(":")[2]
+
+    def index(self) -> dict[str, Entry]:
+        return catalog_index.read(self.store.get(INDEX_KEY))
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -64,21 +94,58 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _push(arguments: argparse.Namespace) -> int:
     try:
-        changed = push(_stage_blobs(arguments), read_folder(arguments.folder))
+        base = read_base(arguments.folder)
+        workflows = read_files(arguments.files, base) if arguments.files else read_folder(arguments.folder)
     except ManifestError as error:
         print(error)
         return 1
+    there = _Stage(arguments)
+    is_base_new = there.publisher.keep_base(base)
+    changed = there.publisher.push(workflows, by=there.who, owner=arguments.client)
+    changed += ["base.yaml"] if is_base_new else []
     print(f"pushed: {', '.join(changed)}" if changed else "nothing has changed")
     return 0
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    for workflow in Catalog(_stage_blobs(arguments), clock_s=lambda: 0.0).list():
-        print(f"{workflow.id:20} {workflow.hash[:12]}  {workflow.name}")
+    for place, entry in sorted(_Stage(arguments).index().items()):
+        owner, workflow_id = split_place(place)
+        whose = f"{owner}'s own: " if owner else ""
+        if entry.removed_at is None:
+            print(f"{workflow_id:28} {_version(entry)}  {whose}{entry.name}")
+        elif arguments.all:
+            print(f"{workflow_id:28} removed {_minute(entry.removed_at)} by {entry.removed_by}  {whose}{entry.name}")
+        if arguments.all:
+            former = entry.versions if entry.removed_at is not None else entry.former
+            for version in former:
+                print(f"{'':28} {_version(version)}")
     return 0
 
 
+def _version(version: Version) -> str:
+    return f"{version.hash[:12]}  {_minute(version.pushed_at)}  {version.pushed_by or '–':24}"
+
+
+def _minute(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%MZ") if at_ms else "–"
+
+
 def _show(arguments: argparse.Namespace) -> int:
-    workflow = Catalog(_stage_blobs(arguments), clock_s=lambda: 0.0).find(arguments.id)
+    workflow = Catalog(_Stage(arguments).store, clock_s=lambda: 0.0).find(arguments.id, arguments.client)
     print(json.dumps(to_document(workflow), indent=2, ensure_ascii=False))
+    return 0
+
+
+def _remove(arguments: argparse.Namespace) -> int:
+    there = _Stage(arguments)
+    if not there.publisher.remove(arguments.id, by=there.who, owner=arguments.client):
+        raise Rejected("not_found", f"There is no workflow {arguments.id} to remove.")
+    print(f"{arguments.id} is removed; jobs that exist keep it. To bring it back: restore {arguments.id}")
+    return 0
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    there = _Stage(arguments)
+    version = there.publisher.restore(arguments.id, arguments.hash, by=there.who, owner=arguments.client)
+    print(f"{arguments.id} is version {version.hash[:12]} again.")
     return 0

@@ -56,6 +56,7 @@ def main(arguments: Sequence[str]) -> int:
             console.print(f"  sheet             {world.server.url}/", soft_wrap=True)
             code = world.keys.maker.new_code(CLIENT)
             console.print(f"  code for Settings {code}", soft_wrap=True)
+            _tell_programs(world, console)
             if chosen.once:
                 return run_once(world, console)
             signal.signal(signal.SIGINT, end)
@@ -69,6 +70,17 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _tell_programs(world: World, console: Console) -> None:
+    """Print what a program needs, to be pasted into a terminal as it is."""
+    console.print("\nFor programs and the command comfysheet (client/README.md), in another terminal:")
+    for line in (
+        f"export COMFYSHEET_URL={world.cloud.api_url}",
+        f"export COMFYSHEET_KEY={world.keys.maker.new_api(CLIENT)}",
+        ".venv/bin/comfysheet run empty-color",
+    ):
+        console.print(f"  {line}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

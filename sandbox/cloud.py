@@ -38,10 +38,13 @@ START_DEADLINE_S: Final = 30.0
 STOP_DEADLINE_S: Final = 10.0
 
 # Every concurrent call is one process and one unpacked copy of the package. A browser opens six connections.
-RESERVED: Final[Mapping[str, int]] = {"api": 10, "completion": 2, "sweep": 1}
+RESERVED: Final[Mapping[str, int]] = {"api": 10, "completion": 2, "delivery": 2, "sweep": 1}
 PARAMETERS: Final[Mapping[str, str]] = {
     "RequireTls": "false",
     "CompletionConcurrency": str(RESERVED["completion"]),
+    "DeliveryConcurrency": str(RESERVED["delivery"]),
+    # A program that is told by webhooks listens on this machine, without a certificate.
+    "WebhookNetworks": "127.0.0.0/8",
     **{f"{function.title()}ReservedConcurrency": str(size) for function, size in RESERVED.items()},
 }
 
@@ -188,7 +191,7 @@ class LocalCloud:
         The same holds for DeleteMessageBatch and a worker.
         """
         functions, iam = self.session().client("lambda"), self.session().client("iam")
-        for function in ("api", "completion", "sweep"):
+        for function in RESERVED:
             role = functions.get_function_configuration(FunctionName=f"comfysheet-{stage}-{function}")["Role"]
             iam.put_role_policy(
                 RoleName=role.rsplit("/", 1)[1],

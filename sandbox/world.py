@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -23,10 +24,10 @@ from typing import Any, Final
 
 import requests
 
-from chalicelib.catalog import push
+from chalicelib.publish import Publisher
 from infra import package
 from infra.keys import Doorkeeper
-from infra.workflow_files import read_folder
+from infra.workflow_files import read_base, read_folder
 from infra.workflows import open_blobs
 from sandbox.apps_script import ScriptProject
 from sandbox.apps_script_run import PropertyStore
@@ -184,7 +185,9 @@ class World:
             secrets.create_secret(Name=outputs["GoogleSecretId"], SecretString=json.dumps(account))
         except secrets.exceptions.ResourceExistsException:
             secrets.put_secret_value(SecretId=outputs["GoogleSecretId"], SecretString=json.dumps(account))
-        push(open_blobs(session, outputs["Bucket"]), read_folder())
+        publisher = Publisher(open_blobs(session, outputs["Bucket"]), lambda: time.time_ns() // 1_000_000)
+        publisher.keep_base(read_base())
+        publisher.push(read_folder(), by="the sandbox")
         self.keys = Doorkeeper(session, outputs)
         # What a person types under ComfySheet > Settings.
         self.properties.document["API_URL"] = self.cloud.api_url

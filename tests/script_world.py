@@ -163,7 +163,7 @@ class MemoryApi:
         return [row for body in self.sent() for row in body["rows"]]
 
     def _take(self, body: dict[str, Any]) -> dict[str, Any]:
-        assert set(body) == {"spreadsheet_id", "sheet_id", "rows"} and 1 <= len(body["rows"]) <= 100
+        assert set(body) == {"spreadsheet_id", "sheet_id", "columns", "rows"} and 1 <= len(body["rows"]) <= 100
         results = []
         for row in body["rows"]:
             key = row["job_key"]

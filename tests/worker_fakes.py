@@ -252,6 +252,7 @@ class FakeComfy:
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
         self.doorbell = FakeDoorbell(self)
+        self.told = ServerFacts("0.28.0", "fake")
         self.run_s: float | None = 2.0
         """How long a prompt runs; None: for ever."""
         self.entry: Entry = GOOD
@@ -276,7 +277,7 @@ class FakeComfy:
 
     def facts(self) -> ServerFacts:
         self._check()
-        return ServerFacts("0.28.0", "fake")
+        return self.told
 
     def submit(self, graph: Mapping[str, Any], prompt_id: str, client_id: str | None) -> str:
         self._check()

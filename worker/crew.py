@@ -8,12 +8,14 @@ Every worker puts a card into the workers table once a minute; a card that is ol
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
 
+from chalicelib.contract.card import ServerCard
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.kit import Kit
 from worker.clock import Clock
@@ -45,7 +47,10 @@ class Crew:
         name: str,
         *,
         on_queue: Callable[[str, int], None] = lambda _url, _length: None,
+        jobs_done: Callable[[], int] = lambda: 0,
     ) -> None:
+        self._jobs_done = jobs_done
+        self._started_at = clock.now_ms()
         self._on_queue = on_queue
         self._fleet = fleet
         self._servers = servers
@@ -115,20 +120,44 @@ class Crew:
 
     def _announce(self, *, afresh: bool) -> None:
         """Read the catalogues, so that they are warm for the first job, and show the card."""
-        posts = []
-        for server in self._servers:
-            try:
-                kit = server.kit if server.kit is not None and not afresh else server.ask_kit()
-                length = server.comfy.queue_length()
-            except Unavailable:
-                continue
-            self._on_queue(server.url, length)
-            facts = server.health.facts
-            version, device = (facts.version, facts.device) if facts else ("unknown", "unknown")
-            posts.append(Post(name=server.url, version=version, device=device, queue=length, kit=kit))
-        if self._fleet is None or not posts:
+        posts = [self._post(server, afresh=afresh) for server in self._servers]
+        if self._fleet is None:
             return
+        card = Card.of(
+            self._name, self._clock.now_ms(), posts, started_at=self._started_at, jobs_done=self._jobs_done()
+        )
         try:
-            self._fleet.announce(Card.of(self._name, self._clock.now_ms(), posts))
+            self._fleet.announce(card)
         except Unavailable as error:
             log.warning("this worker's card was not shown", action="crew", reason=error.message)
+
+    def _post(self, server: Server, *, afresh: bool) -> Post:
+        """Describe a server as it is now; one that does not answer has no kit."""
+        pace, gaps_ms = server.pace, sorted(1000 * gap_s for gap_s in server.pace.gaps_s())
+        here = ServerCard(
+            name=server.url,
+            slots=pace.slots,
+            running=pace.running(),
+            idle_p50_ms=_quantile(gaps_ms, 0.5),
+            idle_p90_ms=_quantile(gaps_ms, 0.9),
+            closed=server.health.said or "",
+        )
+        try:
+            kit = server.kit if server.kit is not None and not afresh else server.ask_kit()
+            length, facts = server.comfy.queue_length(), server.comfy.facts()
+        except Unavailable as error:
+            return Post(here.model_copy(update={"closed": here.closed or error.message}), None)
+        self._on_queue(server.url, length)
+        told = {
+            "version": facts.version,
+            "device": facts.device,
+            "queue": length,
+            "vram_total_bytes": facts.vram_total_bytes,
+            "vram_free_bytes": facts.vram_free_bytes,
+        }
+        return Post(here.model_copy(update=told), kit)
+
+
+def _quantile(values: Sequence[float], share: float) -> float | None:
+    """Give the value that *share* of the sorted *values* does not exceed; None of none."""
+    return round(values[math.ceil(share * len(values)) - 1], 1) if values else None

@@ -9,49 +9,23 @@ Get a file from an address that a stranger wrote, without being led to where str
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
-import socket
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPSConnectionPool
-from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.media import source_of
+from chalicelib.guarded_http import CONNECT_S, Address, guarded_session, resolve
 
-CONNECT_S: Final = 3.0
 READ_S: Final = 10.0
 TOTAL_S: Final = 30.0
 REDIRECTS: Final = 3
 _CHUNK: Final = 1 << 16
 _REDIRECTING: Final = frozenset({301, 302, 303, 307, 308})
-_CLOSED_RANGES: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in (
-        # Addresses that Python calls global, or did before 3.12.4, and that lead inside all the same.
-        "100.64.0.0/10",
-        "192.0.0.0/24",
-        "192.88.99.0/24",
-        "198.18.0.0/15",
-        "168.63.129.16/32",
-        "224.0.0.0/4",
-        "240.0.0.0/4",
-    )
-)
-
-Address = tuple[str, int]
-
-
-class _Closed(Exception):
-    """Say that a name leads to an address that is not public."""
 
 
 @dataclass(frozen=True)
@@ -61,24 +35,6 @@ class Fetched:
     etag: str = ""
     modified: str = ""
     is_same: bool = False
-
-
-def is_public(address: str) -> bool:
-    """Say whether an IPv4 address is for everybody."""
-    try:
-        ip = ipaddress.IPv4Address(address)
-    except ValueError:
-        return False
-    return ip.is_global and not any(ip in closed for closed in _CLOSED_RANGES)
-
-
-def resolve(host: str) -> Address:
-    """Find the public IPv4 address of *host*; refuse a name that has any other as well."""
-    found = socket.getaddrinfo(host, 443, socket.AF_INET, socket.SOCK_STREAM)
-    addresses = [str(each[4][0]) for each in found]
-    if not addresses or not all(is_public(address) for address in addresses):
-        raise _Closed(host)
-    return addresses[0], 443
 
 
 class HttpsFetcher:
@@ -108,31 +64,25 @@ class HttpsFetcher:
         Raise `Rejected` when it may or can not be had, `Unavailable` when another try may help.
         """
         host = urlsplit(url).hostname or "?"
-        guard = _Guard(self._find)
-        watchdog = threading.Timer(self._total_s, guard.hang_up)
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            with requests.Session() as session:
-                session.trust_env = False
-                session.verify = self._verify
-                session.mount("https://", _GuardedAdapter(guard))
+        with guarded_session(
+            lambda name, _port, _tls: self._find(name), total_s=self._total_s, verify=self._verify
+        ) as (session, guard):
+            try:
                 told = self._follow(session, url, into, {"If-None-Match": etag, "If-Modified-Since": modified})
-            if guard.has_hung_up:
-                # An end that we made looks like the file's own when the server did not say its size.
-                raise OSError("the time was over")
-            return told
-        except _Refused as refused:
-            raise Rejected("bad_input", f"The file at {host} cannot be used: {refused}.") from None
-        except (requests.RequestException, HTTPError, OSError) as error:
-            if guard.is_closed:
-                raise Rejected("bad_input", f"The file at {host} cannot be used: that address is not public.") from None
-            if guard.has_hung_up:
-                raise Unavailable(f"The file at {host} did not come within {self._total_s:.0f} s.") from error
-            raise Unavailable(f"The file at {host} cannot be fetched ({type(error).__name__}).") from error
-        finally:
-            watchdog.cancel()
-            guard.close()
+                if guard.has_hung_up:
+                    # An end that we made looks like the file's own when the server did not say its size.
+                    raise OSError("the time was over")
+                return told
+            except _Refused as refused:
+                raise Rejected("bad_input", f"The file at {host} cannot be used: {refused}.") from None
+            except (requests.RequestException, HTTPError, OSError) as error:
+                if guard.is_closed:
+                    raise Rejected(
+                        "bad_input", f"The file at {host} cannot be used: that address is not public."
+                    ) from None
+                if guard.has_hung_up:
+                    raise Unavailable(f"The file at {host} did not come within {self._total_s:.0f} s.") from error
+                raise Unavailable(f"The file at {host} cannot be fetched ({type(error).__name__}).") from error
 
     def _follow(self, session: requests.Session, url: str, into: BinaryIO, known: dict[str, str]) -> Fetched:
         """Ask, and follow redirects by hand: each is a new address that a stranger wrote."""
@@ -182,60 +132,3 @@ class HttpsFetcher:
 
 class _Refused(Exception):
     """Say why a file cannot be used: the rest of a sentence."""
-
-
-class _Guard:
-    """Make the connections of one fetch, and end them."""
-
-    def __init__(self, find: Callable[[str], Address]) -> None:
-        self._find = find
-        self._handles: list[socket.socket] = []
-        self.is_closed = False
-        self.has_hung_up = False
-
-    def connect(self, host: str) -> socket.socket:
-        """Resolve and connect in one: what was checked is what is connected to."""
-        try:
-            address = self._find(host)
-        except _Closed:
-            self.is_closed = True
-            raise OSError("not public") from None
-        made = socket.create_connection(address, timeout=CONNECT_S)
-        # TLS takes the socket over; a second descriptor of the same connection can still end it.
-        self._handles.append(made.dup())
-        if self.has_hung_up:
-            self.hang_up()
-        return made
-
-    def hang_up(self) -> None:
-        """End it all: the time is over."""
-        self.has_hung_up = True
-        for handle in self._handles:
-            with contextlib.suppress(OSError):
-                handle.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Let go of the descriptors."""
-        for handle in self._handles:
-            handle.close()
-
-
-class _GuardedAdapter(HTTPAdapter):
-    """Let every connection of a session be made by one guard."""
-
-    def __init__(self, guard: _Guard) -> None:
-        self._guard = guard
-        super().__init__(pool_connections=REDIRECTS + 1, pool_maxsize=1, max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        guard = self._guard
-
-        class Connection(HTTPSConnection):
-            def _new_conn(self) -> socket.socket:
-                return guard.connect(self.host)
-
-        class Pool(HTTPSConnectionPool):
-            ConnectionCls = Connection
-
-        self.poolmanager.pool_classes_by_scheme = {"https": Pool}

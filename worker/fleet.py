@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
+from chalicelib.contract.card import SHOWN_MS, read, written
 from chalicelib.contract.kit import LIVE_MS, unpacked_kits
 from worker.aws import renamed
 from worker.kit import Card
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 WHAT: Final = "The workers table"
-KEPT_S: Final = 600
+KEPT_S: Final = SHOWN_MS // 1000
 """When DynamoDB may delete it (it takes its time: days)."""
 
 
@@ -33,8 +33,10 @@ class DynamoFleet:
                     "worker": {"S": card.worker},
                     "seen_at": {"N": str(card.seen_at)},
                     "ttl": {"N": str(card.seen_at // 1000 + KEPT_S)},
-                    "servers": {"S": json.dumps([dict(each) for each in card.servers])},
+                    "servers": {"S": written(card.servers)},
                     "kits": {"S": card.packed_kits()},
+                    "started_at": {"N": str(card.started_at)},
+                    "jobs_done": {"N": str(card.jobs_done)},
                 },
             )
 
@@ -70,8 +72,10 @@ def _card_of(item: dict[str, Any]) -> Card | None:
         return Card(
             worker=item["worker"]["S"],
             seen_at=int(item["seen_at"]["N"]),
-            servers=tuple(json.loads(item["servers"]["S"])),
+            servers=read(item["servers"]["S"]),
             kits=unpacked_kits(item["kits"]["S"]),
+            started_at=int(item.get("started_at", {"N": "0"})["N"]),
+            jobs_done=int(item.get("jobs_done", {"N": "0"})["N"]),
         )
     except (KeyError, ValueError, TypeError):
         return None

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from chalicelib.contract.card import ServerCard
 from chalicelib.contract.graph import is_link
 from chalicelib.contract.job import JobError
 from chalicelib.contract.kit import Kit, packed_kits
@@ -93,13 +94,10 @@ def bare_url(url: str) -> str:
 
 @dataclass(frozen=True)
 class Post:
-    """Describe one server for a card: its address, version, device, prompts in its queue, and its kit."""
+    """Describe one server for a card; *kit* None: it does not answer."""
 
-    name: str
-    version: str
-    device: str
-    queue: int
-    kit: Kit
+    server: ServerCard
+    kit: Kit | None
 
 
 @dataclass(frozen=True)
@@ -108,23 +106,23 @@ class Card:
 
     worker: str
     seen_at: int
-    servers: tuple[Mapping[str, Any], ...]
-    """Each: name, version, device, queue."""
+    servers: tuple[ServerCard, ...]
     kits: tuple[Kit, ...]
+    started_at: int = 0
+    """When the worker began (ms since the epoch); 0: an older one, which does not say."""
+    jobs_done: int = 0
+    """How many jobs it has brought to a good end since then."""
 
     @staticmethod
-    def of(worker: str, seen_at: int, posts: Iterable[Post]) -> Card:
+    def of(worker: str, seen_at: int, posts: Iterable[Post], *, started_at: int = 0, jobs_done: int = 0) -> Card:
         """Make a card of a worker's servers."""
         posts = list(posts)
-        servers = tuple(
-            {"name": bare_url(post.name), "version": post.version, "device": post.device, "queue": post.queue}
-            for post in posts
-        )
+        servers = tuple(post.server.model_copy(update={"name": bare_url(post.server.name)}) for post in posts)
         kits: list[Kit] = []
         for post in posts:
-            if post.kit not in kits:
+            if post.kit is not None and post.kit not in kits:
                 kits.append(post.kit)
-        return Card(worker, seen_at, servers, tuple(kits))
+        return Card(worker, seen_at, servers, tuple(kits), started_at, jobs_done)
 
     def packed_kits(self) -> str:
         """

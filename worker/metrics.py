@@ -23,6 +23,9 @@ class Metrics:
     """Hold the worker's counters in a registry of its own. Threads share it."""
 
     def __init__(self) -> None:
+        self.done = 0
+        """Jobs committed so far."""
+        self._lock = threading.Lock()
         own = self.registry = CollectorRegistry()
         at = "comfysheet_worker"
         self._done = Counter(f"{at}_jobs_done", "Jobs committed", registry=own)
@@ -51,6 +54,8 @@ class Metrics:
 
     def job_done(self, execution_s: float, upload_s: float) -> None:
         self._done.inc()
+        with self._lock:
+            self.done += 1
         self._execution.observe(execution_s)
         self._upload.observe(upload_s)
 

@@ -3,7 +3,7 @@ Tell others what this worker does, as events on a bus, without making any job wa
 
 - Events wait in memory and go ten at a time on one thread, once a second at most.
 - Of a job's progress only the newest is kept, and it is told at most every 2 s.
-- Of one job the order is kept: `version` never goes down, and nothing is told after its end.
+- Of one job the order is kept: `version` never goes down, and nothing is told after its end, which completion tells.
 - A bus that is away costs a counted warning a minute and nothing else: what cannot be sent is dropped. When too much
   waits, progress is dropped first.
 - Only the fields named here get through: no prompt's text, no link and no key can slip into an event by accident.
@@ -38,13 +38,11 @@ JOBS_MOST: Final = 1000
 """Of how many jobs, the latest, it is remembered what was told."""
 TEXT_MOST: Final = 200
 WARN_S: Final = 60.0
-ENDS: Final = frozenset({"Job Completed", "Job Failed", "Job Cancelled"})
-"""After one of these nothing more is told of a job."""
 MOVES: Final = frozenset({"Progress Update", "Node Progress Update", "Node Executing"})
 FIELDS: Final = frozenset(
     {"timestamp", "worker", "job_id", "queue_id", "prompt_id", "attempt", "version", "client_id", "workflow_id"}
     | {"percentage", "current_node", "node_class", "progress", "max_progress", "nodes_done", "nodes_total"}
-    | {"server", "queue_remaining", "files", "code"}
+    | {"server", "queue_remaining", "files"}
 )
 
 log = structlog.get_logger()
@@ -99,12 +97,19 @@ class Monitor:
             if version < told.version:
                 return
             move = self._moves.pop(job.job_id, None)
-            if move is not None and kind not in ENDS and self._left_s(told) <= 0:
+            if move is not None and self._left_s(told) <= 0:
                 told.moved_at = self._clock.monotonic()
                 self._put(move)
             told.version = version
             self._put(event)
         self._bell.set()
+
+    def ended(self, job: Job, version: int) -> None:
+        """Tell nothing more of *job*: how it ended is completion's to tell, and *version* is its last."""
+        with self._lock:
+            self._moves.pop(job.job_id, None)
+            told = self._told_of(job.job_id)
+            told.version = max(told.version, version)
 
     def progress(self, job: Job, prompt_id: str | None, progress: Progress) -> None:
         """Say how far *job* is; a newer one replaces it until it is told."""

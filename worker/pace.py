@@ -31,6 +31,7 @@ LEAD_MARGIN_S: Final = 0.05
 RECEIVE_MOST_S: Final = 0.3
 """A receive that took longer has waited for a message: that is no lead time."""
 LOOK_AGAIN_S: Final = 0.25
+GAPS_KEPT: Final = 100
 
 
 class Ticket:
@@ -81,6 +82,7 @@ class Pace:
         self._all_runs: deque[float] = deque(maxlen=RUNS_KEPT)
         self._leads: deque[float] = deque(maxlen=LEADS_KEPT)
         self._receives: deque[float] = deque(maxlen=LEADS_KEPT)
+        self._gaps: deque[float] = deque(maxlen=GAPS_KEPT)
         self._door = threading.Lock()
         self._lock = threading.Lock()
         self._changed = threading.Event()
@@ -102,6 +104,21 @@ class Pace:
                         return ticket
                 self._clock.wait(self._changed, min(wait_s, LOOK_AGAIN_S))
         return None
+
+    @property
+    def slots(self) -> int:
+        """Say how many jobs may be on their way at once."""
+        return self._slots
+
+    def running(self) -> int:
+        """Count the jobs that the GPU works on."""
+        with self._lock:
+            return sum(ticket.begun_at is not None for ticket in self._tickets)
+
+    def gaps_s(self) -> list[float]:
+        """List the last idle gaps in seconds, see `on_idle_gap`."""
+        with self._lock:
+            return list(self._gaps)
 
     def wake(self) -> None:
         """Let whoever waits look again."""
@@ -135,6 +152,8 @@ class Pace:
             ticket.begun_at = now
             gap_s = now - self._idle_since if self._idle_since is not None else None
             self._idle_since = None
+            if gap_s is not None:
+                self._gaps.append(gap_s)
         if gap_s is not None:
             self.on_idle_gap(gap_s)
         self._changed.set()

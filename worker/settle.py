@@ -20,7 +20,7 @@ from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.events import Hint
 from chalicelib.contract.job import BUDGET, Job, JobError, Output, Timings, run_key
 from chalicelib.contract.ports import Refusal, Refused
-from chalicelib.contract.states import TERMINAL, State
+from chalicelib.contract.states import TERMINAL
 from worker.comfy.faults import one_line
 from worker.kit import unfit
 from worker.lease import Holding
@@ -115,7 +115,7 @@ class _Settlement:
         times = {"execution_ms": timings.execution_ms, "upload_ms": timings.upload_ms}
         self._log.info("job is done", action="commit", files=len(outputs), **times)
         self._tools.metrics.job_done((timings.execution_ms or 0) / 1000, (timings.upload_ms or 0) / 1000)
-        self._finish("Job Completed")
+        self._finish()
 
     def _fail(self, error: JobError) -> None:
         ledger, clock = self._tools.ledger, self._tools.clock
@@ -127,7 +127,7 @@ class _Settlement:
         about = {"code": error.code, "node": error.node, "node_class": error.node_class}
         self._log.warning("job has failed", action="fail", **about)
         self._tools.metrics.job_failed(error.code)
-        self._finish("Job Failed", code=error.code)
+        self._finish()
 
     def _retry(self, again: Again) -> None:
         """Put the job back to wait, or end it when this was its last attempt."""
@@ -173,11 +173,11 @@ class _Settlement:
         tools.postman.tell(self._job, self._job.version + 1)
         return Halted(Stop.HANDED_BACK)
 
-    def _finish(self, event: str, **facts: object) -> None:
-        """Tell completion, delete the message, and clean up on ComfyUI's side."""
+    def _finish(self) -> None:
+        """Tell completion (which tells everybody else), delete the message, and clean up on ComfyUI's side."""
         tools, version = self._tools, self._job.version + 1
         tools.postman.tell(self._job, version, then_drop=self._holding.delivery)
-        tools.monitor.job(event, self._job, self._holding.prompt_id, version=version, **facts)
+        tools.monitor.ended(self._job, version)
         self._forget()
 
     @contextlib.contextmanager
@@ -214,8 +214,7 @@ class _Settlement:
         self._log.warning("the job is not ours any more", action="lost", reason=str(job.state) if job else "gone")
         if job is not None and job.state in TERMINAL:
             tools.postman.tell(job, job.version, then_drop=self._holding.delivery)
-            if job.state is State.CANCELED:
-                tools.monitor.job("Job Cancelled", self._job, self._holding.prompt_id, version=job.version)
+            tools.monitor.ended(self._job, job.version)
             # Of a job that goes on somebody else may take over what lies there.
             self._forget()
 
@@ -256,7 +255,6 @@ def settle_refusal(tools: Tools, delivery: Delivery, refused: Refused) -> None:
             tools.postman.tell(there, there.version, then_drop=delivery)
             if ended and there.error is not None:
                 tools.metrics.job_failed(there.error.code)
-                tools.monitor.job("Job Failed", there, None, version=there.version, code=there.error.code)
         log.warning("job is given up", action="give up", reason="" if ended else "it moved meanwhile", **names)
     else:
         jitter_s = tools.draw() * JITTER_S if refused.why is Refusal.HELD else 0.0

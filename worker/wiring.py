@@ -78,7 +78,7 @@ def build_worker(settings: Settings, *, once: bool) -> Worker:
         EventBus(clients.events(), settings.bus_name) if settings.bus_name else None, clock, settings.worker_name
     )
     fleet = DynamoFleet(clients.dynamodb(), settings.workers_table) if settings.workers_table else None
-    crew = Crew(fleet, servers, clock, settings.worker_name, on_queue=monitor.queue)
+    crew = Crew(fleet, servers, clock, settings.worker_name, on_queue=monitor.queue, jobs_done=lambda: metrics.done)
     keeper = Keeper(
         _ledger(clients, settings), _inbox(clients, settings), clock, settings, partial(_tell_progress, monitor)
     )

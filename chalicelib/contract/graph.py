@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.media import MEDIA, Source, source_of
 from chalicelib.contract.parameter import Parameter
+from chalicelib.contract.size import side_at
 
 if TYPE_CHECKING:
     from chalicelib.contract.manifest import Workflow
@@ -125,7 +126,8 @@ def fill(workflow: Workflow, inputs: Mapping[str, object]) -> dict[str, Any]:
             if parameter.type == "lora" and value is None:
                 bypassed.add(place.node)
             elif value is not None:
-                graph[place.node]["inputs"][place.input] = value
+                own = side_at(place, str(value)) if parameter.type == "size" else value
+                graph[place.node]["inputs"][place.input] = own
     for node_id in sorted(bypassed):
         _bypass(graph, node_id)
     return graph

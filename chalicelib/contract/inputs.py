@@ -9,17 +9,14 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
 
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import Frozen
 from chalicelib.contract.manifest import Workflow
 from chalicelib.contract.parameter import Parameter
+from chalicelib.contract.size import sides_of
 from chalicelib.contract.values import MAX_SEED, Value, one_line, short, value_of
 from chalicelib.contract.words import fold
-
-MAX_COST: Final = 1024 * 1024 * 640
-"""Width × height × steps × batch: what one row may ask of a GPU, in pixel steps (4096 × 4096 at 40 steps)."""
 
 
 class Resolved(Frozen):
@@ -66,7 +63,7 @@ def resolve_inputs(
         except ValueError as fault:
             faults.append(_sentence(f"{_column(parameter, asked)} {fault}"))
     if not faults:
-        faults += _cost(inputs)
+        faults += _cost(workflow, inputs)
     if faults:
         raise Rejected("invalid_input", " ".join(faults))
     return Resolved(inputs=inputs, ignored=tuple(ignored))
@@ -107,10 +104,19 @@ def _sentence(text: str) -> str:
     return text if text.endswith(("?", ".")) else f"{text}."
 
 
-def _cost(inputs: Mapping[str, Value]) -> Iterable[str]:
+def _cost(workflow: Workflow, inputs: Mapping[str, Value]) -> Iterable[str]:
+    """Judge what the whole asks of a GPU; of several sizes the largest counts."""
     factors = {name: inputs.get(name) for name in ("width", "height", "steps", "batch_size")}
-    counted = {name: value for name, value in factors.items() if isinstance(value, int)}
+    counted = {name.replace("_", " ").capitalize(): value for name, value in factors.items() if isinstance(value, int)}
+    areas = {
+        parameter.title: math.prod(sides_of(str(inputs[parameter.name])))
+        for parameter in workflow.parameters
+        if parameter.type == "size" and inputs.get(parameter.name) is not None
+    }
+    if areas:
+        largest = max(areas, key=lambda title: areas[title])
+        counted = {largest: areas[largest], **counted}
     cost = math.prod(counted.values())
-    if cost > MAX_COST:
-        product = " × ".join(name.replace("_", " ").capitalize() for name in counted)
-        yield f"{product} is {cost}; one row may ask for {MAX_COST}: choose a smaller size or fewer steps."
+    if cost > workflow.max_cost:
+        product = " × ".join(counted)
+        yield f"{product} is {cost}; one row may ask for {workflow.max_cost}: choose a smaller size or fewer steps."

@@ -130,7 +130,9 @@ class Job(Frozen):
     workflow_id: str
     workflow_hash: str
     inputs: dict[str, object] = Field(default_factory=dict)
-    """Resolved parameters by name (defaults filled, seed drawn)."""
+    """Resolved parameters by name (defaults filled, seed drawn, prompts written out)."""
+    templates: dict[str, str] = Field(default_factory=dict)
+    """What was typed where an input differs from it: a prompt with fields, variants or wildcards."""
     input_hash: str
     """`fingerprint` of what was asked for, before anything was drawn: replays must match it."""
     target: Target | None = None
@@ -176,8 +178,8 @@ class Job(Frozen):
 
     @property
     def is_shown(self) -> bool:
-        """Say whether the row already shows this version (a job without a row has nothing to show)."""
-        return self.target is None or self.synced_version >= self.version
+        """Say whether whoever is to be told of this version was: the row, and webhooks."""
+        return self.synced_version >= self.version
 
     @property
     def is_held(self) -> bool:

@@ -12,16 +12,20 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
 from chalicelib.contract.graph import Graph, faults_of_graph, lora_faults, save_nodes
 from chalicelib.contract.job import Frozen
 from chalicelib.contract.media import MEDIA
-from chalicelib.contract.parameter import NAMES, Parameter, Place
+from chalicelib.contract.parameter import NAMES, SIDE_STEP, Parameter
+from chalicelib.contract.size import faults_of_choices, faults_of_places, with_parts
 from chalicelib.contract.values import MAX_SEED, value_of
 from chalicelib.contract.words import fold
+
+MAX_COST: Final = 1024 * 1024 * 640
+"""Width × height × steps × batch: what one row may ask of a GPU, in pixel steps (4096 × 4096 at 40 steps)."""
 
 
 class ManifestError(Exception):
@@ -41,6 +45,8 @@ class Workflow(Frozen):
     parameters: tuple[Parameter, ...] = ()
     max_runtime_s: int = Field(default=900, ge=1, le=39_600)
     """How long one attempt may take; under 11 hours, where a message can no longer be kept."""
+    max_cost: int = Field(default=MAX_COST, ge=1, le=2**53)
+    """How many pixel steps one job may ask for: width × height × steps × batch."""
     graph: dict[str, Any]
 
     @cached_property
@@ -134,6 +140,8 @@ def _parameters(manifest: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[l
                 {**place, "node": str(place["node"])} if isinstance(place, Mapping) and "node" in place else place
                 for place in places
             ]
+        if merged.get("type") == "size":
+            merged["sets"] = with_parts(merged.get("sets"))
         if isinstance(merged.get("choices"), list):
             # YAML reads a bare `on` as true, and what the node wants is "on": only numbers are turned into text.
             merged["choices"] = [str(one) if type(one) in (int, float) else one for one in merged["choices"]]
@@ -149,16 +157,18 @@ def _parameters(manifest: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[l
 def _meaning(parameters: Iterable[Parameter], graph: Graph) -> Iterable[str]:
     """Find what is well formed and still wrong: parameters against each other and against the graph."""
     taken: dict[str, str] = {}
-    setters: dict[Place, str] = {}
+    setters: dict[tuple[str, str], str] = {}
     for parameter in parameters:
         where = f"parameters.{parameter.name}"
         for word in sorted(parameter.words()):
             if taken.setdefault(word, parameter.name) != parameter.name:
                 yield f'{where}.aliases: the header "{word}" means {taken[word]} already'
+        yield from (f"{where}.sets: {fault}" for fault in faults_of_places(parameter))
         for place in parameter.sets:
             node = graph.get(place.node)
-            if setters.setdefault(place, parameter.name) != parameter.name:
-                yield f"{where}.sets: {place.input} of node {place.node} is set by {setters[place]} already"
+            setter = setters.setdefault((place.node, place.input), parameter.name)
+            if setter != parameter.name:
+                yield f"{where}.sets: {place.input} of node {place.node} is set by {setter} already"
             if node is None:
                 yield f"{where}.sets: the graph has no node {place.node}"
             elif place.input not in node.get("inputs", {}):
@@ -182,7 +192,7 @@ def _unsendable(fields: Mapping[str, object]) -> Iterable[str]:
 
 def _ends(parameter: Parameter) -> Iterable[str]:
     """Find bounds that no value could keep, or that JSON cannot carry."""
-    is_whole = parameter.type in ("integer", "seed")
+    is_whole = parameter.type in ("integer", "seed", "size")
     for end in ("min", "max"):
         bound = getattr(parameter, end)
         where = f"parameters.{parameter.name}.{end}"
@@ -198,7 +208,7 @@ def _ends(parameter: Parameter) -> Iterable[str]:
 
 def _bounds(parameter: Parameter) -> Iterable[str]:
     where = f"parameters.{parameter.name}"
-    numeric = parameter.type in ("integer", "float", "seed")
+    numeric = parameter.type in ("integer", "float", "seed", "size")
     if not numeric and (parameter.min is not None or parameter.max is not None):
         yield f"{where}.min: a {parameter.type} has no bounds"
     if parameter.type in ("integer", "float"):
@@ -207,8 +217,12 @@ def _bounds(parameter: Parameter) -> Iterable[str]:
         yield f"{where}.min: {parameter.min} is above max {parameter.max}"
     if parameter.type == "choice" and not parameter.choices:
         yield f"{where}.choices: a choice needs at least one"
-    if parameter.choices and parameter.type != "choice" and parameter.type not in NAMES:
+    if parameter.choices and parameter.type not in NAMES | {"choice", "size"}:
         yield f"{where}.choices: a {parameter.type} has no choices"
+    if parameter.multiple != SIDE_STEP and parameter.type != "size":
+        yield f"{where}.multiple: a {parameter.type} has none; a size has"
+    if parameter.type == "size":
+        yield from (f"{where}.choices: {fault}" for fault in faults_of_choices(parameter))
     if len({fold(choice) for choice in parameter.choices}) < len(parameter.choices):
         yield f"{where}.choices: two of them differ only in case, spaces, hyphens or underscores"
     if parameter.default is None:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from chalicelib.contract.addresses import https_url
+
 MEDIA: Final = frozenset({"image", "mask", "audio", "video"})
 """Parameter types whose value is a file."""
 MAX_DATA_CHARS: Final = 190_000
 """A request has at most 256 KiB, a job's item in the table 400 KB."""
-MAX_URL_CHARS: Final = 2_000
 
 _ASSET: Final = re.compile(r"asset:([0-9a-f]{64})")
 _DATA: Final = re.compile(r"data:(image|audio|video)/[a-z0-9.+-]+;base64,", re.IGNORECASE)
@@ -65,19 +66,4 @@ def _data(text: str) -> Source:
 
 def _url(text: str) -> Source:
     wish = "must be an address like https://example.com/picture.png, an asset:… or a data URI"
-    if len(text) > MAX_URL_CHARS or re.search(r"[\s\x00-\x1f\x7f\\]", text):
-        raise ValueError(wish)
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError(wish) from None
-    if parts.scheme == "http":
-        raise ValueError("must be an https:// address: http is not fetched")
-    if parts.scheme != "https" or not host:
-        raise ValueError(wish)
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not hold a user name or password")
-    if port not in (None, 443):
-        raise ValueError("must use the usual port of https (443)")
-    return Source("https", text)
+    return Source("https", https_url(text, wish))

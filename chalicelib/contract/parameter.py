@@ -16,6 +16,7 @@ Type = Literal[
     "boolean",
     "choice",
     "seed",
+    "size",
     "color",
     "model",
     "lora",
@@ -31,15 +32,20 @@ NAMES: Final = frozenset({"model", "lora", "vae", "clip", "unet"})
 """Types whose value is the name of a file that lies on the worker."""
 
 MAX_PROMPT: Final = 8_000
+MIN_SIDE: Final = 64
+MAX_SIDE: Final = 4096
+SIDE_STEP: Final = 8
+"""What a side of a size may be in pixels when the manifest says nothing: what latents are made of, eight at a time."""
 NO_LORA: Final = "none"
 """What a LoRA cell says, folded, to have none."""
 
 
 class Place(Frozen):
-    """Name an input of a node that a parameter sets."""
+    """Name an input of a node that a parameter sets; *part* says which side of a size it takes."""
 
     node: str
     input: str
+    part: Literal["", "width", "height"] = ""
 
 
 class Parameter(Frozen):
@@ -54,8 +60,11 @@ class Parameter(Frozen):
     required: bool = False
     min: int | float | None = None
     max: int | float | None = None
+    multiple: int = Field(default=SIDE_STEP, ge=1, le=MAX_SIDE)
     choices: tuple[str, ...] = ()
     max_length: int = Field(default=MAX_PROMPT, ge=1, le=50_000)
+    plain: bool = False
+    """Of a string: True when it is no prose, so that fields, variants and wildcards are not looked for in it."""
     sets: tuple[Place, ...] = Field(min_length=1)
 
     @property

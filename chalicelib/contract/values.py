@@ -13,6 +13,7 @@ from typing import Final
 
 from chalicelib.contract.media import MEDIA, source_of
 from chalicelib.contract.parameter import NAMES, NO_LORA, Parameter
+from chalicelib.contract.size import size_of
 from chalicelib.contract.words import fold
 
 MAX_SEED: Final = 2**64 - 1
@@ -56,11 +57,13 @@ def value_of(parameter: Parameter, value: object) -> Value:
         return _boolean(value)
     if parameter.type == "color":
         return _color(value)
+    if parameter.type == "size":
+        return size_of(parameter, plain(value), short(value))
     if parameter.type in MEDIA:
-        text = _plain(value).strip()
+        text = plain(value).strip()
         source_of(text)
         return text
-    if parameter.type == "lora" and fold(_plain(value)) == NO_LORA:
+    if parameter.type == "lora" and fold(plain(value)) == NO_LORA:
         return None
     return _choice(parameter, value) if parameter.choices else _text(parameter, value)
 
@@ -82,7 +85,7 @@ def one_line(text: str) -> str:
     return line if len(line) <= 30 else line[:29] + "…"
 
 
-def _plain(value: str | int | float) -> str:
+def plain(value: str | int | float) -> str:
     """Write a cell's value as the sheet shows it: 20, not 20.0."""
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
@@ -94,7 +97,7 @@ def _plain(value: str | int | float) -> str:
 
 def short(value: str | int | float) -> str:
     """Quote a value as a sentence names it."""
-    return f'"{one_line(_plain(value))}"'
+    return f'"{one_line(plain(value))}"'
 
 
 def _bounds(parameter: Parameter) -> tuple[int | float | None, int | float | None]:
@@ -136,7 +139,7 @@ def _fraction(parameter: Parameter, value: str | int | float) -> float:
 
 
 def _boolean(value: str | int | float) -> bool:
-    word = fold(_plain(value))
+    word = fold(plain(value))
     if word in _YES:
         return True
     if word in _NO:
@@ -146,7 +149,7 @@ def _boolean(value: str | int | float) -> bool:
 
 def _choice(parameter: Parameter, value: str | int | float) -> str:
     by_word = {fold(choice): choice for choice in parameter.choices}
-    word = fold(_plain(value))
+    word = fold(plain(value))
     if word in by_word:
         return by_word[word]
     near = difflib.get_close_matches(word, by_word, n=1, cutoff=0.5)
@@ -156,7 +159,7 @@ def _choice(parameter: Parameter, value: str | int | float) -> str:
 
 def _color(value: str | int | float) -> int:
     """Read "#33aaff", a name, or the number that ComfyUI itself uses (0xRRGGBB as a whole number)."""
-    word = _plain(value).strip().lower()
+    word = plain(value).strip().lower()
     if word in _COLORS:
         return _COLORS[word]
     if re.fullmatch(r"#[0-9a-f]{6}", word):
@@ -167,7 +170,7 @@ def _color(value: str | int | float) -> int:
 
 
 def _text(parameter: Parameter, value: str | int | float) -> str:
-    text = _plain(value)
+    text = plain(value)
     if _FORBIDDEN.search(text):
         raise ValueError("holds a control character that cannot be sent: type it again without")
     if len(text) > parameter.max_length:

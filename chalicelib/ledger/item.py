@@ -29,7 +29,7 @@ _INTEGERS: Final = frozenset(
     | {"priority", "started_at", "finished_at", "lease_until", "committed_attempt", "synced_version"}
 )
 _DOCUMENTS: Final = frozenset(
-    {"inputs", "tags", "metadata", "target", "progress", "outputs", "error", "last_error", "timings"}
+    {"inputs", "templates", "tags", "metadata", "target", "progress", "outputs", "error", "last_error", "timings"}
 )
 """Fields kept as JSON text."""
 

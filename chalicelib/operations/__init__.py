@@ -13,6 +13,18 @@ from chalicelib.operations.links import LINKS
 from chalicelib.operations.me import ME
 from chalicelib.operations.sheets import SHEETS
 from chalicelib.operations.simple import SIMPLE
+from chalicelib.operations.webhooks import WEBHOOKS
+from chalicelib.operations.workflows import WORKFLOWS
 
-_SERVING: Final[tuple[Operation, ...]] = (*JOBS, *BATCHES, *ASSETS, *SIMPLE, *ME, *LINKS, *SHEETS)
+_SERVING: Final[tuple[Operation, ...]] = (
+    *JOBS,
+    *BATCHES,
+    *ASSETS,
+    *WORKFLOWS,
+    *WEBHOOKS,
+    *SIMPLE,
+    *ME,
+    *LINKS,
+    *SHEETS,
+)
 OPERATIONS: Final[tuple[Operation, ...]] = (*_SERVING, *describing(_SERVING))

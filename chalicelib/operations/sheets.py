@@ -23,6 +23,8 @@ def _of_script(
 SHEETS: Final = (
     _of_script("POST", "jobs", "submitRows", "Accept rows of a sheet.", SheetApi.submit_rows),
     _of_script("GET", "workflows", "sheetWorkflows", "List what a row may ask for.", SheetApi.workflows),
+    _of_script("POST", "workflows", "addWorkflow", "Add a workflow of a client's own.", SheetApi.add_workflow),
+    _of_script("POST", "workflows/infer", "sheetInferWorkflow", "Propose a manifest.", SheetApi.infer_workflow),
     _of_script("POST", "connect", "connectSheet", "Connect a spreadsheet by a code.", SheetApi.connect),
     _of_script("POST", "connection", "sheetConnection", "Say how a spreadsheet is connected.", SheetApi.connection),
     _of_script("POST", "progress", "rowsProgress", "Say how far rows are.", SheetApi.progress),

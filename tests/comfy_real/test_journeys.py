@@ -189,7 +189,7 @@ def test_progress_reaches_the_job_and_the_bus(comfy: ComfyServer, tmp_path: Path
         assert wait_until(note, 60, 0.1)
     assert seen == sorted(seen) and len(set(seen)) >= 2
     told = [event.kind for event in bus.events if event.detail.get("job_id") == job_id]
-    assert told[0] == "Job Started" and told[-1] == "Job Completed"
+    assert told[0] == "Job Started" and told[-1] == "Upload Complete"
     assert "Node Progress Update" in told
     steps = next(event.detail for event in bus.events if event.kind == "Node Progress Update")
     assert steps["max_progress"] == 50 and steps["queue_id"] == job_id and 0 < float(str(steps["percentage"])) < 100

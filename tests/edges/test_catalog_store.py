@@ -3,51 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
-from chalicelib.catalog import INDEX_KEY, INDEX_S, Catalog, document_key, push
+from chalicelib.catalog import INDEX_S, Catalog, document_key
+from chalicelib.catalog_index import INDEX_KEY
 from chalicelib.contract.errors import Rejected, Unavailable
-from chalicelib.contract.manifest import Workflow, parse_workflow
+from chalicelib.contract.manifest import Workflow
 from infra.workflow_files import read_folder
-
-
-class Shelf:
-    """Keep documents in memory and note each call."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
-        self.read: list[str] = []
-        self.written: list[str] = []
-
-    def get(self, key: str) -> bytes | None:
-        self.read.append(key)
-        return self.kept.get(key)
-
-    def put(self, key: str, content: bytes) -> None:
-        self.written.append(key)
-        self.kept[key] = content
-
-
-class Clock:
-    """Tell the seconds that the test says."""
-
-    now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from tests.catalog_fakes import Clock, MemoryBlobs, push
+from tests.catalog_fakes import version as make_version
 
 
 def version(name: str, size: int = 1, workflow_id: str = "demo") -> Workflow:
-    """Make a small workflow."""
-    graph: dict[str, Any] = {"1": {"class_type": "SaveImage", "inputs": {"filename_prefix": "ü", "size": size}}}
-    return parse_workflow(workflow_id, {"name": name}, {}, graph, file="demo.yaml")
+    return make_version(size, workflow_id, name)
 
 
 def test_a_workflow_is_found_by_id_or_name_in_any_case() -> None:
     """A Workflow cell may hold either; case, spaces and underscores do not count."""
-    shelf = Shelf()
+    shelf = MemoryBlobs()
     push(shelf, read_folder())
     catalog = Catalog(shelf, Clock())
     for cell in ("flux-schnell", " Flux Schnell", "FLUX_schnell", "flux.1 SCHNELL"):
@@ -60,7 +34,7 @@ def test_a_workflow_is_found_by_id_or_name_in_any_case() -> None:
 
 def test_documents_are_written_before_the_index_that_names_them() -> None:
     """Whoever reads the index finds what it names."""
-    shelf = Shelf()
+    shelf = MemoryBlobs()
     assert push(shelf, [version("A"), version("B", workflow_id="other")]) == ["demo", "other"]
     assert shelf.written[-1] == INDEX_KEY
     assert len(shelf.written) == 3
@@ -68,7 +42,7 @@ def test_documents_are_written_before_the_index_that_names_them() -> None:
 
 def test_a_second_push_of_the_same_writes_nothing() -> None:
     """Pushing is repeatable; what others pushed stays."""
-    shelf = Shelf()
+    shelf = MemoryBlobs()
     push(shelf, [version("A"), version("B", workflow_id="other")])
     shelf.written.clear()
     assert push(shelf, [version("A")]) == []
@@ -78,7 +52,7 @@ def test_a_second_push_of_the_same_writes_nothing() -> None:
 
 def test_a_push_is_seen_when_the_index_grows_stale_and_old_versions_stay_readable() -> None:
     """A new version counts within seconds; a job that was made with the old one still finds it."""
-    shelf, clock = Shelf(), Clock()
+    shelf, clock = MemoryBlobs(), Clock()
     old, new = version("A", 1), version("A", 2)
     push(shelf, [old])
     catalog = Catalog(shelf, clock)
@@ -93,7 +67,7 @@ def test_a_push_is_seen_when_the_index_grows_stale_and_old_versions_stay_readabl
 
 def test_an_index_is_read_once_for_many_rows() -> None:
     """A request of a hundred rows costs one read of the index and one of each document."""
-    shelf = Shelf()
+    shelf = MemoryBlobs()
     push(shelf, [version("A")])
     shelf.read.clear()
     catalog = Catalog(shelf, Clock())
@@ -105,12 +79,12 @@ def test_an_index_is_read_once_for_many_rows() -> None:
 def test_an_empty_bucket_has_no_workflow() -> None:
     """Before the first push every name is unknown, and that is said."""
     with pytest.raises(Rejected, match="There are: none"):
-        Catalog(Shelf(), Clock()).find("demo")
+        Catalog(MemoryBlobs(), Clock()).find("demo")
 
 
 def test_a_document_that_is_not_there_yet_is_worth_another_try() -> None:
     """The index may be ahead of what a reader sees."""
-    shelf = Shelf()
+    shelf = MemoryBlobs()
     push(shelf, [version("A")])
     del shelf.kept[document_key(version("A").hash)]
     with pytest.raises(Unavailable):
@@ -120,7 +94,7 @@ def test_a_document_that_is_not_there_yet_is_worth_another_try() -> None:
 @pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b"\xff"])
 def test_a_damaged_document_is_refused_and_mended_by_a_push(content: bytes) -> None:
     """What does not match its hash is never used; the remedy in the sentence works."""
-    shelf = Shelf()
+    shelf = MemoryBlobs()
     push(shelf, [version("A"), version("B", workflow_id="other")])
     shelf.kept[document_key(version("A").hash)] = content
     with pytest.raises(Rejected, match="Push the workflows again") as refused:
@@ -132,7 +106,7 @@ def test_a_damaged_document_is_refused_and_mended_by_a_push(content: bytes) -> N
 
 def test_a_document_of_another_version_is_refused() -> None:
     """A document under the wrong hash is damage, too."""
-    shelf = Shelf()
+    shelf = MemoryBlobs()
     push(shelf, [version("A", 1), version("B", 2, workflow_id="other")])
     shelf.kept[document_key(version("A", 1).hash)] = shelf.kept[document_key(version("B", 2, "other").hash)]
     with pytest.raises(Rejected, match="damaged"):
@@ -142,7 +116,7 @@ def test_a_document_of_another_version_is_refused() -> None:
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"demo": 5}', b'{"demo": {}}', b'{"demo": {"hash": 1}}'])
 def test_a_damaged_index_is_told(content: bytes) -> None:
     """A broken index is a sentence with a remedy, not a crash."""
-    shelf = Shelf()
+    shelf = MemoryBlobs()
     shelf.kept[INDEX_KEY] = content
     with pytest.raises(Rejected, match="push the workflows again") as refused:
         Catalog(shelf, Clock()).find("demo")

@@ -141,8 +141,9 @@ def test_a_prompt_is_queued_ends_and_gives_its_file(client: ComfyClient) -> None
 
 
 def test_the_server_says_who_it_is(client: ComfyClient) -> None:
-    """Version and device are for the log and for people."""
+    """Version and device are for the log and for people; its memory is for the worker's card."""
     facts = client.facts()
+    assert facts.vram_total_bytes is not None and facts.vram_free_bytes is not None
     assert facts.version != "unknown"
     assert facts.device != "unknown"
 

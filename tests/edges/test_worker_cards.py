@@ -10,6 +10,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from chalicelib.contract.card import ServerCard
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.kit import LIVE_MS
 from tests.conftest import make_table
@@ -28,7 +29,11 @@ def fleet(aws: boto3.Session, resources: dict[str, Any]) -> DynamoFleet:
 
 
 def card(worker: str, seen_at: int = NOW) -> Card:
-    return Card.of(worker, seen_at, [Post("http://a", "0.28.0", "gpu", 1, kit_of({worker: {}}))])
+    return Card.of(
+        worker,
+        seen_at,
+        [Post(ServerCard(name="http://a", version="0.28.0", device="gpu", queue=1), kit_of({worker: {}}))],
+    )
 
 
 def test_live_cards_are_seen_and_old_ones_are_not(fleet: DynamoFleet) -> None:
@@ -40,6 +45,25 @@ def test_live_cards_are_seen_and_old_ones_are_not(fleet: DynamoFleet) -> None:
     found = {each.worker: each for each in fleet.others(NOW)}
     assert set(found) == {"worker-1", "worker-2"}
     assert found["worker-1"] == card("worker-1")
+
+
+def test_a_card_travels_whole_and_an_older_one_is_read(aws: boto3.Session, resources: dict[str, Any]) -> None:
+    """Every word of it; what an older worker did not say is as if unknown, what a newer one adds is left out."""
+    client: Any = aws.client("dynamodb")
+    table = make_table(client, resources["WorkersTable"]["Properties"])
+    fleet = DynamoFleet(client, table)
+    server = ServerCard(
+        name="http://a", vram_total_bytes=2**35, running=1, idle_p50_ms=1.5, idle_p90_ms=2.5, closed="The disk is full."
+    )
+    full = Card.of("w", NOW, [Post(server, kit_of({"A": {}}))], started_at=NOW - 5, jobs_done=3)
+    fleet.announce(full)
+    assert fleet.others(NOW) == [full]
+    item = client.get_item(TableName=table, Key={"worker": {"S": "w"}})["Item"]
+    old = {name: value for name, value in item.items() if name not in ("started_at", "jobs_done")}
+    servers = [{"name": "http://a", "version": "0.28.0", "device": "gpu", "queue": 1, "mood": "new"}]
+    client.put_item(TableName=table, Item=old | {"servers": {"S": json.dumps(servers)}})
+    [read] = fleet.others(NOW)
+    assert (read.started_at, read.jobs_done, read.servers[0].slots) == (0, 0, 1)
 
 
 def test_a_card_that_was_taken_away_is_gone(fleet: DynamoFleet) -> None:

@@ -103,7 +103,8 @@ def test_a_program_reads_its_jobs_record_and_hears_of_it(world: World) -> None:
 
     assert wait_until(lambda: listener.has_heard("Monitor Stopped")), listener.kinds()
     assert listener.kinds() >= {"Monitor Started", "Queue Status Updated", "Job Started", "Node Progress Update"}
-    assert listener.kinds() >= {"Images Generated", "Upload Complete", "Job Completed"}
+    assert listener.kinds() >= {"Images Generated", "Upload Complete"}
+    assert wait_until(lambda: listener.has_heard("Job Completed")), "completion tells how it ended"
     details = [event["detail"] for event in listener.heard if "job_id" in event["detail"]]
     assert {detail["job_id"] for detail in details} == {job_id} == {detail["queue_id"] for detail in details}
     told = sorted((detail["timestamp"], detail["version"]) for detail in details)

@@ -45,6 +45,7 @@ def framed(chromium: Browser, name: str, replies: Replies) -> Page:
         ("Sidebar.html", {"sidebarNews": [give(news(running(7)))]}, "KSampler, step 12 of 20"),
         ("Settings.html", {"settingsState": [give(CONNECTED)]}, "This spreadsheet is connected"),
         ("Columns.html", {"columnsState": [give(STATE)]}, "Fast pictures from a prompt, 4 steps."),
+        ("AddWorkflow.html", {}, "In ComfyUI press Workflow > Export (API)"),
     ],
 )
 def test_it_works_in_a_frame_that_may_only_run_scripts(

@@ -40,6 +40,7 @@ from sandbox.sheets_faults import Fault, Faults, Kind, Quota
 from sandbox.sheets_serve import Served
 from sandbox.sheets_v4 import ENDPOINT, sheets_app
 from sandbox.workbook import Books, Metadata, Sheet, Workbook
+from tests.delivery_fakes import QuietHerald
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job, output, target
 from tests.sheet_fakes import MemoryCounters, MemoryRegistry
@@ -206,7 +207,13 @@ class Line:
         sheets_edge = RestingSheets(self._client, self._spend)
         sheets_edge.line = self
         self.complete = Complete(
-            self.ledger, sheets_edge, self.registry, self._budget, UsageBook(counters), lambda: self.now
+            self.ledger,
+            sheets_edge,
+            self.registry,
+            self._budget,
+            UsageBook(counters),
+            QuietHerald(),
+            lambda: self.now,
         )
         auto = AutoStart(self.ledger, sheets_edge, self.registry, self, "https://host/api", lambda: self.now)
         self.errands = Errands(

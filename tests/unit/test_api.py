@@ -34,6 +34,7 @@ from chalicelib.sent_graph import SentGraphs
 from chalicelib.sheet_api import SheetApi
 from chalicelib.submit import Submit
 from infra.workflow_files import read_folder
+from tests.catalog_fakes import shelf_of
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW, output
 from tests.sheet_fakes import Crowd, Locksmith, MemoryRegistry, NoteBook, Post
@@ -99,16 +100,15 @@ class Desk:
             pairing=Pairing(self.locksmith, self.locksmith, self.registry, self.post_box, lambda: NOW),
             keys=Ring(),
             nonces=self,
-            shelf=self,
-            workers=self.crowd,
+            shelf=shelf_of([*SHIPPED.values()], self.crowd.choices)[1],
         )
 
-    def find(self, name: str) -> Workflow:
+    def find(self, name: str, client_id: str) -> Workflow:
         if name not in SHIPPED:
             raise Rejected("unknown_workflow", f"There is no workflow called {name}.")
         return SHIPPED[name]
 
-    def list(self) -> list[Workflow]:
+    def list(self, client_id: str) -> list[Workflow]:
         return [*SHIPPED.values()]
 
     def by_hash(self, workflow_hash: str) -> Workflow:

@@ -36,7 +36,7 @@ class Desk:
         self.registry.set_auto(SHEET, 0, on=auto)
         self.submit = Submit(self.ledger, self, self.post, lambda: NOW)
 
-    def find(self, name: str) -> Workflow:
+    def find(self, name: str, client_id: str) -> Workflow:
         if name not in SHIPPED:
             raise Rejected("unknown_workflow", f"There is no workflow called {name}.")
         return SHIPPED[name]
@@ -261,3 +261,13 @@ def test_why_one_tab_is_not_written_stays_told() -> None:
     told = Parked(reason="The tab refuses to be written.", since=NOW, until=NOW)
     desk.registry.park(SHEET, told)
     assert desk.start() == 1 and desk.registry.get(SHEET).parked == told
+
+
+def test_a_row_that_starts_by_itself_has_its_prompt_resolved() -> None:
+    """Other columns of its row count, an empty one as empty text; the row is known by what its cell shows."""
+    desk = Desk(wish("a {{Notes}} {{ steps }}{{Seed}}", Notes="fox", Steps="9", Seed="5"), wish("b{{notes}}{{Status}}"))
+    assert desk.start() == 2
+    job = desk.job_of("a {{Notes}} {{ steps }}{{Seed}}")
+    assert job.inputs["prompt"] == "a fox 95" and "prompt" in job.templates
+    refused = desk.sheet.row("b{{notes}}{{Status}}")
+    assert refused["Status"] == "error" and 'asks for "Status"' in refused["Error"]

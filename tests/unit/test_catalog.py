@@ -2,48 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from chalicelib.catalog import INDEX_KEY, INDEX_S, Catalog, document_key, push, read_index
+from chalicelib.catalog import INDEX_S, Catalog, document_key
+from chalicelib.catalog_index import INDEX_KEY, read
 from chalicelib.contract.errors import Rejected, Unavailable
-from chalicelib.contract.manifest import Workflow, parse_workflow
 from infra.workflow_files import read_folder
-
-
-class Shelf:
-    """Keep documents in memory; refuse writes beyond *writes_left*."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
-        self.reads: list[str] = []
-        self.writes_left = 10_000
-
-    def get(self, key: str) -> bytes | None:
-        self.reads.append(key)
-        return self.kept.get(key)
-
-    def put(self, key: str, content: bytes) -> None:
-        if not self.writes_left:
-            raise Unavailable("The store is away.")
-        self.writes_left -= 1
-        self.kept[key] = content
-
-
-class Clock:
-    """Tell the seconds that the test says."""
-
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-def version(size: int, workflow_id: str = "demo") -> Workflow:
-    """Make a small workflow."""
-    graph: dict[str, Any] = {"1": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "size": size}}}
-    return parse_workflow(workflow_id, {"name": f"Name of {workflow_id}"}, {}, graph, file="demo.yaml")
+from tests.catalog_fakes import Clock, MemoryBlobs, push, version
 
 
 @pytest.mark.parametrize(
@@ -59,7 +24,7 @@ def version(size: int, workflow_id: str = "demo") -> Workflow:
 )
 def test_a_name_that_is_nearly_right_is_answered_with_the_right_one(cell: str, near: str) -> None:
     """The sentence that stands in the row names what was meant."""
-    shelf = Shelf()
+    shelf = MemoryBlobs()
     push(shelf, read_folder())
     with pytest.raises(Rejected) as refused:
         Catalog(shelf, Clock()).find(cell)
@@ -69,7 +34,7 @@ def test_a_name_that_is_nearly_right_is_answered_with_the_right_one(cell: str, n
 
 def test_a_push_that_breaks_off_changes_nothing_for_readers() -> None:
     """Only the index, written last, makes a version count; pushing again completes it."""
-    shelf, old, new = Shelf(), version(1), version(2)
+    shelf, old, new = MemoryBlobs(), version(1), version(2)
     push(shelf, [old])
     shelf.writes_left = 1
     with pytest.raises(Unavailable):
@@ -83,39 +48,40 @@ def test_a_push_that_breaks_off_changes_nothing_for_readers() -> None:
 
 def test_the_index_is_fresh_to_the_second() -> None:
     """It is read again when INDEX_S seconds have gone by, not before; a quiet clock starts with a read."""
-    shelf, clock = Shelf(), Clock()
+    shelf, clock = MemoryBlobs(), Clock()
+    clock.now_s = 0.0
     push(shelf, [version(1)])
     catalog = Catalog(shelf, clock)
-    shelf.reads.clear()
+    shelf.read.clear()
     for now_s, reads in ((0, 1), (INDEX_S - 0.001, 1), (INDEX_S, 2), (INDEX_S + 1, 2), (10 * INDEX_S, 3)):
         clock.now_s = now_s
         catalog.find("demo")
-        assert shelf.reads.count(INDEX_KEY) == reads, now_s
+        assert shelf.read.count(INDEX_KEY) == reads, now_s
 
 
 def test_going_back_to_an_old_version_is_a_push() -> None:
     """The folder says what counts; the old document lies there already."""
-    shelf = Shelf()
+    shelf = MemoryBlobs()
     for pushed in (version(1), version(2), version(1)):
         assert push(shelf, [pushed]) == ["demo"]
-        assert read_index(shelf) == {"demo": pushed.hash}
+        assert read(shelf.kept[INDEX_KEY])["demo"].hash == pushed.hash
     assert len(shelf.kept) == 3
 
 
 def test_a_long_life_does_not_fill_the_memory_and_forgets_no_version() -> None:
     """A container that saw hundreds of versions still answers each of them."""
-    shelf, versions = Shelf(), [version(size) for size in range(450)]
+    shelf, versions = MemoryBlobs(), [version(size) for size in range(450)]
     for one in versions:
         push(shelf, [one])
     catalog = Catalog(shelf, Clock())
-    shelf.reads.clear()
+    shelf.read.clear()
     for one in (*versions, *versions[:5]):
         assert catalog.by_hash(one.hash) == one
-    assert len(shelf.reads) > len(versions), "nothing was ever dropped"
+    assert len(shelf.read) > len(versions), "nothing was ever dropped"
 
 
 def test_an_id_counts_before_a_name() -> None:
     """Names are for people and may change; an id that reads like another's name still finds its own workflow."""
-    shelf = Shelf()
+    shelf = MemoryBlobs()
     push(shelf, [version(1, "a"), version(2, "name-of-a")])
     assert Catalog(shelf, Clock()).find("Name of a").id == "name-of-a"

@@ -14,6 +14,7 @@ from chalicelib.complete import CHECK_MS, HEAL_MS, OTHERS_MOST, Complete
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import Job, JobError, Timings
 from chalicelib.contract.ports import Claimed
+from tests.delivery_fakes import QuietHerald
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job, output, target
 from tests.paper import HEADER, SHEET, PaperSheet
@@ -26,6 +27,7 @@ class Desk:
     def __init__(self) -> None:
         self.ledger = MemoryLedger()
         self.registry, self.turns, self.books = MemoryRegistry(), FreeTurns(), NoteBook()
+        self.herald = QuietHerald()
 
     def submitted(self, prompt: str, **fields: Any) -> Job:
         job = new_job(
@@ -54,7 +56,7 @@ def row_of(job: Job, **cells: str) -> dict[str, str]:
 
 
 def complete(desk: Desk, sheet: PaperSheet) -> Complete:
-    return Complete(desk.ledger, sheet, desk.registry, desk.turns, desk.books, lambda: NOW)
+    return Complete(desk.ledger, sheet, desk.registry, desk.turns, desk.books, desk.herald, lambda: NOW)
 
 
 def test_all_lagging_rows_of_a_tab_go_into_one_read_and_one_write() -> None:
@@ -276,7 +278,7 @@ def test_a_parked_spreadsheet_costs_no_call_and_says_why() -> None:
     parked = desk.registry.get(SHEET).parked
     assert parked is not None and parked.reason == "Not shared."
     assert complete(desk, sheet).show([job.job_id]) == {} and sheet.reads == 1
-    later = Complete(desk.ledger, sheet, desk.registry, desk.turns, desk.books, lambda: NOW + HEAL_MS)
+    later = Complete(desk.ledger, sheet, desk.registry, desk.turns, desk.books, desk.herald, lambda: NOW + HEAL_MS)
     assert later.show([job.job_id]) == {}
     assert sheet.row("p")["Status"] == "done" and desk.registry.get(SHEET).parked is None
 
@@ -452,7 +454,7 @@ def test_no_spreadsheet_is_begun_near_the_calls_end() -> None:
     first, second = desk.done("p"), desk.ledger.submit(new_job(target=target("another"), synced_version=0)).job
     sheet, clock = PaperSheet(row_of(first)), [NOW]
     sheet.between.append(lambda: clock.__setitem__(0, NOW + 40_000))
-    completion = Complete(desk.ledger, sheet, desk.registry, desk.turns, desk.books, lambda: clock[0])
+    completion = Complete(desk.ledger, sheet, desk.registry, desk.turns, desk.books, desk.herald, lambda: clock[0])
     assert completion.show([first.job_id, second.job_id]) == {second.job_id: 1.0}
     assert sheet.row("p")["Status"] == "done" and sheet.reads == 1
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.contract.errors import Rejected
-from chalicelib.contract.inputs import MAX_COST, resolve_inputs, unknown_workflow
-from chalicelib.contract.manifest import Workflow
+from chalicelib.contract.inputs import resolve_inputs, unknown_workflow
+from chalicelib.contract.manifest import MAX_COST, Workflow
 from chalicelib.contract.values import MAX_SEED
 from infra.workflow_files import read_folder
 

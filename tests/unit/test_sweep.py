@@ -90,13 +90,18 @@ def test_an_end_that_no_row_shows_is_hinted_at_each_time() -> None:
     assert [minute for _, minute in post.hinted] == [later // 60_000, (later + 120_000) // 60_000]
 
 
-def test_what_is_shown_leaves_the_sweepers_sight() -> None:
-    """An ended job without a row has nothing to show."""
+def test_what_is_told_leaves_the_sweepers_sight() -> None:
+    """An ended job without a row is hinted at until completion has announced it, and is left alone then."""
     ledger, post = MemoryLedger(), Post()
-    job = claimed(ledger, ledger.submit(new_job(target=None)).job)
-    ledger.commit(job.lease, now=NOW, outputs=[], timings=Timings())
+    lease = claimed(ledger, ledger.submit(new_job(target=None)).job).lease
+    ledger.commit(lease, now=NOW, outputs=[], timings=Timings())
     sweep(ledger, post, NOW + 60_000)()
-    assert list(ledger.due(NOW + 10**9, 10)) == [] and post.hinted == []
+    assert [job_id for job_id, _ in post.hinted] == [lease.job_id]
+    job = ledger.get(lease.job_id)
+    assert job is not None and ledger.mark_synced(job)
+    assert list(ledger.due(NOW + 10**9, 10)) == []
+    sweep(ledger, post, NOW + 600_000)()
+    assert len(post.hinted) == 1
 
 
 def test_a_shown_end_is_looked_at_once_more_and_then_left() -> None:

@@ -44,6 +44,14 @@ PACKAGED: dict[str, Any] = {
                 }
             }
         ),
+        "OnDelivery": function(
+            Events={
+                "OnDeliverySqsEventSource": {
+                    "Type": "SQS",
+                    "Properties": {"Queue": "literal", "BatchSize": 1, "MaximumBatchingWindowInSeconds": 0},
+                }
+            }
+        ),
         "OnSweep": function(
             Events={"OnSweepEvent": {"Type": "Schedule", "Properties": {"Schedule": "rate(1 minute)"}}}
         ),
@@ -83,12 +91,21 @@ def test_a_fifo_source_has_no_batching_window() -> None:
     assert completion_source()["BatchSize"] == 10
 
 
-@pytest.mark.parametrize("name", ["APIHandler", "OnCompletion", "OnSweep"])
+@pytest.mark.parametrize("name", ["APIHandler", "OnCompletion", "OnDelivery", "OnSweep"])
 def test_every_function_gets_the_same_environment_by_reference(name: str) -> None:
     """No name of a resource is written by hand in a function's environment."""
     variables = finished()["Resources"][name]["Properties"]["Environment"]["Variables"]
     assert set(variables) == {*environment(), "PUBLIC_URL"}
     assert all(isinstance(value, dict) for value in variables.values())
+
+
+def test_who_posts_to_strangers_knows_no_secret_of_sheets() -> None:
+    """The delivering function reads jobs and the secrets of webhooks: no Google key, no sheet's key, no file."""
+    text = json.dumps(policies()["delivery"])
+    assert "secretsmanager" not in text and "sheet-keys" not in text and "s3:" not in text
+    source = finished()["Resources"]["OnDelivery"]["Properties"]["Events"]["OnDeliverySqsEventSource"]["Properties"]
+    assert source["Queue"] == {"Fn::GetAtt": ["DeliveriesQueue", "Arn"]}
+    assert source["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "DeliveryConcurrency"}}
 
 
 def test_the_api_function_does_not_refer_to_its_own_api() -> None:
@@ -149,7 +166,7 @@ def policies() -> dict[str, list[dict[str, Any]]]:
     return {**found, "worker": worker}
 
 
-@pytest.mark.parametrize("who", ["api", "completion", "sweep", "worker"])
+@pytest.mark.parametrize("who", ["api", "completion", "delivery", "sweep", "worker"])
 def test_no_policy_says_everything(who: str) -> None:
     """Every statement names its actions, and a resource that is ours."""
     for statement in policies()[who]:
@@ -235,13 +252,13 @@ def test_every_queue_is_kept_encrypted_and_refuses_plain_http() -> None:
         == resource["Properties"]["Queues"][0]["Ref"]
     }
     assert refusing == set(queues())
-    assert len(queues()) == 4
+    assert len(queues()) == 6
     for name, queue in queues().items():
         assert (queue["MessageRetentionPeriod"], queue["SqsManagedSseEnabled"]) == (14 * 86400, True), name
 
 
 def test_truth_and_pictures_outlive_the_stack() -> None:
     """Deleting or replacing the stack's resources leaves jobs, keys and files."""
-    for name in ("JobsTable", "KeysTable", "Bucket"):
+    for name in ("JobsTable", "KeysTable", "WebhooksTable", "Bucket"):
         resource = RESOURCES["Resources"][name]
         assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")

@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
+from chalicelib.contract.card import ServerCard
 from chalicelib.contract.kit import Kit, unpacked_kits
 from chalicelib.contract.manifest import Workflow
 from chalicelib.contract.states import State
 from tests.worker_fakes import FakeComfy, store_workflow
 from tests.worker_shop import Shop
+from worker.comfy.history import ServerFacts
 from worker.crew import TURNED_AWAY_S, Crew
 from worker.kit import Card, Lack, Post, kit_of, lacks_of, unfit
 from worker.loop import Hand
+from worker.pace import Pace, Ticket
 
 LOADER = {"input": {"required": {"ckpt_name": [["base.safetensors", "sub/fine.safetensors"], {}]}}}
 NEW_LOADER = {"input": {"required": {"ckpt_name": ["COMBO", {"options": ["base.safetensors"]}]}}}
@@ -61,7 +64,10 @@ def test_a_real_catalogue_is_read(recorded: Path = Path("tests/data/object_info"
 
 def test_a_card_travels_packed() -> None:
     """What is unpacked is what was packed; damaged text is told."""
-    posts = [Post("http://a", "0.28.0", "gpu", 3, kit(CheckpointLoaderSimple=LOADER)) for _ in range(2)]
+    posts = [
+        Post(ServerCard(name="http://a", version="0.28.0", device="gpu", queue=3), kit(CheckpointLoaderSimple=LOADER))
+        for _ in range(2)
+    ]
     card = Card.of("worker-1", 5, posts)
     assert len(card.servers) == 2 and len(card.kits) == 1
     assert unpacked_kits(card.packed_kits()) == card.kits
@@ -92,7 +98,7 @@ class Elsewhere(Shop):
         self.job_id = self.submit()
 
     def other_worker_has(self, *kits: Kit) -> None:
-        posts = [Post("http://other", "0.28.0", "gpu", 0, each) for each in kits]
+        posts = [Post(ServerCard(name="http://other", version="0.28.0", device="gpu", queue=0), each) for each in kits]
         self.fleet.cards["worker-2"] = Card.of("worker-2", self.clock.now_ms(), posts)
 
 
@@ -166,7 +172,7 @@ def test_a_worker_shows_its_card_and_takes_it_away() -> None:
     shop.clock.after(90, shop.crew.close)
     seen: dict[str, Card] = {}
     shop.crew.run()
-    assert seen["worker-1"].servers[0]["queue"] == 0
+    assert seen["worker-1"].servers[0].queue == 0
     assert "SaveImage" in seen["worker-1"].kits[0].classes
     assert list(Crew(None, [shop.server], shop.clock, "w").kits()) == []
 
@@ -192,3 +198,66 @@ def test_a_card_that_promises_too_much_does_not_keep_a_job_for_ever() -> None:
         shop.other_worker_has(kit(CheckpointLoaderSimple=LOADER))
     shop.work()
     assert shop.job.state is State.FAILED
+
+
+def test_a_card_says_how_the_worker_is() -> None:
+    """Its GPU's memory, what it renders, how long its GPU idled between runs, what it has done, and since when."""
+    shop = Shop()
+    begun = shop.clock.now_ms()
+    shop.comfy.told = ServerFacts("0.28.0", "cuda:0 Fake 9000", (), 24_000_000_000, 20_000_000_000)
+    crew = Crew(shop.fleet, [shop.server], shop.clock, "worker-1", jobs_done=lambda: 7)
+    pace = shop.server.pace = Pace(2, shop.clock)
+
+    def begun_job() -> Ticket:
+        job = pace.enter(lambda: True)
+        assert job is not None
+        job.taken()
+        job.begun()
+        return job
+
+    known = begun_job()
+    shop.clock.pass_time(1)
+    known.over()
+    for gap_s in (0.3, 0.1, 0.2, 0.4, 0.5):
+        first = begun_job()
+        shop.clock.pass_time(1)
+        second = pace.enter(lambda: True)
+        assert second is not None
+        second.taken()
+        first.over()
+        shop.clock.pass_time(gap_s)
+        second.begun()
+        shop.clock.pass_time(1)
+        second.over()
+    begun_job()
+    shop.clock.after(30, crew.close)
+    seen: dict[str, Card] = {}
+    shop.clock.after(20, lambda: seen.update(shop.fleet.cards))
+    crew.run()
+    card = seen["worker-1"]
+    assert (card.started_at, card.jobs_done) == (begun, 7)
+    assert card.servers == (
+        ServerCard(
+            name=card.servers[0].name,
+            version="0.28.0",
+            device="cuda:0 Fake 9000",
+            vram_total_bytes=24_000_000_000,
+            vram_free_bytes=20_000_000_000,
+            slots=pace.slots,
+            running=1,
+            idle_p50_ms=300.0,
+            idle_p90_ms=500.0,
+        ),
+    )
+
+
+def test_a_server_that_does_not_answer_is_on_the_card_and_renders_nothing() -> None:
+    """The worker lives and says so; nobody leaves a job to that server."""
+    shop = Shop()
+    shop.comfy.is_up = False
+    seen: dict[str, Card] = {}
+    shop.clock.after(20, lambda: seen.update(shop.fleet.cards))
+    shop.clock.after(30, shop.crew.close)
+    shop.crew.run()
+    [server] = seen["worker-1"].servers
+    assert server.closed and seen["worker-1"].kits == ()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.contract.card import ServerCard
 from chalicelib.contract.kit import UNPACKED_MOST_BYTES, Kit, unpacked_kits
 from worker.kit import CARD_MOST_BYTES, Card, Lack, Post, bare_url, kit_of, lacks_of, unfit
 
@@ -79,8 +80,10 @@ def test_a_card_writes_the_same_list_once() -> None:
     """Twenty loaders of one folder cost little more than one."""
     files = [f"model-{number * 7919 % 10007:x}.safetensors" for number in range(2000)]
     loaders = {f"Loader{number}": {"input": {"required": {"lora_name": [files]}}} for number in range(20)}
-    one = Card.of("w", 1, [Post("http://a", "v", "d", 0, kit(files))]).packed_kits()
-    twenty = Card.of("w", 1, [Post("http://a", "v", "d", 0, kit_of(loaders))])
+    one = Card.of(
+        "w", 1, [Post(ServerCard(name="http://a", version="v", device="d", queue=0), kit(files))]
+    ).packed_kits()
+    twenty = Card.of("w", 1, [Post(ServerCard(name="http://a", version="v", device="d", queue=0), kit_of(loaders))])
     assert len(twenty.packed_kits()) < len(one) * 1.2
     assert unpacked_kits(twenty.packed_kits()) == twenty.kits
 
@@ -88,7 +91,7 @@ def test_a_card_writes_the_same_list_once() -> None:
 def test_a_card_that_would_be_too_large_leaves_the_files_out_and_says_so() -> None:
     """Its nodes still count; of files it may have any, so that the job is left to it rather than failed."""
     files = [base64.b16encode(number.to_bytes(4) * 9).decode() + ".ckpt" for number in range(0, 2**32, 2**32 // 90_001)]
-    card = Card.of("w", 1, [Post("http://a", "v", "d", 0, kit(files))])
+    card = Card.of("w", 1, [Post(ServerCard(name="http://a", version="v", device="d", queue=0), kit(files))])
     text = card.packed_kits()
     assert len(text) < CARD_MOST_BYTES < len(base64.b64encode(gzip.compress(json.dumps(files).encode())))
     [small] = unpacked_kits(text)
@@ -144,7 +147,9 @@ def test_a_small_card_cannot_become_all_of_our_memory() -> None:
 def test_a_card_says_where_a_server_is_and_not_how_to_get_in(url: str, bare: str) -> None:
     """Login, query and fragment stay at home."""
     assert bare_url(url) == bare
-    assert Card.of("w", 1, [Post(url, "v", "d", 0, kit([]))]).servers[0]["name"] == bare
+    assert (
+        Card.of("w", 1, [Post(ServerCard(name=url, version="v", device="d", queue=0), kit([]))]).servers[0].name == bare
+    )
 
 
 def test_a_file_that_nobody_has_and_nothing_is_like_says_what_to_do() -> None:

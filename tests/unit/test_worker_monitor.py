@@ -82,16 +82,17 @@ def test_progress_is_told_every_two_seconds_and_the_newest_only() -> None:
     assert steps == [0, 4, 8]
 
 
-def test_a_jobs_end_is_the_last_that_is_told_of_it() -> None:
-    """Progress that waited is not told after it."""
+def test_nothing_is_told_of_a_job_that_has_ended() -> None:
+    """Its end is completion's to tell; progress that waited would come after it."""
     line = Line()
     line.monitor.job("Job Started", line.job, None)
     line.moves(3)
     line.monitor.job("Images Generated", line.job, "prompt-1", files=1)
     line.moves(9)
-    line.monitor.job("Job Completed", line.job, "prompt-1", version=3)
+    line.monitor.ended(line.job, version=line.job.version + 1)
+    line.moves(10)
     line.monitor.flush()
-    assert line.bus.kinds == ["Job Started", "Node Progress Update", "Images Generated", "Job Completed"]
+    assert line.bus.kinds == ["Job Started", "Node Progress Update", "Images Generated"]
     versions = [json.loads(event.detail_json())["version"] for batch in line.bus.batches for event in batch]
     assert versions == sorted(versions)
 
@@ -142,11 +143,11 @@ def test_the_end_of_the_worker_is_told_too() -> None:
 def test_only_named_fields_get_through() -> None:
     """A fact that is not on the list is left out, whoever hands it in; a server's address loses its login."""
     line = Line()
-    line.monitor.job("Job Failed", line.job, "prompt-1", code="missing_model", text="canary", inputs=line.job.inputs)
+    line.monitor.job("Upload Complete", line.job, "prompt-1", files=3, text="canary", inputs=line.job.inputs)
     line.monitor.queue("http://me:canary@host:8188/comfy?token=canary", 3)
     line.monitor.flush()
-    failed, queue = line.bus.details
-    assert failed["code"] == "missing_model"
+    uploaded, queue = line.bus.details
+    assert uploaded["files"] == 3
     assert (queue["server"], queue["queue_remaining"]) == ("http://host:8188/comfy", 3)
     assert "canary" not in json.dumps(line.bus.details)
 
@@ -189,12 +190,12 @@ def test_late_words_of_a_lost_attempt_are_not_told() -> None:
     line.monitor.job("Job Started", newer, None)
     line.moves(2)
     line.monitor.job("Upload Complete", line.job, "prompt-1", files=1)
-    line.monitor.job("Job Completed", newer, "prompt-2", version=7)
+    line.monitor.ended(newer, version=7)
     line.monitor.progress(newer, "prompt-2", Progress(fraction=1))
     line.clock.pass_time(10)
     line.monitor.flush()
-    assert line.bus.kinds == ["Node Progress Update", "Job Started", "Job Completed"]
-    assert [detail["version"] for detail in line.bus.details] == [1, 6, 7]
+    assert line.bus.kinds == ["Node Progress Update", "Job Started"]
+    assert [detail["version"] for detail in line.bus.details] == [1, 6]
 
 
 def test_when_too_much_waits_progress_goes_first() -> None:

@@ -53,6 +53,8 @@ class ComfyClient:
             version=str(version or "unknown"),
             device=str(device or "unknown"),
             argv=tuple(str(each) for each in argv) if isinstance(argv, list) else (),
+            vram_total_bytes=_bytes_of(first, "vram_total"),
+            vram_free_bytes=_bytes_of(first, "vram_free"),
         )
 
     def submit(self, graph: Mapping[str, Any], prompt_id: str, client_id: str | None) -> str:
@@ -255,3 +257,8 @@ def _json_of(answer: requests.Response) -> Any:
         return answer.json()
     except ValueError:
         return None
+
+
+def _bytes_of(device: object, name: str) -> int | None:
+    told = device.get(name) if isinstance(device, dict) else None
+    return int(told) if isinstance(told, int | float) and told >= 0 else None

@@ -7,7 +7,7 @@ Shapes: ComfyUI 2024-03 to 0.38. `status` is absent before January 2024 (the ent
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -61,6 +61,9 @@ class ServerFacts:
     device: str
     argv: tuple[str, ...] = ()
     """How it was started; empty when it does not say (2024-03)."""
+    vram_total_bytes: int | None = field(default=None, compare=False)
+    vram_free_bytes: int | None = field(default=None, compare=False)
+    """Of the first device. They change from moment to moment, and do not make another server of it."""
 
 
 def read_entry(raw: Mapping[str, Any]) -> Entry:

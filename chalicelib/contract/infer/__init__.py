@@ -61,7 +61,8 @@ def infer(graph: Mapping[str, Any], *, name: str = "", object_info: Mapping[str,
     """
     _check_wrapping(graph)
     check_api_format(graph)
-    info = object_info if isinstance(object_info, Mapping) else {}
+    told = object_info if isinstance(object_info, Mapping) else {}
+    info = {kind: node for kind, node in told.items() if isinstance(node, Mapping)}
     diagram, drafts = Diagram(graph), Drafts()
     passes = find_passes(diagram)
     add_texts(diagram, passes, drafts, info)

@@ -61,7 +61,8 @@ def add_settings(diagram: Diagram, passes: list[Pass], drafts: Drafts, info: Map
         if role is known.STEPS:
             _add_switch(diagram, passes[:MAX_PASSES], drafts)
     for nodes, labels in together.items():
-        drafts.note(f"{said(labels)} set {said(nodes)} together: they held the same values.")
+        verb, values = ("sets", "value") if len(labels) == 1 else ("set", "values")
+        drafts.note(f"{said(labels)} {verb} {said(nodes)} together: they held the same {values}.")
 
 
 def _is_offered(setting: Setting, turn: int, one: Pass) -> bool:
