@@ -5,12 +5,13 @@ Describe an asset: a file that a client uploaded, or that one of its jobs made.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import RETENTION_MS, Job, Output
+from chalicelib.contract.values import one_line
 
 INLINE_BYTES: Final = 4_400_000
 """What a request can carry: a Lambda takes 6 MB (Lambda quotas), in which API Gateway writes bytes as base64."""
@@ -19,7 +20,10 @@ KEPT_MS: Final = 8 * DAY_MS
 """How long the bucket keeps an input after it was written (infra/resources.yaml, rule `inputs`)."""
 MAX_PATH_CHARS: Final = 255
 
+Scalar = str | int | float | bool | None
+
 _TYPE: Final = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,60}/[a-z0-9][a-z0-9!#$&^_.+-]{0,60}", re.IGNORECASE)
+_REFERENCE: Final = re.compile(r"asset:([0-9a-f]{64}|[0-9a-f-]{36}\.[0-9]{1,9}\.[0-9]{1,9})")
 _SHOWN: Final = ("image/png", "image/jpeg", "image/webp", "image/gif", "video/", "audio/")
 
 
@@ -131,3 +135,22 @@ def made(asset_id: str, job: Job, output: Output) -> Asset:
         expires_at=job.created_at + RETENTION_MS,
         job_id=job.job_id,
     )
+
+
+def with_assets(given: Mapping[str, Scalar], find: Callable[[str], str | None]) -> dict[str, Scalar]:
+    """
+    Write each `asset:<id>` among the inputs as workers read it; *find* answers an asset's SHA-256.
+
+    Raise `Rejected` (missing_asset) for one that is not there: better now than on a GPU.
+    """
+    named: dict[str, Scalar] = {}
+    for name, value in given.items():
+        match = _REFERENCE.fullmatch(value.strip()) if isinstance(value, str) else None
+        if match is None:
+            named[name] = value
+            continue
+        sha256 = find(match[1])
+        if sha256 is None:
+            raise Rejected("missing_asset", f"{one_line(name)}: there is no such asset. Upload it again.")
+        named[name] = f"asset:{sha256}"
+    return named

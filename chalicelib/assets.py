@@ -38,6 +38,8 @@ from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import Job, Output
 from chalicelib.links import LINK_LIFETIME_S, job_id_in, output_of
 
+FOUND_MS: Final = 10_000
+FOUND_MOST: Final = 1_000
 UPLOAD_S: Final = 3600
 """How long a lent upload may begin."""
 
@@ -94,6 +96,8 @@ class Assets:
         self._jobs = jobs
         self._limit_bytes = limit_bytes
         self._now_ms = now_ms
+        self._found: dict[tuple[str, str], tuple[str, int]] = {}
+        """What was found when: the jobs of a batch ask for the same file a hundred times."""
 
     def find(self, client_id: str, asset_id: str) -> str | None:
         """
@@ -101,14 +105,15 @@ class Assets:
 
         *asset_id* may be that of an upload or of an output. None: this client has no such asset.
         """
-        if _SHA256.fullmatch(asset_id):
-            stored = self._store.look(asset_key(client_id, asset_id))
-            if stored is None:
-                return None
-            self._kept_longer(client_id, asset_id, stored)
-            return asset_id
-        found = self._output(client_id, asset_id)
-        return None if found is None else self._copied(client_id, *found)
+        known = self._found.get((client_id, asset_id))
+        if known is not None and self._now_ms() - known[1] < FOUND_MS:
+            return known[0]
+        sha256 = self._looked_up(client_id, asset_id)
+        if sha256 is not None:
+            if len(self._found) >= FOUND_MOST:
+                self._found.clear()
+            self._found[client_id, asset_id] = (sha256, self._now_ms())
+        return sha256
 
     def get(self, client_id: str, asset_id: str) -> Asset:
         """Describe an asset, uploaded or made by a job. Raise `Rejected` (not_found)."""
@@ -174,6 +179,7 @@ class Assets:
     def delete(self, client_id: str, asset_id: str) -> None:
         """Remove an uploaded asset. Raise `Rejected` (not_found); what a job made goes with its job alone."""
         asset = self.get(client_id, asset_id)
+        self._found.clear()
         if asset.job_id is not None:
             raise Rejected("bad_input", "What a job made is kept with the job; only uploads can be deleted.")
         self._store.delete(asset.key)
@@ -222,6 +228,16 @@ class Assets:
                 "hash_mismatch", "The bytes that came have another hash than you said. Upload the file again."
             )
         return uploaded(client_id, asset_id, stored)
+
+    def _looked_up(self, client_id: str, asset_id: str) -> str | None:
+        if _SHA256.fullmatch(asset_id):
+            stored = self._store.look(asset_key(client_id, asset_id))
+            if stored is None:
+                return None
+            self._kept_longer(client_id, asset_id, stored)
+            return asset_id
+        found = self._output(client_id, asset_id)
+        return None if found is None else self._copied(client_id, *found)
 
     def _kept_longer(self, client_id: str, sha256: str, stored: Stored, blake3: str = "") -> Asset:
         """Write an asset anew that nobody used for a day, or whose blake3 is news; answer it."""

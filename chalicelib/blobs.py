@@ -98,6 +98,7 @@ class Blobs:
         with _reaching():
             self._client.delete_object(Bucket=self._bucket, Key=key)
 
+
 @contextlib.contextmanager
 def _reaching() -> Iterator[None]:
     """Make `Unavailable` of what the network or the bucket does to us."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.contract.kit import LIVE_MS, Kit, unpacked_kits
+from chalicelib.contract.card import SHOWN_MS, Seen, read
+from chalicelib.contract.kit import Kit, unpacked_kits
 from chalicelib.contract.manifest import Workflow
 from chalicelib.contract.parameter import NAMES, Parameter
 
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 CACHE_MS: Final = 30_000
 """A card may hold 350 KB of names; a new file is known this much later."""
+FRESH_MS: Final = 5_000
+"""For those who look at the workers themselves."""
 
 
 class Crew:
@@ -32,10 +34,11 @@ class Crew:
         self._read_at = -CACHE_MS
         self._alive = 0
         self._gpus = 0
+        self._cards: list[Seen] = []
         self._kits: list[Kit] = []
 
     def alive(self) -> int:
-        """Count the workers that showed themselves within the last minutes."""
+        """Count the workers that showed themselves within the last minutes and take jobs."""
         self._refresh()
         return self._alive
 
@@ -63,24 +66,29 @@ class Crew:
                 found |= kit.models.get((node_class, place.input), frozenset())
         return tuple(sorted(found))
 
-    def _refresh(self) -> None:
+    def seen(self) -> list[Seen]:
+        """List the cards of the last hour, five seconds old at most; none when they cannot be read."""
+        self._refresh(FRESH_MS)
+        return self._cards
+
+    def _refresh(self, age_ms: int = CACHE_MS) -> None:
         now = self._now_ms()
-        if now - self._read_at < CACHE_MS:
+        if now - self._read_at < age_ms:
             return
         try:
             items = self._scan(now)
         except (BotoCoreError, ClientError) as error:
             log.warning("workers not read", extra={"error": type(error).__name__})
             items = []
-        self._read_at, self._alive = now, len(items)
-        self._gpus = sum(_servers(item) for item in items)
-        kits: list[Kit] = []
-        for item in items:
-            try:
-                kits += [kit for kit in unpacked_kits(item["kits"]["S"]) if kit not in kits]
-            except (KeyError, ValueError):
-                log.warning("card not understood", extra={"worker": str(item.get("worker", {}).get("S", ""))[:100]})
-        self._kits = kits
+        cards = [card for item in items if (card := _card_of(item)) is not None]
+        alive = [card for card in cards if card.is_alive(now)]
+        self._read_at, self._cards = now, cards
+        self._alive = sum(card.open_servers > 0 for card in alive)
+        self._gpus = sum(card.open_servers for card in alive)
+        self._kits = []
+        for kit in (kit for card in alive for kit in card.kits):
+            if kit not in self._kits:
+                self._kits.append(kit)
 
     def _scan(self, now: int) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []
@@ -88,8 +96,8 @@ class Crew:
         while True:
             page = self._client.scan(
                 TableName=self._table,
-                FilterExpression="seen_at >= :live",
-                ExpressionAttributeValues={":live": {"N": str(now - LIVE_MS)}},
+                FilterExpression="seen_at >= :shown",
+                ExpressionAttributeValues={":shown": {"N": str(now - SHOWN_MS)}},
                 **start,
             )
             items += page["Items"]
@@ -98,9 +106,16 @@ class Crew:
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
 
-def _servers(item: dict[str, Any]) -> int:
-    """Count the servers on a card; a card that says nothing of them stands for one."""
+def _card_of(item: dict[str, Any]) -> Seen | None:
     try:
-        return max(1, len(json.loads(item["servers"]["S"])))
+        return Seen(
+            worker=item["worker"]["S"],
+            seen_at=int(item["seen_at"]["N"]),
+            servers=read(item["servers"]["S"]),
+            kits=unpacked_kits(item["kits"]["S"]),
+            started_at=int(item.get("started_at", {"N": "0"})["N"]),
+            jobs_done=int(item.get("jobs_done", {"N": "0"})["N"]),
+        )
     except (KeyError, ValueError, TypeError):
-        return 1
+        log.warning("card not understood", extra={"worker": str(item.get("worker", {}).get("S", ""))[:100]})
+        return None

@@ -7,7 +7,7 @@ What an operator puts is everybody's; what comes from a sheet is its client's ow
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +20,7 @@ from chalicelib.contract.infer import Proposal
 from chalicelib.contract.manifest import ManifestError, Workflow, parse_workflow
 from chalicelib.contract.words import fold
 from chalicelib.publish import ANY
+from chalicelib.raw_graph import unsafe_nodes, unsafe_places
 from chalicelib.workflow_view import Choices, ParameterView, parameter_views
 
 MAX_OWN: Final = 200
@@ -77,21 +78,13 @@ class Proposed(BaseModel):
 
 
 class Curator:
-    """Take in workflows. *faults_of_graph* judges what a sheet's graph may hold; *choices* knows workers' files."""
+    """Take in workflows. *choices* knows workers' files."""
 
-    def __init__(
-        self,
-        shelf: Shelf,
-        press: Press,
-        infer: Infer,
-        choices: Choices,
-        faults_of_graph: Callable[[Mapping[str, Any]], Iterable[str]] = lambda _: (),
-    ) -> None:
+    def __init__(self, shelf: Shelf, press: Press, infer: Infer, choices: Choices) -> None:
         self._shelf = shelf
         self._press = press
         self._infer = infer
         self._choices = choices
-        self._faults_of_graph = faults_of_graph
 
     def put(
         self,
@@ -145,11 +138,14 @@ class Curator:
     ) -> tuple[Workflow | None, list[str]]:
         """Judge what was handed over: the workflow, if it is one, and all that speaks against it."""
         check_api_format(graph)
-        faults = list(self._faults_of_graph(graph)) if owner != EVERYBODY else []
+        # What is everybody's an operator answers for; a client's own is judged as a graph that a program sends.
+        is_foreign = owner != EVERYBODY
+        faults = list(unsafe_nodes(graph)) if is_foreign else []
         try:
             workflow = parse_workflow(workflow_id, manifest, self._shelf.base(), graph, file=workflow_id)
         except ManifestError as error:
             return None, [*faults, *error.faults]
+        faults += unsafe_places(workflow) if is_foreign else []
         return workflow, [*faults, *self._clashes(workflow, owner)]
 
     def _clashes(self, workflow: Workflow, owner: str) -> Iterable[str]:

@@ -69,21 +69,19 @@ def _shown(job: Job) -> tuple[object, ...]:
 
 def _frames(then: Job, now: Job) -> Iterator[str]:
     before, view = job_view(then), job_view(now)
-    if now.state not in TERMINAL:
-        yield from _standing(before)
-        known = {output.id for output in before.outputs}
-        yield from (_output(output) for output in view.outputs if output.id not in known)
-        if _shown(then) != _shown(now):
-            yield from _standing(view)
-        return
+    has_ended = now.state in TERMINAL
     if then.state not in TERMINAL:
-        yield from _standing(before)
-    yield from (_output(output) for output in view.outputs)
-    yield _status(view)
+        yield _status(before)
+        yield from _progress(before)
+    known = set() if has_ended else {output.id for output in before.outputs}
+    yield from (_output(output) for output in view.outputs if output.id not in known)
+    if view.progress != before.progress:
+        yield from _progress(view)
+    if has_ended or view.status != before.status:
+        yield _status(view)
 
 
-def _standing(view: JobView) -> Iterator[str]:
-    yield _status(view)
+def _progress(view: JobView) -> Iterator[str]:
     if view.progress is not None:
         yield _frame("progress", view.progress.model_dump(mode="json"))
 

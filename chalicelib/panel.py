@@ -5,7 +5,7 @@ Answer what a spreadsheet's menu, sidebar and settings ask for: how things stand
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Protocol
@@ -20,6 +20,7 @@ from chalicelib.contract.job import Job, job_id_of
 from chalicelib.contract.ports import Ledger
 from chalicelib.contract.sheets import HOLD_MS, ErrandNote, Parked, Registration
 from chalicelib.contract.states import TERMINAL, State
+from chalicelib.eta import left_ms
 from chalicelib.keys import SheetKey
 from chalicelib.links import gallery_link
 from chalicelib.submit import MAX_ROWS, JobKey, Request, SheetId
@@ -311,9 +312,9 @@ class Panel:
         queued = sorted((job for job in jobs if job.state is State.QUEUED), key=lambda job: job.enqueued_at)
         ahead_ms = 0.0
         for job in running:
-            left_ms = _left_ms(job, now, pace)
-            ahead_ms += left_ms or 0
-            yield _shown(job, None, left_ms)
+            left = left_ms(job, now, pace)
+            ahead_ms += left or 0
+            yield _shown(job, None, left)
         for place, job in enumerate(queued, start=1):
             own_ms = pace[job.workflow_hash]
             ahead_ms += own_ms or 0
@@ -321,16 +322,7 @@ class Panel:
         yield from (_shown(job, None, None) for job in jobs if job.state in TERMINAL)
 
 
-def _left_ms(job: Job, now: int, pace: Mapping[str, int | None]) -> float | None:
-    """Say how long a running job will take still: by its workflow's usual time, else by how far it has come."""
-    spent_ms, fraction = now - (job.started_at or now), job.progress.fraction if job.progress else 0.0
-    usual_ms = pace[job.workflow_hash]
-    if usual_ms is not None and spent_ms < usual_ms:
-        return usual_ms - spent_ms
-    return spent_ms * (1 - fraction) / fraction if fraction >= 0.1 else None
-
-
-def _shown(job: Job, place: int | None, left_ms: float | None) -> dict[str, Any]:
+def _shown(job: Job, place: int | None, left: float | None) -> dict[str, Any]:
     progress = job.progress if job.state is State.RUNNING else None
     return {
         "job_key": job.job_key,
@@ -340,7 +332,7 @@ def _shown(job: Job, place: int | None, left_ms: float | None) -> dict[str, Any]
         "step": progress.step if progress else None,
         "steps": progress.steps if progress else None,
         "position": place,
-        "eta_s": None if left_ms is None else max(1, round(left_ms / 1000)),
+        "eta_s": None if left is None else max(1, round(left / 1000)),
         "error": job.error.sentence() if job.error else None,
         "page": gallery_link(job),
     }

@@ -18,13 +18,14 @@ from uuid import uuid4
 
 from pydantic import Field
 
+from chalicelib.asset import with_assets
 from chalicelib.catalog import document_key
 from chalicelib.cells import prompt_of
+from chalicelib.contract.addresses import webhook_url
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.job import Job, Target, fingerprint, job_id_of, prompt_fingerprint
 from chalicelib.contract.limits import NO_ACCOUNT, Account
 from chalicelib.contract.manifest import Workflow, to_document
-from chalicelib.contract.media import source_of
 from chalicelib.contract.ports import Ledger, Submitted
 from chalicelib.contract.states import TERMINAL
 from chalicelib.contract.values import one_line
@@ -118,6 +119,8 @@ class Surroundings:
     """Whose spreadsheet it is; None: nobody's."""
     hint: Callable[[Job], None] = lambda _job: None
     """Have a row brought up to date."""
+    check_webhook: Callable[[str], object] = webhook_url
+    """Raise ValueError when nothing would ever be posted to the address."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ class Programs:
         A row's own key takes the place of *job_key*. Raise `Rejected`: bad_request, forbidden, metadata_invalid,
         too_large, what `judge_graph` or the inputs lack; `Unavailable` when that cannot be looked up now.
         """
-        _check(request)
+        _check(request, self._around.check_webhook)
         target = self._target(caller, request)
         key = request.target.job_key if request.target else job_key or str(uuid4())
         graph: Workflow | None = None
@@ -185,9 +188,10 @@ class Programs:
             graph, given = raw.workflow, dict[str, Scalar](raw.inputs)
             job = self._submit.draft(caller.client_id, key, graph, given, link_base, target)
         else:
-            job = self._submit.draft(
-                caller.client_id, key, request.workflow_id or "", request.inputs, link_base, target
+            inputs = with_assets(
+                request.inputs, lambda asset_id: self._around.find_asset(caller.client_id, asset_id)
             )
+            job = self._submit.draft(caller.client_id, key, request.workflow_id or "", inputs, link_base, target)
         job = job.model_copy(
             update={
                 "input_hash": request_hash(request),
@@ -271,7 +275,7 @@ def _same(there: Job, input_hash: str) -> Submitted:
     return Submitted(there, created=False)
 
 
-def _check(request: JobRequest) -> None:
+def _check(request: JobRequest, check_webhook: Callable[[str], object]) -> None:
     """Refuse what is well formed and does not go together."""
     if (request.workflow is None) == (request.workflow_id is None):
         raise Rejected(
@@ -286,11 +290,9 @@ def _check(request: JobRequest) -> None:
         )
     if request.webhook_url is not None:
         try:
-            is_url = source_of(request.webhook_url).kind == "https"
+            check_webhook(request.webhook_url)
         except ValueError as fault:
             raise Rejected("bad_request", f"webhook_url {fault}.") from None
-        if not is_url:
-            raise Rejected("bad_request", "webhook_url must be an https:// address.")
     _check_labels(request.metadata)
 
 

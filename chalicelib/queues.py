@@ -9,7 +9,8 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -31,8 +32,23 @@ from chalicelib.contract.states import TERMINAL
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
+
+_COUNTS: Final[tuple[QueueAttributeNameType, ...]] = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Count messages (about: SQS counts so): those that wait for a worker, and those that one has in hand."""
+
+    waiting: int
+    in_hand: int
 
 
 class JobQueue:
@@ -68,13 +84,18 @@ class JobQueue:
 
     def waiting(self) -> int:
         """Count the messages that no worker has taken (about: SQS counts so); 0 when it cannot be told."""
-        name: Literal["ApproximateNumberOfMessages"] = "ApproximateNumberOfMessages"
+        depth = self.depth()
+        return depth.waiting if depth is not None else 0
+
+    def depth(self) -> Depth | None:
+        """Count the messages; None when it cannot be told. Those put off (a job's next attempt) count as in hand."""
         try:
-            told = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
+            told = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=list(_COUNTS))
         except (BotoCoreError, ClientError) as error:
             log.warning("queue not counted", extra={"error": type(error).__name__})
-            return 0
-        return int(told["Attributes"][name])
+            return None
+        waiting, hidden, delayed = (int(told["Attributes"].get(name, 0)) for name in _COUNTS)
+        return Depth(waiting, hidden + delayed)
 
 
 class CompletionQueue:

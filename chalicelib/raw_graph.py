@@ -17,7 +17,7 @@ from typing import Any, Final
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.graph import check_api_format, is_link
 from chalicelib.contract.manifest import Workflow
-from chalicelib.contract.media import source_of
+from chalicelib.contract.media import MEDIA, source_of
 from chalicelib.contract.parameter import Parameter, Place, Type
 from chalicelib.contract.values import one_line
 from chalicelib.forbidden_nodes import why_forbidden
@@ -29,6 +29,8 @@ _ASSET: Final = "core/ASSET"
 _LOADERS: Final = re.compile(r"^(VHS_)?Load(Image|Audio|Video)")
 _FILES: Final = frozenset({"image", "audio", "video", "file", "mask"})
 """Inputs of a loader that name a file in ComfyUI's input folder (object_info of 0.28)."""
+
+_MEDIA: Final = ", ".join(sorted(MEDIA))
 
 _CLIMBS: Final = re.compile(r"(^|[\\/])\.\.([\\/]|$)")
 _ABSOLUTE: Final = re.compile(r"^\s*(/[^/\s]+/|\\\\|~[\\/]|[A-Za-z]:[\\/]|file:)", re.IGNORECASE)
@@ -69,6 +71,35 @@ def judge_graph(
     _refuse("forbidden_value", ((node_id, fault) for node_id, node in nodes.items() for fault in _hostile(node)))
     workflow = Workflow(id=RAW, name="Raw graph", parameters=tuple(files.parameters), graph=nodes)
     return RawGraph(workflow, files.inputs)
+
+
+def unsafe_nodes(graph: Mapping[str, Any]) -> Iterator[str]:
+    """Say what a graph may not hold that somebody adds to the catalog who is no operator: nodes, and values."""
+    yield from (fault for _, fault in _forbidden(graph))
+    for node in graph.values():
+        # The editor itself writes "mask.png [input]" where a mask was painted; a row's own file takes its place.
+        inputs = {
+            name: value.removesuffix(" [input]")
+            if isinstance(value, str) and names_file(node["class_type"], name)
+            else value
+            for name, value in node["inputs"].items()
+        }
+        yield from _hostile({**node, "inputs": inputs})
+
+
+def unsafe_places(workflow: Workflow) -> Iterator[str]:
+    """Say which parameters could name a file on the server: only an input file of the row's own may go there."""
+    for parameter in workflow.parameters:
+        for place in parameter.sets:
+            node_class = workflow.graph[place.node]["class_type"]
+            if parameter.type not in MEDIA and names_file(node_class, place.input):
+                where = f"{place.input} of node {place.node} ({node_class})"
+                yield f"parameters.{parameter.name}.type: {where} names a file; one of {_MEDIA} is right there"
+
+
+def names_file(node_class: str, name: str) -> bool:
+    """Say whether an input names a file in ComfyUI's input folder."""
+    return bool(_LOADERS.match(node_class)) and name in _FILES
 
 
 def _refuse(code: str, faults: Iterator[tuple[str, str]]) -> None:
@@ -163,7 +194,7 @@ class _Files:
         if any(_is_reference(part) for part in _parts(value)):
             where = f"{_named(node_id, node)}: {one_line(name)}"
             raise Rejected("missing_asset", f"{where} holds an asset within a list or an object. Give it by itself.")
-        if not (_LOADERS.match(node["class_type"]) and name in _FILES):
+        if not names_file(node["class_type"], name):
             return None
         if not isinstance(value, str):
             where = f"{_named(node_id, node)}: {one_line(name)}"

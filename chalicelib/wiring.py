@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
@@ -30,6 +30,7 @@ from chalicelib.blobs import Blobs
 from chalicelib.bus import EventBus
 from chalicelib.catalog import Catalog
 from chalicelib.complete import Complete
+from chalicelib.contract.addresses import webhook_url
 from chalicelib.contract.infer import infer
 from chalicelib.contract.limits import Account
 from chalicelib.crew import Crew
@@ -38,6 +39,7 @@ from chalicelib.deliver import Deliver
 from chalicelib.delivery_book import DynamoDeliveryBook
 from chalicelib.ends import Ends
 from chalicelib.errands import Errands
+from chalicelib.farm import Farm
 from chalicelib.gate import Gate, Meter
 from chalicelib.herald import Herald
 from chalicelib.job_watch import Clock
@@ -48,6 +50,7 @@ from chalicelib.lanes import LaneSweep
 from chalicelib.ledger import DynamoLedger
 from chalicelib.link_api import LinkApi
 from chalicelib.me_api import MeApi
+from chalicelib.open_jobs import RecentJobs
 from chalicelib.pairing import Pairing
 from chalicelib.panel import Edges, Panel
 from chalicelib.poster import GuardedPoster
@@ -69,6 +72,7 @@ from chalicelib.webhook_secrets import WebhookSecrets
 from chalicelib.webhooks import Webhooks
 from chalicelib.webhooks_api import WebhooksApi
 from chalicelib.window import Window
+from chalicelib.workers_api import WorkersApi
 from chalicelib.workflows_api import WorkflowsApi
 
 if TYPE_CHECKING:
@@ -211,6 +215,7 @@ class World:
             known_classes=self._crew.classes,
             owner_of=lambda spreadsheet_id: self._registry.get(spreadsheet_id).client_id,
             hint=self.completions.hint,
+            check_webhook=partial(webhook_url, has_networks=bool(self.settings.webhook_networks)),
         )
         return Programs(self._submit, self.ledger, around)
 
@@ -227,6 +232,12 @@ class World:
             now_ms=now_ms,
         )
         return JobsApi(desk)
+
+    @cached_property
+    def workers_api(self) -> WorkersApi:
+        """Make the API that shows workers and queue."""
+        jobs, books = RecentJobs(self.ledger, now_ms), UsageBook(self._counters)
+        return WorkersApi(Farm(jobs, books, self._crew, self._jobs, now_ms))
 
     @cached_property
     def assets_api(self) -> AssetsApi:

@@ -13,6 +13,7 @@ here (measured with Chalice 1.34):
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, Final
@@ -21,6 +22,15 @@ API: Final = "APIHandler"
 COMPLETION: Final = "OnCompletion"
 DELIVERY: Final = "OnDelivery"
 SWEEP: Final = "OnSweep"
+
+_TOO_LARGE: Final = {
+    "error": {
+        "code": "too_large",
+        "message": "The request is larger than API Gateway takes. Ask for an upload of its own "
+        "(POST /api/v2/assets/uploads), and PUT the file to the address that it names.",
+        "details": None,
+    }
+}
 
 
 class TemplateConflict(Exception):
@@ -124,6 +134,10 @@ def _finish_api(properties: dict[str, Any]) -> None:
     properties["StageName"] = {"Ref": "Stage"}
     properties["BinaryMediaTypes"] = ["*/*"]
     properties["DefinitionBody"]["x-amazon-apigateway-binary-media-types"] = ["*/*"]
+    # What a Lambda cannot take (6 MB) never reaches the app: API Gateway itself names the other way.
+    properties["DefinitionBody"]["x-amazon-apigateway-gateway-responses"] = {
+        "REQUEST_TOO_LARGE": {"statusCode": 413, "responseTemplates": {"application/json": json.dumps(_TOO_LARGE)}}
+    }
     properties["MethodSettings"] = [
         {"ResourcePath": "/*", "HttpMethod": "*", "ThrottlingRateLimit": 100, "ThrottlingBurstLimit": 200}
     ]

@@ -33,8 +33,9 @@ Run = Callable[[argparse.Namespace], int]
 
 def register(verbs: Verbs) -> None:
     """Add the verb."""
-    top = verbs.add_parser("workflows", help="the workflow catalog: check, push, list, show, remove, restore")
+    top = verbs.add_parser("workflows", help="the workflow catalog: infer, check, push, list, show, remove, restore")
     actions = top.add_subparsers(dest="action", required=True, metavar="<action>")
+    register_infer(actions)
     check = _action(actions, "check", "judge the folder's manifests and graphs; touches no cloud", _check)
     push = _action(actions, "push", "publish the folder, or some of it, to a stage: new jobs use it at once", _push)
     listing = _action(actions, "list", "say which workflows a stage has, who pushed them and when", _list)
@@ -52,7 +53,6 @@ def register(verbs: Verbs) -> None:
         action.add_argument("--client", default="", help="a client's own workflow; without it: everybody's")
     for action in (push, listing, show, remove, restore):
         add_stage_options(action)
-    register_infer(actions)
     wildcards.register_below(actions, lambda arguments: _Stage(arguments).store)
 
 

@@ -89,10 +89,20 @@ class MemoryLedger:
             )
             return Claimed(claimed, Lease(job_id, claimed.attempt, token))
 
-    def heartbeat(self, lease: Lease, *, until: int, phase: str, progress: Progress | None) -> bool:
+    def heartbeat(
+        self,
+        lease: Lease,
+        *,
+        until: int,
+        phase: str,
+        progress: Progress | None,
+        outputs: Sequence[Output] | None = None,
+    ) -> bool:
         sets: Asked = {"lease_until": until, "due_at": until + SWEEP_SLACK_MS, "phase": phase}
         if progress is not None:
             sets["progress"] = progress
+        if outputs is not None:
+            sets["outputs"] = tuple(outputs)
         return self._mine(Verb.HEARTBEAT, lease, **sets)
 
     def release(self, lease: Lease, *, now: int) -> bool:
@@ -247,6 +257,8 @@ class MemoryLedger:
         move = TRANSITIONS[verb]
         if move.target is not None:
             sets |= {"state": move.target, "version": job.version + 1}
+            if verb is not Verb.COMMIT:
+                sets["outputs"] = ()
             self._dirty.add(job.job_id)
             self._gone.discard(job.job_id)
         moved = job.model_copy(update=sets)

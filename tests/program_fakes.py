@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from chalicelib.api_parts import Answer, Call, guarded
-from chalicelib.catalog import Catalog, push
+from chalicelib.catalog import Catalog
 from chalicelib.contract.job import Job, Output, Timings
 from chalicelib.contract.ports import Claimed
 from chalicelib.gate import Gate
@@ -21,6 +21,8 @@ from chalicelib.records import Records
 from chalicelib.sent_graph import SentGraphs
 from chalicelib.submit import Submit
 from infra.workflow_files import read_folder
+from tests.catalog_fakes import Clock as CatalogClock
+from tests.catalog_fakes import MemoryBlobs, push
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW
 
@@ -59,17 +61,19 @@ class ProgramDesk:
         self.ledger = MemoryLedger()
         self.now = NOW
         self.ticker = Ticker()
-        self.kept: dict[str, bytes] = {}
+        self.files = MemoryBlobs()
+        self.files.writes_left = 10**9
         self.sent: list[str] = []
         self.hinted: list[str] = []
         self.assets: dict[tuple[str, str], str] = {}
         self.classes: frozenset[str] = frozenset()
         self.owners = {"sheet-1": "studio", "sheet-9": "rival"}
-        push(self, read_folder())
-        catalog = Catalog(self, clock_s=lambda: 0.0)
+        push(self.files, read_folder())
+        self.clock = CatalogClock()
+        catalog = Catalog(self.files, self.clock)
         submit = Submit(self.ledger, catalog, self, lambda: self.now)
         around = Surroundings(
-            shelf=self,
+            shelf=self.files,
             find_asset=lambda client_id, asset_id: self.assets.get((client_id, asset_id)),
             known_classes=lambda: self.classes,
             owner_of=self.owners.get,
@@ -81,7 +85,7 @@ class ProgramDesk:
                 programs=self.programs,
                 ledger=self.ledger,
                 records=Records(self),
-                graphs=SentGraphs(self, catalog),
+                graphs=SentGraphs(self.files, catalog),
                 hints=self,
                 clock=self.ticker.clock(),
                 now_ms=lambda: self.now,
@@ -95,11 +99,13 @@ class ProgramDesk:
             raise UNKNOWN_KEY
         return KEYS[name]
 
-    def get(self, key: str) -> bytes | None:
-        return self.kept.get(key)
+    @property
+    def kept(self) -> dict[str, bytes]:
+        """What lies in the bucket."""
+        return self.files.kept
 
-    def put(self, key: str, content: bytes) -> None:
-        self.kept[key] = content
+    def get(self, key: str) -> bytes | None:
+        return self.files.get(key)
 
     def lend(self, key: str, *, lifetime_s: int, content_type: str, disposition: str) -> str:
         return f"https://files/{key}"

@@ -67,6 +67,12 @@ class _Cargo:
         ended = [future for future in (self.uploaded, self.shown) if future.done()]
         return any(isinstance(future.exception(), Unavailable) for future in ended)
 
+    @property
+    def is_there(self) -> bool:
+        """Say whether file and thumbnail are uploaded."""
+        both: tuple[Future[Any], ...] = (self.uploaded, self.shown)
+        return all(future.done() and not future.cancelled() and future.exception() is None for future in both)
+
     def described(self) -> Output:
         """Give the description; what went wrong is raised."""
         self.uploaded.result()
@@ -129,6 +135,19 @@ class Courier:
             self._wait(marks, most=0)
         ready = [self._cargos[mark] for mark in marks if mark in self._cargos]
         return tuple(cargo.described() for cargo in ready if not cargo.is_under_way)
+
+    def ready(self) -> tuple[Output, ...]:
+        """
+        Describe what lies in the bucket already, thumbnails included: the first files, up to one still on its way.
+
+        Another thread may ask. Each keeps its place among the outputs, so that links to it stay right.
+        """
+        ready: list[Output] = []
+        for cargo in list(self._cargos.values()):
+            if not cargo.is_there:
+                break
+            ready.append(cargo.described())
+        return tuple(ready)
 
     @property
     def uploads(self) -> list[Upload]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from chalicelib.contract.errors import Unavailable
-from chalicelib.contract.job import Job, Progress
+from chalicelib.contract.job import Job, Output, Progress
 from chalicelib.contract.ports import Lease, Ledger
 from worker.clock import Clock
 from worker.pace import Ticket
@@ -55,6 +55,8 @@ class Holding:
         self.told_at = 0.0
         self.told: Progress | None = None
         """The progress that the table shows, and since when (monotonic)."""
+        self.told_outputs: tuple[Output, ...] = ()
+        """The outputs that the table shows."""
         self.is_released = False
         self.beating = threading.Lock()
 
@@ -84,6 +86,10 @@ class Holding:
         """Say how far the rendering is, as ComfyUI told last."""
         watch = self.watch
         return watch.course.progress() if watch is not None else None
+
+    def outputs(self) -> tuple[Output, ...]:
+        """Give the outputs that are uploaded so far."""
+        return self.courier.ready() if self.courier is not None else ()
 
 
 class Keeper:
@@ -145,13 +151,15 @@ class Keeper:
         self._changed.set()
 
     def beat(self) -> None:
-        """Renew every holding that is due, and tell the progress of those that have moved, once."""
+        """Renew every holding that is due, and tell progress and outputs of those that have moved, once."""
         for holding in self.holdings():
             now = self._clock.monotonic()
             is_due = holding.beat_at <= now
             progress = holding.progress()
-            has_moved = progress is not None and progress != holding.told and now - holding.told_at >= PROGRESS_S
-            if not is_due and not has_moved:
+            is_time = now - holding.told_at >= PROGRESS_S
+            has_moved = progress is not None and progress != holding.told and is_time
+            has_more = is_time and holding.outputs() != holding.told_outputs
+            if not is_due and not has_moved and not has_more:
                 continue
             with holding.beating:
                 if not holding.is_released and holding.stopped is None:
@@ -160,14 +168,19 @@ class Keeper:
                 self._on_progress(holding, progress)
 
     def _renew(self, holding: Holding, progress: Progress | None, *, is_due: bool) -> None:
-        """Prolong the lease and show the progress; hide the message again only when that is due."""
+        """Prolong the lease and show progress and outputs; hide the message again only when that is due."""
         until = self._clock.now_ms() + int(self._settings.lease_s * 1000)
         now = self._clock.monotonic()
         if is_due:
             holding.beat_at = now + self._settings.heartbeat_s
         holding.told, holding.told_at = progress, now
+        outputs = holding.outputs()
+        more = outputs if outputs != holding.told_outputs else None
         try:
-            kept = self._ledger.heartbeat(holding.lease, until=until, phase=holding.phase, progress=progress)
+            kept = self._ledger.heartbeat(
+                holding.lease, until=until, phase=holding.phase, progress=progress, outputs=more
+            )
+            holding.told_outputs = outputs
             if kept and is_due:
                 self._inbox.hide(holding.delivery, self._settings.visibility_s)
         except Unavailable as error:

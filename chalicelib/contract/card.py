@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from chalicelib.contract.kit import LIVE_MS, Kit
 
 LATE_MS: Final = 90_000
 """A card that is older should have been followed by another: workers speak once a minute."""
@@ -57,3 +60,25 @@ def read(text: str) -> tuple[ServerCard, ...]:
         return tuple(_SERVERS.validate_json(text))
     except ValidationError as error:
         raise ValueError("no servers of ours") from error
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Hold a card as it was read: of which worker it is, and when it said so (ms since the epoch)."""
+
+    worker: str
+    seen_at: int
+    servers: tuple[ServerCard, ...]
+    kits: tuple[Kit, ...] = ()
+    started_at: int = 0
+    """0: an older worker, which does not say."""
+    jobs_done: int = 0
+
+    def is_alive(self, now: int) -> bool:
+        """Say whether it spoke within the last minutes."""
+        return now - self.seen_at <= LIVE_MS
+
+    @property
+    def open_servers(self) -> int:
+        """Count the servers that take jobs."""
+        return sum(not server.closed for server in self.servers)

@@ -112,8 +112,20 @@ class Ledger(Protocol):
     def claim(self, job_id: str, seq: int, *, owner: str, token: str, now: int, lease_ms: int) -> Claimed | Refused:
         """Begin an attempt."""
 
-    def heartbeat(self, lease: Lease, *, until: int, phase: str, progress: Progress | None) -> bool:
-        """Prolong the lease; False: it is lost (stolen, cancelled or ended)."""
+    def heartbeat(
+        self,
+        lease: Lease,
+        *,
+        until: int,
+        phase: str,
+        progress: Progress | None,
+        outputs: Sequence[Output] | None = None,
+    ) -> bool:
+        """
+        Prolong the lease; False: it is lost (stolen, cancelled or ended).
+
+        *outputs* (None: as before) are shown while the attempt runs; any end of it but `commit` takes them back.
+        """
 
     def release(self, lease: Lease, *, now: int) -> bool:
         """Hand the job back unharmed: queued again, the attempt's cost returned. False: the lease was lost."""

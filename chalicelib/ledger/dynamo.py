@@ -175,11 +175,21 @@ class DynamoLedger:
             job = refused.job
         return Claimed(job, Lease(job.job_id, job.attempt, token))
 
-    def heartbeat(self, lease: Lease, *, until: int, phase: str, progress: Progress | None) -> bool:
-        """Prolong the lease; False: it is lost (stolen, cancelled or ended)."""
+    def heartbeat(
+        self,
+        lease: Lease,
+        *,
+        until: int,
+        phase: str,
+        progress: Progress | None,
+        outputs: Sequence[Output] | None = None,
+    ) -> bool:
+        """Prolong the lease; False: it is lost (stolen, cancelled or ended). *outputs* are shown while it runs."""
         sets: Attributes = {"lease_until": until, "due_at": until + SWEEP_SLACK_MS, "phase": phase}
         if progress is not None:
             sets["progress"] = progress
+        if outputs is not None:
+            sets["outputs"] = list(outputs)
         return self._mine(Verb.HEARTBEAT, lease, sets)
 
     def release(self, lease: Lease, *, now: int) -> bool:
@@ -320,6 +330,9 @@ class DynamoLedger:
         if move.target is not None:
             sets["state"] = move.target.value
             counts["version"] = 1
+            if verb is not Verb.COMMIT:
+                # What a running attempt has shown so far counts only if it ends well.
+                gone = (*gone, "outputs")
         if move.target in TERMINAL:
             gone = (*gone, "line")
         names = {f"#{name}": name for name in (*sets, *counts, *gone)}

@@ -14,6 +14,7 @@ from chalicelib.operations.me import ME
 from chalicelib.operations.sheets import SHEETS
 from chalicelib.operations.simple import SIMPLE
 from chalicelib.operations.webhooks import WEBHOOKS
+from chalicelib.operations.workers import WORKERS
 from chalicelib.operations.workflows import WORKFLOWS
 
 _SERVING: Final[tuple[Operation, ...]] = (
@@ -21,6 +22,7 @@ _SERVING: Final[tuple[Operation, ...]] = (
     *BATCHES,
     *ASSETS,
     *WORKFLOWS,
+    *WORKERS,
     *WEBHOOKS,
     *SIMPLE,
     *ME,

@@ -111,9 +111,8 @@ class AsyncComfySheet:
         return await self._submit(asked, idempotency_key)
 
     async def _submit(self, asked: Asked, key: str | None) -> AsyncJob:
-        return AsyncJob(
-            self._line, await self._line.wires.run(self._line.api.submit(asked, new_key() if key is None else key))
-        )
+        plan = self._line.api.submit(asked, new_key() if key is None else key)
+        return AsyncJob(self._line, await self._line.wires.run(plan))
 
     async def _finish(self, job: AsyncJob, timeout: float | None, progress: Wish) -> AsyncResult:
         try:

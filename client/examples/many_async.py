@@ -9,7 +9,7 @@ async def main() -> None:
     """Make three pictures of the same colour in three sizes."""
     async with AsyncComfySheet() as sheet:
         sizes = (64, 128, 256)
-        jobs = [sheet.run("empty-color", color="orchid", width=size, height=size) for size in sizes]
+        jobs = [sheet.run("empty-color", color="#da70d6", width=size, height=size) for size in sizes]
         for size, result in zip(sizes, await asyncio.gather(*jobs), strict=True):
             print(await result.outputs[0].save(f"orchid-{size}.png", overwrite=True))
 

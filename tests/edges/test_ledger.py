@@ -413,3 +413,30 @@ def test_jobs_of_one_moment_are_all_listed_over_pages(ledger: Ledger) -> None:
     while spots := ledger.of_client(client, since=0, until=2**53, limit=3, after=seen[-1] if seen else None):
         seen += spots
     assert len(seen) == 7 and {spot.job_id for spot in seen} == made
+
+
+def test_outputs_are_shown_while_an_attempt_runs_and_count_only_if_it_ends_well(ledger: Ledger) -> None:
+    """Failed, cancelled, handed back or claimed anew: they are gone; a commit has its own."""
+
+    def shown(claimed: Claimed) -> Lease:
+        lease = claimed.lease
+        assert ledger.heartbeat(lease, until=NOW + 9, phase="rendering", progress=None, outputs=[output()])
+        assert ledger.heartbeat(lease, until=NOW + 9, phase="rendering", progress=None)
+        assert stored(ledger, lease.job_id).outputs == (output(),)
+        return lease
+
+    lease = shown(running(ledger))
+    assert ledger.fail(lease, now=NOW, error=ERROR) and stored(ledger, lease.job_id).outputs == ()
+    lease = shown(running(ledger))
+    assert ledger.release(lease, now=NOW) and stored(ledger, lease.job_id).outputs == ()
+    lease = shown(running(ledger))
+    assert ledger.retry(lease, now=NOW, not_before=NOW, error=ERROR) and stored(ledger, lease.job_id).outputs == ()
+    lease = shown(running(ledger))
+    ledger.cancel(lease.job_id, now=NOW)
+    assert stored(ledger, lease.job_id).outputs == ()
+    lease = shown(running(ledger))
+    again = ledger.claim(lease.job_id, 1, owner="w2", token="t2", now=NOW + 90_000, lease_ms=LEASE_MS)
+    assert isinstance(again, Claimed) and again.job.outputs == () == stored(ledger, lease.job_id).outputs
+    made = output("outputs/client-1/x/2/0-cd.png")
+    assert ledger.commit(again.lease, now=NOW + 90_001, outputs=[made], timings=Timings())
+    assert stored(ledger, lease.job_id).outputs == (made,)

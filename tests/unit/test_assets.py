@@ -12,9 +12,10 @@ from blake3 import blake3
 from comfy_low.models import Asset as LowAsset
 
 from chalicelib.api_parts import Answer, Call, guarded
-from chalicelib.asset import DAY_MS, INLINE_BYTES, KEPT_MS
+from chalicelib.asset import DAY_MS, INLINE_BYTES, KEPT_MS, with_assets
 from chalicelib.assets import Assets
 from chalicelib.assets_api import AssetsApi
+from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import Job, Timings
 from chalicelib.contract.ports import Claimed
 from chalicelib.keys import ApiKey
@@ -266,3 +267,34 @@ def test_what_a_job_made_is_its_clients_alone(depot: Depot) -> None:
     for other in (f"{job.job_id}.1.1", f"{job.job_id}.2.0", job.job_id, f"{job.job_id}.", "", "x" * 3000, "é.1.0"):
         assert depot.ask("get", asset_id=other).status == 404, other
         assert depot.assets.find("a", other) is None
+
+
+def test_inputs_name_assets_as_workers_read_them(depot: Depot) -> None:
+    """An upload or an output by its id becomes `asset:<sha256>`; all else stays as it is."""
+    job = depot.made()
+    given = {
+        "image": f"asset:{output_id(job, job.outputs[0])}",
+        "prompt": "asset:s of a fox",
+        "url": "https://x.org/a",
+        "n": 3,
+    }
+    named = with_assets(given, lambda asset_id: depot.assets.find("a", asset_id))
+    assert named == given | {"image": f"asset:{SHA256}"}
+    with pytest.raises(Rejected, match=r"^image: there is no such asset\. Upload it again\.$") as refused:
+        with_assets(given, lambda asset_id: depot.assets.find("b", asset_id))
+    assert refused.value.code == "missing_asset"
+
+
+def test_the_same_file_is_looked_up_once_for_many_jobs(depot: Depot) -> None:
+    """What was found counts for ten seconds, what was not found for none; a deletion counts at once."""
+    assert depot.assets.find("a", SHA256) is None
+    depot.send()
+    assert depot.assets.find("a", SHA256) == SHA256
+    depot.store.files.pop(f"inputs/a/{SHA256}")
+    assert depot.assets.find("a", SHA256) == SHA256
+    depot.now_ms += 10_000
+    assert depot.assets.find("a", SHA256) is None
+    depot.send()
+    assert depot.assets.find("a", SHA256) == SHA256
+    depot.ask("delete", asset_id=SHA256)
+    assert depot.assets.find("a", SHA256) is None

@@ -66,7 +66,7 @@ class Office:
         self.programs = Programs(submit, self.ledger, Surroundings(shelf=self.shelf))
         self.api = BatchesApi(Batches(self.programs, self.ledger, self.shelf, self, lambda: NOW))
 
-    def find(self, name: str) -> Workflow:
+    def find(self, name: str, client_id: str) -> Workflow:
         if name not in SHIPPED:
             raise Rejected("unknown_workflow", f"There is no workflow called {name}.")
         return SHIPPED[name]

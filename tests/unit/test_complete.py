@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -27,7 +27,7 @@ class Desk:
     def __init__(self) -> None:
         self.ledger = MemoryLedger()
         self.registry, self.turns, self.books = MemoryRegistry(), FreeTurns(), NoteBook()
-        self.herald = QuietHerald()
+        self.herald: QuietHerald = QuietHerald()
 
     def submitted(self, prompt: str, **fields: Any) -> Job:
         job = new_job(
@@ -515,3 +515,41 @@ def test_a_former_owners_results_are_not_written_any_more() -> None:
     assert complete(desk, sheet).show([theirs.job_id]) == {}
     assert [sheet.row(prompt)["Status"] for prompt in "pqr"] == ["queued", "queued", "queued"]
     assert all(desk.now(job).is_shown for job in (asked, along)) and desk.ledger.gone(SHEET) == []
+
+
+class SternHerald(QuietHerald):
+    """Fail to announce the jobs named."""
+
+    def __init__(self, *failing: str, wait_s: float | None = 7.0) -> None:
+        super().__init__()
+        self.failing = dict.fromkeys(failing, wait_s)
+
+    def announce(self, jobs: Iterable[Job]) -> dict[str, float | None]:
+        asked = list(jobs)
+        super().announce(asked)
+        return {job.job_id: self.failing[job.job_id] for job in asked if job.job_id in self.failing}
+
+
+def test_a_job_without_a_row_is_settled_once_it_is_announced() -> None:
+    """Not before: it stays in the sweeper's sight until those who are to be told are."""
+    desk = Desk()
+    job = desk.ledger.submit(new_job(target=None, synced_version=1)).job
+    assert desk.ledger.cancel(job.job_id, now=NOW) is not None
+    desk.herald = SternHerald(job.job_id)
+    assert complete(desk, PaperSheet()).show([job.job_id]) == {job.job_id: 7.0}
+    assert not desk.now(job).is_shown and list(desk.ledger.due(NOW + 10**6, 9)) == [job.job_id]
+    desk.herald = QuietHerald()
+    assert complete(desk, PaperSheet()).show([job.job_id]) == {}
+    assert desk.now(job).is_shown and list(desk.ledger.due(NOW + 10**6, 9)) == []
+
+
+def test_no_row_is_shown_before_its_job_is_announced() -> None:
+    """Neither the one that was hinted at nor one that is taken along; the others of the tab go on."""
+    desk = Desk()
+    hinted, along, well = desk.done("hinted"), desk.done("along"), desk.done("well")
+    sheet = PaperSheet(*map(row_of, (hinted, along, well)))
+    desk.herald = SternHerald(hinted.job_id, along.job_id)
+    assert complete(desk, sheet).show([hinted.job_id, well.job_id]) == {hinted.job_id: 7.0}
+    assert [desk.now(job).is_shown for job in (hinted, along, well)] == [False, False, True]
+    assert {job.job_id for job in desk.herald.heard} == {hinted.job_id, along.job_id, well.job_id}
+    assert sheet.row("along")["Status"] == sheet.row("hinted")["Status"] == "queued"

@@ -173,6 +173,7 @@ def test_titles_become_labels_where_they_say_something(name: str, parameter: str
         ("animatediff", "The batch size is the number of frames."),
         ("wan_wrapper", "Scheduler knows only unipc"),
         ("wan_i2v", "A film takes long"),
+        ("two_pictures", "Model sets node 1 (CheckpointLoaderSimple) and node 11"),
     ],
 )
 def test_what_was_guessed_is_said(name: str, sentence: str) -> None:
@@ -235,6 +236,33 @@ def test_a_graph_with_nothing_to_set_is_said_to_be_one() -> None:
     proposal = infer({**graph, "2": {"class_type": "Mystery", "inputs": {"a": {"b": 1}, "c": None, "d": [1, 2, 3]}}})
     assert proposal.manifest["parameters"] == {}
     assert proposal.notes == ("Nothing was found that a row could set: name it in the manifest by hand.",)
+
+
+def test_a_graph_beyond_the_usual_cost_keeps_its_own() -> None:
+    """What was exported runs with its defaults: the manifest's max_cost is raised to it, and it is said."""
+    graph = copy.deepcopy(GRAPHS["sd15"])
+    graph["5"]["inputs"] |= {"width": 4096, "height": 4096}
+    graph["3"]["inputs"]["steps"] = 60
+    proposal = infer(graph)
+    assert proposal.manifest["max_cost"] == 4096 * 4096 * 60
+    assert [note for note in proposal.notes if "max_cost" in note]
+    assert resolve_inputs(parsed(proposal, graph, BASE), {"Prompt": "a fox"}, pick_seed=lambda: 42)
+    assert "max_cost" not in infer(GRAPHS["sd15"]).manifest
+
+
+def test_an_option_that_says_negative_is_no_prompt() -> None:
+    """Without any sampler words are looked for by name: a switch called use_negative, or a sum, are none."""
+    graph = copy.deepcopy(GRAPHS["upscale"])
+    graph["3"]["inputs"] |= {"mask_hint_use_negative": "False", "value": "a*b"}
+    assert places(infer(graph)) == places(infer(GRAPHS["upscale"]))
+
+
+def test_a_seed_keeps_to_what_its_node_takes() -> None:
+    """-1, 0 and beyond 2^53 are seeds like any other: the default is random, the node's own bounds are kept."""
+    parameters = infer(GRAPHS["rgthree"]).manifest["parameters"]
+    assert parameters["seed"]["default"] == "random"
+    assert parameters["seed"]["max"] == 2**50
+    assert "max" not in infer(GRAPHS["sdxl_two_texts"]).manifest["parameters"]["seed"]
 
 
 def test_what_is_left_lying_in_the_editor_is_not_offered() -> None:

@@ -98,7 +98,6 @@ def test_progress_is_news() -> None:
     desk.ticker.then = step
     assert told(desk.ask("getJobEvents", job_id=job_id).body) == [
         ("status", "running"),
-        ("status", "running"),
         ("progress", 0.5),
     ]
 
@@ -122,3 +121,21 @@ def test_an_ended_job_tells_all_at_once() -> None:
         ("status", "succeeded"),
     ]
     assert desk.ticker.sleeps == []
+
+
+def test_an_output_that_comes_while_the_job_runs_is_news_once() -> None:
+    """It is told when it comes; the next piece does not repeat it, and the end tells all."""
+    desk = ProgramDesk()
+    job_id = desk.submit().body["id"]
+    lease = desk.run(job_id).lease
+    made = [output(f"outputs/studio/{job_id}/1/{n}-ab.png") for n in range(2)]
+    desk.ledger.heartbeat(lease, until=desk.now + 60, phase="rendering", progress=None, outputs=made[:1])
+
+    def save(passed_s: float) -> None:
+        if passed_s > 2:
+            desk.ledger.heartbeat(lease, until=desk.now + 60, phase="rendering", progress=None, outputs=made)
+
+    desk.ticker.then = save
+    assert told(desk.ask("getJobEvents", job_id=job_id).body) == [("status", "running"), ("output", f"{job_id}.1.1")]
+    desk.ticker.then = lambda _: None
+    assert told(desk.ask("getJobEvents", job_id=job_id).body) == [("status", "running")]

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
 
-from chalicelib import curate
+from chalicelib.api_parts import Call
 from chalicelib.catalog import Catalog
 from chalicelib.contract.errors import Rejected
-from chalicelib.curate import MAX_OWN, Curator
-from chalicelib.keys import SheetKey
-from chalicelib.publish import Publisher
+from chalicelib.curate import MAX_OWN
+from chalicelib.keys import ApiKey, SheetKey
 from chalicelib.sheet_shelf import AddRequest, InferRequest, SheetShelf
-from tests.catalog_fakes import PUSHED_AT, Clock, MemoryBlobs, demo_graph, push, shelf_of, small_infer, version
+from tests.catalog_fakes import Clock, MemoryBlobs, demo_graph, push, shelf_of, version
 
 STUDIO = SheetKey("0123456789ab", "studio", "sheet-1", ())
 OTHERS = SheetKey("ba9876543210", "others", "sheet-2", ())
@@ -123,20 +121,34 @@ def test_a_client_has_room_for_so_many() -> None:
     assert add(shelf, "first", key=OTHERS)["created"]
 
 
-def test_a_graph_from_a_sheet_is_judged_like_a_programs() -> None:
-    """What a raw graph may not hold, a workflow from a sheet may not hold either; the operator's may."""
-
-    def no_shell(graph: Mapping[str, Any]) -> Iterable[str]:
-        return [f"node {node_id} may not be used" for node_id, node in graph.items() if node["class_type"] == "Shell"]
-
-    store = MemoryBlobs()
-    catalog = Catalog(store, Clock())
-    nothing: curate.Choices = lambda _workflow, _parameter: ()  # noqa: E731
-    curator = Curator(catalog, Publisher(store, lambda: PUSHED_AT), small_infer, nothing, no_shell)
-    shelf = SheetShelf(catalog, curator, nothing)
-    graph = {**demo_graph(), "7": {"class_type": "Shell", "inputs": {}}}
-    assert infer(shelf, json.dumps(graph))["faults"] == ["node 7 may not be used"]
-    with pytest.raises(Rejected, match="node 7 may not be used") as refused:
+@pytest.mark.parametrize(
+    ("node", "says"),
+    [
+        ({"class_type": "LoadImageFromPath", "inputs": {}}, "Node 7 (LoadImageFromPath) is not allowed"),
+        ({"class_type": "Note", "inputs": {"x": "../../etc/passwd"}}, "a value may not be a path out of its folder"),
+        ({"class_type": "LoadImage", "inputs": {"image": "theirs.png [output]"}}, "it names another folder"),
+    ],
+)
+def test_a_graph_from_a_sheet_is_judged_like_a_programs(node: dict[str, Any], says: str) -> None:
+    """What a graph of a program's own may not hold, a workflow from a sheet may not hold either; the operator's may."""
+    programs, shelf = shelf_of([])
+    graph = {**demo_graph(), "7": node}
+    assert any(says in fault for fault in infer(shelf, json.dumps(graph))["faults"])
+    with pytest.raises(Rejected) as refused:
         add(shelf, "bad", graph=graph)
-    assert refused.value.details == {"faults": ["node 7 may not be used"]}
-    assert curator.put("good", {"name": "Good"}, graph, by="operator")[1]
+    assert refused.value.details is not None and says in str(refused.value.details["faults"])
+    put = json.dumps({"manifest": {"name": "Good"}, "graph": graph}).encode()
+    operator = ApiKey("k", "operator", frozenset({"admin"}))
+    assert programs.put(Call({}, put, "", path={"workflow_id": "good"}, key=operator)).status == 201
+
+
+def test_a_painted_mask_is_what_comfyui_exports() -> None:
+    """The editor names it "… [input]"; a parameter for it takes a file of the row's own, and no name on the server."""
+    _, shelf = shelf_of([])
+    loader = {"class_type": "LoadImage", "inputs": {"image": "clipspace/clipspace-mask-7.png [input]"}}
+    graph = {**demo_graph(), "7": loader}
+    picture: dict[str, Any] = {"type": "image", "sets": {"node": "7", "input": "image"}}
+    assert add(shelf, "inpaint", graph=graph, manifest={"name": "A", "parameters": {"picture": picture}})["created"]
+    named = {**picture, "type": "string", "default": ""}
+    with pytest.raises(Rejected, match=r"parameters.picture.type: image of node 7 \(LoadImage\) names a file"):
+        add(shelf, "other", graph=graph, manifest={"name": "B", "parameters": {"picture": named}})

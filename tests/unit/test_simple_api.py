@@ -36,7 +36,7 @@ class Counter:
         submit = Submit(self.ledger, self, self, lambda: NOW)
         self.api = SimpleApi(Programs(submit, self.ledger, Surroundings(shelf=MemoryShelf())), self.ledger)
 
-    def find(self, name: str) -> Workflow:
+    def find(self, name: str, client_id: str) -> Workflow:
         if name not in SHIPPED:
             raise Rejected("unknown_workflow", f"There is no workflow called {name}.")
         return SHIPPED[name]

@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from chalicelib.contract.job import Job, JobError, Progress, Timings
+from chalicelib.asset import DAY_MS, KEPT_MS
+from chalicelib.contract.job import RETENTION_MS, Job, JobError, Progress, Timings
 from chalicelib.contract.ports import Lease
 from chalicelib.ledger import DynamoLedger
 from chalicelib.ledger.item import item_of
@@ -112,6 +113,23 @@ def test_the_api_function_does_not_refer_to_its_own_api() -> None:
     """The API's definition names the function, so the function naming the API would be a circle."""
     variables = finished()["Resources"]["APIHandler"]["Properties"]["Environment"]["Variables"]
     assert "RestAPI" not in json.dumps(variables)
+
+
+def test_what_is_too_large_for_a_lambda_is_told_the_other_way() -> None:
+    """API Gateway refuses it before the app sees it, in the app's own envelope."""
+    body = finished()["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]
+    told = body["x-amazon-apigateway-gateway-responses"]["REQUEST_TOO_LARGE"]
+    error = json.loads(told["responseTemplates"]["application/json"])["error"]
+    assert (told["statusCode"], error["code"]) == (413, "too_large")
+    assert "/api/v2/assets/uploads" in error["message"]
+
+
+def test_batches_and_inputs_are_kept_as_long_as_is_promised() -> None:
+    """A batch as long as its jobs; an input for the days that the API tells as its end."""
+    rules = RESOURCES["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    days = {rule["Id"]: rule.get("ExpirationInDays") for rule in rules}
+    assert days["batches"] * DAY_MS == RETENTION_MS
+    assert days["inputs"] * DAY_MS == KEPT_MS
 
 
 def test_the_zip_is_told_by_parameters() -> None:

@@ -165,6 +165,20 @@ def test_what_only_the_early_news_named_is_not_listed(courier: Make) -> None:
     assert only.size_bytes == 60
 
 
+def test_what_is_uploaded_is_told_in_order_while_the_rest_is_on_its_way(courier: Make) -> None:
+    """A file is told when it and all before it lie in the bucket, thumbnails included; a failed one ends the list."""
+    blobs = Gate()
+    it = courier(Server(a=picture(1024), b=b"text"), blobs)
+    assert it.ready() == ()
+    it.bring([named("a"), named("b")])
+    assert blobs.reached.wait(PATIENCE_S) and it.ready() == ()
+    blobs.opened.set()
+    outputs = it.outputs([named("a"), named("b")])
+    assert it.ready() == outputs and outputs[0].thumbnail_key is not None
+    it.close()
+    assert it.ready() == outputs, "also after its end, from another thread"
+
+
 def test_bringing_does_not_wait_for_the_bucket(courier: Make) -> None:
     """The thread that watches the graph is free while the pool uploads; the end waits."""
     blobs = Gate()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
 from chalicelib.contract.errors import Unavailable
-from chalicelib.contract.job import Job
+from chalicelib.contract.job import Job, Output
 from chalicelib.contract.ports import Claimed
 from tests.fakes import MemoryLedger
-from tests.jobs import NOW, new_job
+from tests.jobs import NOW, new_job, output
 from tests.worker_fakes import GOOD, FakeClock, FakeComfy, FakeInbox, FakeSkew, settings
 from worker.comfy.history import Place, Whereabouts
 from worker.comfy.track import Course
@@ -169,6 +170,54 @@ def test_a_cancelled_job_stops_its_attempt() -> None:
     assert kept.inbox.hidden == []
     kept.holding.stop(Stop.HANDED_BACK)
     assert kept.holding.stopped is Stop.LOST
+
+
+class Bringing:
+    """Be a courier that has uploaded files."""
+
+    def __init__(self) -> None:
+        self.files: tuple[Output, ...] = ()
+
+    def ready(self) -> tuple[Output, ...]:
+        return self.files
+
+
+def test_outputs_are_told_once_while_the_attempt_runs() -> None:
+    """New ones within two seconds and one write, and not again; the lease is renewed by it as well."""
+    kept, courier = Kept(), Bringing()
+    kept.holding.courier = courier  # type: ignore[assignment]
+    kept.clock.pass_time(3)
+    kept.keeper.beat()
+    assert kept.job.outputs == () and kept.job.lease_until == NOW + 60_000
+    courier.files = (output(),)
+    kept.keeper.beat()
+    assert kept.job.outputs == (output(),) and kept.job.lease_until == NOW + 63_000
+    kept.clock.pass_time(3)
+    kept.keeper.beat()
+    assert kept.job.lease_until == NOW + 63_000, "nothing new, nothing written"
+    courier.files = (output(), output("outputs/client-1/x/1/1-b.png"))
+    kept.keeper.beat()
+    assert len(kept.job.outputs) == 2 and kept.inbox.hidden == []
+
+
+def test_outputs_that_the_table_did_not_take_are_told_again() -> None:
+    """A table out of reach for a moment loses none."""
+    kept, courier, taken = Kept(), Bringing(), []
+    kept.holding.courier = courier  # type: ignore[assignment]
+    courier.files = (output(),)
+    heartbeat = kept.ledger.heartbeat
+
+    def away_once(*asked: Any, **about: Any) -> bool:
+        taken.append(about["outputs"])
+        if len(taken) == 1:
+            raise Unavailable("away")
+        return heartbeat(*asked, **about)
+
+    kept.ledger.heartbeat = away_once  # type: ignore[method-assign]
+    for _ in range(2):
+        kept.clock.pass_time(3)
+        kept.keeper.beat()
+    assert taken == [(output(),)] * 2 and kept.job.outputs == (output(),)
 
 
 class AwayLedger(MemoryLedger):

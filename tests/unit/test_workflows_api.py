@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -17,7 +18,7 @@ from chalicelib.gate import Gate
 from chalicelib.keys import ApiKey
 from chalicelib.operations.workflows import WORKFLOWS
 from chalicelib.publish import Publisher
-from chalicelib.submit import JobRequest, Submit
+from chalicelib.submit import Submit
 from infra.workflow_files import read_base, read_folder
 from tests.catalog_fakes import PUSHED_AT, Clock, MemoryBlobs, demo_graph, push, shelf_of, version
 from tests.fakes import MemoryLedger
@@ -291,7 +292,7 @@ def test_old_jobs_keep_the_version_they_were_made_with() -> None:
     submit = Submit(MemoryLedger(), catalog, post, lambda: PUSHED_AT)
 
     def job() -> Job:
-        return submit.one("studio", None, JobRequest(workflow_id="poster"), "https://host").job
+        return submit.draft("studio", str(uuid4()), "poster", {}, "https://host")
 
     first = desk.put("poster", 1).body["hash"]
     old = job()

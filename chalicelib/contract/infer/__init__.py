@@ -9,6 +9,7 @@ and where its link leads, so that custom nodes are read like ComfyUI's own.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -27,6 +28,7 @@ from chalicelib.contract.infer.settings import add_settings, add_strengths
 from chalicelib.contract.infer.sizes import add_sizes
 from chalicelib.contract.infer.words import add_colors, add_texts, add_titled
 from chalicelib.contract.job import Frozen
+from chalicelib.contract.manifest import MAX_COST
 from chalicelib.contract.values import one_line
 
 MAX_NAME: Final = 100
@@ -77,8 +79,19 @@ def infer(graph: Mapping[str, Any], *, name: str = "", object_info: Mapping[str,
     if not drafts.drafts:
         drafts.note("Nothing was found that a row could set: name it in the manifest by hand.")
     manifest = _head(diagram, passes, drafts, name) | {"parameters": parameters_of(graph, drafts, info)}
+    manifest |= _room_for_defaults(manifest["parameters"], drafts)
     manifest, faults = checked(graph, manifest, drafts)
     return Proposal(manifest=manifest, notes=tuple(drafts.notes), faults=faults)
+
+
+def _room_for_defaults(parameters: Mapping[str, Any], drafts: Drafts) -> dict[str, int]:
+    """Raise the bound on width × height × steps × batch where the graph as it was exported is beyond it."""
+    sides = [parameters.get(name, {}).get("default") for name in ("width", "height", "steps", "batch_size")]
+    cost = math.prod(one for one in sides if isinstance(one, int))
+    if not MAX_COST < cost <= 2**53:
+        return {}
+    drafts.note("The graph asks for more than a row usually may: max_cost is raised to what it asks for.")
+    return {"max_cost": cost}
 
 
 def _check_wrapping(graph: object) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from chalicelib.contract.graph import lora_faults
 from chalicelib.contract.infer import known
 from chalicelib.contract.infer.diagram import NUMBERS, TEXT, Diagram, is_scalar
-from chalicelib.contract.infer.draft import Draft, Drafts
+from chalicelib.contract.infer.draft import Draft, Drafts, said
 from chalicelib.contract.infer.known import Role
 from chalicelib.contract.infer.passes import MAX_PASSES, Pass
 from chalicelib.contract.infer.titles import title_of
@@ -57,18 +57,21 @@ def add_models(diagram: Diagram, passes: list[Pass], drafts: Drafts) -> None:
     """Add checkpoints, VAEs, text encoders and ControlNets, in the order in which the samplers need them."""
     needed = _in_order_of_need(diagram, passes)
     for pattern, role, type_ in _MODELS:
-        seen: dict[object, Place] = {}
+        # The same file in two loaders is one file: it is changed in both.
+        found: dict[object, list[Place]] = {}
         for node_id in needed:
             if not _names_a_model(pattern, diagram.kind(node_id)):
                 continue
             for name in [name for name in diagram.inputs(node_id) if pattern.search(name)]:
                 place = diagram.origin(node_id, name, TEXT)
-                if place is None or (role is known.VAE and diagram.value(place) in seen):
-                    continue
-                seen[diagram.value(place)] = place
-                is_refiner = role is known.MODEL and "refiner" in str(diagram.value(place)).lower()
-                label = "Refiner model" if is_refiner and len(seen) > 1 else ""
-                drafts.add(Draft(role, (place,), diagram.value(place), label=label, type=type_))
+                if place is not None:
+                    found.setdefault(diagram.value(place), []).append(place)
+        for number, (value, places) in enumerate(found.items()):
+            is_refiner = number > 0 and role is known.MODEL and "refiner" in str(value).lower()
+            drafts.add(Draft(role, tuple(places), value, label="Refiner model" if is_refiner else "", type=type_))
+            nodes = list(dict.fromkeys(diagram.say(place.node) for place in places))
+            if len(nodes) > 1:
+                drafts.note(f"{role.label} sets {said(nodes)} together: they load the same file.")
     for node_id in diagram.live:
         if diagram.kind(node_id) == "UpscaleModelLoader" and is_scalar(diagram.inputs(node_id).get("model_name"), TEXT):
             place = Place(node=node_id, input="model_name")

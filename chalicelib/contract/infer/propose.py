@@ -68,7 +68,7 @@ def _fields(
         fields["default"] = draft.value
         if isinstance(draft.value, str) and len(draft.value) > MAX_PROMPT:
             fields["max_length"] = _MAX_LENGTH
-    fields["sets"] = [place.model_dump() for place in draft.places]
+    fields["sets"] = [{"node": place.node, "input": place.input} for place in draft.places]
     _judge_default(name, fields, drafts)
     return fields
 

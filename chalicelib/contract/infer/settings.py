@@ -18,8 +18,12 @@ from chalicelib.contract.parameter import Place
 
 _KINDS: Final = (
     (re.compile(r"facedetailer|detailerfor", re.IGNORECASE), "Face"),
+    (re.compile(r"refiner", re.IGNORECASE), "Refiner"),
+    (re.compile(r"hi-?res", re.IGNORECASE), "Hires"),
     (re.compile(r"upscale", re.IGNORECASE), "Upscale"),
 )
+_SAMPLER: Final = re.compile(r"sampler|采样|採樣|サンプラ|샘플러|échantillon|сэмплер|семплер", re.IGNORECASE)
+"""What an untouched sampler is called: it does not say what this one is for."""
 _LARGER: Final = re.compile(r"latentupscale|imagescale|upscale|latentscale", re.IGNORECASE)
 _MODELS: Final = re.compile(r"^model$")
 _STRENGTHS: Final[tuple[tuple[Role, tuple[str, ...], frozenset[str]], ...]] = (
@@ -56,7 +60,7 @@ def add_settings(diagram: Diagram, passes: list[Pass], drafts: Drafts, info: Map
             _add_further_seeds(diagram, groups)
         for number, group in enumerate(groups, start=1):
             _add_group(diagram, drafts, role, group, number, info)
-            if len(group.places) > 1:
+            if len(set(group.places)) > 1:
                 together.setdefault(tuple(diagram.say(place.node) for place in group.places), []).append(role.label)
         if role is known.STEPS:
             _add_switch(diagram, passes[:MAX_PASSES], drafts)
@@ -124,11 +128,11 @@ def _prefix(diagram: Diagram, node_id: str, info: Mapping[str, Any]) -> str:
     """Say in a word what a further sampler is for; empty when that is not to be seen."""
     kind = diagram.kind(node_id)
     title = title_of(diagram.graph[node_id], info.get(kind))
-    if title and len(title) <= 30:
-        return title
     for pattern, word in _KINDS:
-        if pattern.search(kind):
+        if pattern.search(kind) or pattern.search(title):
             return word
+    if title and len(title) <= 30 and not _SAMPLER.search(title):
+        return title
     encoder = diagram.link(node_id, "positive")
     names = [str(diagram.inputs(one).get("ckpt_name", "")) for one in diagram.walk(node_id, _MODELS)]
     if (encoder and "refiner" in diagram.kind(encoder).lower()) or any("refiner" in name.lower() for name in names):

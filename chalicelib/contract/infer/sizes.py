@@ -67,7 +67,9 @@ def _sizes_of_passes(diagram: Diagram, passes: list[Pass], drafts: Drafts) -> li
     for one in passes:
         for node_id in diagram.walk(one.node, LATENTS, stop=samplers):
             inputs = diagram.inputs(node_id)
-            if node_id in samplers or not any(wide in inputs and high in inputs for wide, high in _PAIRS):
+            if (node_id in samplers and node_id != one.node) or not any(
+                wide in inputs and high in inputs for wide, high in _PAIRS
+            ):
                 continue
             preset = inputs.get("resolution")
             if _size(diagram, node_id) is None:
@@ -119,10 +121,23 @@ def _add_batch(diagram: Diagram, node_id: str, drafts: Drafts) -> None:
     place = diagram.origin(node_id, "batch_size", WHOLE) if "batch_size" in inputs else None
     if place is None or any(name in inputs for name in _FRAMES):
         return
+    value = diagram.value(place)
+    alike = [Place(node=one, input="batch_size") for one in diagram.live if _is_twin(diagram, one, node_id)]
     if any(_FILM.search(diagram.kind(one)) for one in diagram.live):
-        drafts.add(Draft(known.FRAMES, (place,), diagram.value(place), note="The batch size is the number of frames."))
+        note = "The batch size is the number of frames."
+        drafts.add(Draft(known.FRAMES, (place, *alike), value, note=note))
     else:
-        drafts.add(Draft(known.BATCH, (place,), diagram.value(place)))
+        drafts.add(Draft(known.BATCH, (place, *alike), value))
+
+
+def _is_twin(diagram: Diagram, other: str, node_id: str) -> bool:
+    """Say whether two nodes are of one class and hold the very same."""
+    return (
+        other != node_id
+        and diagram.kind(other) == diagram.kind(node_id)
+        and diagram.inputs(other) == diagram.inputs(node_id)
+        and not any(True for _ in diagram.links(other))
+    )
 
 
 def _add_everywhere(

@@ -22,6 +22,8 @@ Side = Literal["positive", "negative"]
 _SIDED: Final = re.compile(
     r"(?:^|_)(?:(pos(?:itive)?)|neg(?:ative)?)(?:_(?:prompt|text|cond(?:itioning)?))?(?:_?\d+)?$"
 )
+_SIDED_WORDS: Final = re.compile(r"^(?:text_|prompt_)?(?:pos|neg|positive|negative)(?:_(?:prompt|text))?(?:_?\d+)?$")
+"""Inputs of one side that hold words themselves; an option may be called use_negative."""
 _ONE_TEXT: Final = frozenset(
     {
         *("text", "prompt", "tags", "caption", "text_g", "text_l", "clip_l", "clip_g", "t5xxl", "llama", "user_prompt"),
@@ -93,10 +95,18 @@ def find_texts(diagram: Diagram, samplers: Iterable[str], info: Mapping[str, Any
         _walk(diagram, sampler, turn, texts, seen, info)
     if not (texts.positive or texts.negative):
         for node_id in diagram.live:
-            if any(True for _ in _words(diagram, node_id)) or any(map(side_of, diagram.inputs(node_id))):
+            if _speaks(diagram, node_id):
                 title = title_of(diagram.graph[node_id], info.get(diagram.kind(node_id)))
                 _walk(diagram, node_id, 0, texts, seen, info, side="negative" if says_negative(title) else None)
     return texts
+
+
+def _speaks(diagram: Diagram, node_id: str) -> bool:
+    """Say whether a node holds words that are meant for a picture, as far as its inputs' names tell."""
+    held = {place.input.lower() for places, _, _ in _words(diagram, node_id) for place in places}
+    return bool(held - {"value", "string"}) or any(
+        _SIDED_WORDS.search(name.lower()) for name in diagram.inputs(node_id)
+    )
 
 
 def _walk(
@@ -121,12 +131,13 @@ def _walk(
         title = title_of(diagram.graph[node_id], info.get(diagram.kind(node_id)))
         inputs = diagram.inputs(node_id)
         sides = {name: side_of(name) for name in inputs if is_link(inputs[name]) or is_scalar(inputs[name], TEXT)}
-        if any(one is not None and one == (side or one) for one in sides.values()):
-            onward = _sided(diagram, node_id, side, turn, texts)
-        else:
+        onward = _sided(diagram, node_id, side, turn, texts)
+        # A node may have a negative_prompt, and call the other one just prompt.
+        if (side or "positive") not in sides.values():
             for places, words, is_part in _words(diagram, node_id):
                 texts.add(side or "positive", Text(places, words, "" if is_part else title, turn, is_part))
-            onward = [(source, side) for name, (source, _) in diagram.links(node_id) if _carries_words(name)]
+            links = [(name, source) for name, (source, _) in diagram.links(node_id) if sides[name] is None]
+            onward += [(source, side) for name, source in links if _carries_words(name)]
         if is_scalar(inputs.get("lyrics"), TEXT):
             place = Place(node=node_id, input="lyrics")
             texts.lyrics.append(Text((place,), inputs["lyrics"], "", turn))
@@ -142,7 +153,7 @@ def _sided(diagram: Diagram, node_id: str, side: Side | None, turn: int, texts: 
             continue
         if is_link(value):
             onward.append((value[0], own))
-        elif is_scalar(value, TEXT):
+        elif is_scalar(value, TEXT) and _SIDED_WORDS.search(name.lower()):
             texts.add(own, Text((Place(node=node_id, input=name),), value, "", turn))
     return onward
 

@@ -61,6 +61,8 @@ _NOTHING: Final = frozenset(
     }
 )
 """What untouched nodes that carry texts, numbers and pictures are called, letters and digits only."""
+_CLASSES: Final = re.compile(r"textencode|ksampler|loader$|primitivestring|stringprimitive")
+"""What only class names hold: the display names of custom nodes are made of them."""
 _STARTS: Final = ("cliptext", "clip文", "clip テ", "clipテ", "cliptekst", "encodeur", "codificar")
 
 _NEGATIVE: Final = re.compile(
@@ -89,6 +91,8 @@ def title_of(node: Mapping[str, Any], info: Mapping[str, Any] | None = None) -> 
     names = {_letters(str(node["class_type"])), _letters(display if isinstance(display, str) else "")}
     plain, bare = _letters(label), _letters(_BRACKETS.sub("", label))
     if not plain or {plain, bare} & (names | _NOTHING) or plain.startswith(_STARTS):
+        return ""
+    if _CLASSES.search(plain) and not (says_positive(label) or says_negative(label) or "refiner" in plain):
         return ""
     if _bag(label) == _bag(str(node["class_type"])):
         return ""
