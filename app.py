@@ -60,7 +60,7 @@ for each in OPERATIONS:
 @app.on_sqs_message(queue=os.environ.get("COMPLETIONS_QUEUE_NAME", "comfysheet-completions.fifo"), batch_size=10)
 def on_completion(event: SQSEvent) -> None:
     """Bring rows up to date."""
-    work_through(event.to_dict()["Records"], world.complete, world.errands, world.completions)
+    work_through(event.to_dict()["Records"], world.complete, world.errands, world.completions, settle=world.ends.settle)
 
 
 @app.on_sqs_message(queue=os.environ.get("DELIVERIES_QUEUE_NAME", "comfysheet-deliveries.fifo"), batch_size=1)

@@ -19,6 +19,7 @@ from chalicelib.cells import COLUMNS, UNDER_WAY, Cell, Moved, Tab, Text, Tick, U
 from chalicelib.complete import HEAL_MS
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import Job, Target, job_id_of, prompt_fingerprint
+from chalicelib.contract.limits import NO_ACCOUNT, Account
 from chalicelib.contract.ports import Ledger
 from chalicelib.contract.sheets import HOLD_MS, Parked, Registration
 from chalicelib.contract.states import CELL_WORD, OPEN, State
@@ -35,6 +36,8 @@ GONE_MS: Final = 24 * 3600 * 1000
 WISH: Final = "pending"
 _OURS: Final = frozenset(COLUMNS) - {"prompt", "seed"}
 """Columns that are no input of a workflow."""
+PATIENT: Final = frozenset({"queue_full", "budget_spent"})
+"""Why a row may be refused that starts by itself once there is room."""
 
 
 class Reader(SheetStore, Protocol):
@@ -72,8 +75,8 @@ class Spreadsheets(Protocol):
 class Submitter(Protocol):
     """Accept rows (`chalicelib.submit.Submit`)."""
 
-    def rows(self, client_id: str, request: SheetRequest, link_base: str) -> list[RowAnswer]:
-        """Accept rows."""
+    def rows(self, client_id: str, request: SheetRequest, link_base: str, account: Account) -> list[RowAnswer]:
+        """Accept rows, on an account."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,9 @@ class AutoStart:
         submit: Submitter,
         link_base: str,
         now_ms: Callable[[], int],
+        accounts: Callable[[str], Account] = lambda _: NO_ACCOUNT,
     ) -> None:
+        self._accounts = accounts
         self._ledger = ledger
         self._sheets = sheets
         self._spreadsheets = spreadsheets
@@ -114,14 +119,14 @@ class AutoStart:
         token, now = uuid4().hex, self._now_ms()
         if not self._spreadsheets.hold(spreadsheet_id, token, now=now, until=now + HOLD_MS):
             raise Unavailable("Somebody is starting rows of this spreadsheet just now.", retry_in_s=10)
-        started = 0
+        started, account = 0, self._accounts(there.key_id or "")
         try:
             if there.parked is not None and there.parked.until > there.parked.since:
                 # All of it refused us. A read does not tell whether rows can be written.
                 self._sheets.try_write(spreadsheet_id)
                 self._spreadsheets.unpark(spreadsheet_id)
             for sheet_id in there.auto_tabs:
-                started += self._start_tab(there.client_id, spreadsheet_id, sheet_id)
+                started += self._start_tab(there.client_id, spreadsheet_id, sheet_id, account)
         except Unreachable as trouble:
             self._park(spreadsheet_id, trouble)
             raise
@@ -137,7 +142,7 @@ class AutoStart:
         until = now + (HEAL_MS if trouble.may_heal else GONE_MS)
         self._spreadsheets.park(spreadsheet_id, Parked(reason=trouble.reason, since=now, until=until))
 
-    def _start_tab(self, client_id: str, spreadsheet_id: str, sheet_id: int) -> int:
+    def _start_tab(self, client_id: str, spreadsheet_id: str, sheet_id: int, account: Account) -> int:
         try:
             tab = self._sheets.read(spreadsheet_id, sheet_id, with_values=True)
         except Unreachable as trouble:
@@ -157,8 +162,11 @@ class AutoStart:
         for each in wanted:
             if each.there is not None:
                 cells[each.row] = cells_of(each.there, tab.time_zone)
-        for each, answer in self._submitted(client_id, tab, [each for each in wanted if each.there is None]):
-            cells[each.row] = _told(answer)
+        new = [each for each in wanted if each.there is None]
+        for each, answer in self._submitted(client_id, tab, new, account):
+            # A row for which there is no room yet stays as it is: a later minute finds it again.
+            if answer.code not in PATIENT:
+                cells[each.row] = _told(answer)
         self._write(tab, {row: tab.placed(told) for row, told in cells.items()})
         return len(cells)
 
@@ -199,7 +207,9 @@ class AutoStart:
             return set(), tab
         return set(plan) - missed, _with(tab, plan)
 
-    def _submitted(self, client_id: str, tab: Tab, wanted: Sequence[_Wanted]) -> Iterator[tuple[_Wanted, RowAnswer]]:
+    def _submitted(
+        self, client_id: str, tab: Tab, wanted: Sequence[_Wanted], account: Account
+    ) -> Iterator[tuple[_Wanted, RowAnswer]]:
         for begin in range(0, len(wanted), MAX_ROWS):
             part = wanted[begin : begin + MAX_ROWS]
             rows = [
@@ -211,7 +221,7 @@ class AutoStart:
             request = SheetRequest(
                 spreadsheet_id=tab.spreadsheet_id, sheet_id=tab.sheet_id, rows=rows, columns=_columns(tab)
             )
-            yield from zip(part, self._submit.rows(client_id, request, self._link_base), strict=True)
+            yield from zip(part, self._submit.rows(client_id, request, self._link_base, account), strict=True)
 
 
 def _workflow(tab: Tab, row: int) -> str:

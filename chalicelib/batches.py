@@ -205,7 +205,7 @@ class Batches:
             drafts, _ = self._drafted(
                 caller, record.key, record.batch_id, requests, link_base, record.tags, only=wanted
             )
-        outcomes = self._programs.accept([drafts[index] for index in sorted(wanted & drafts.keys())])
+        outcomes = self._programs.accept([drafts[index] for index in sorted(wanted & drafts.keys())], caller.account)
         return {outcome.job.job_id: outcome.job for outcome in outcomes}
 
     def _record(self, client_id: str, batch_id: str) -> BatchRecord | None:

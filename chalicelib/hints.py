@@ -1,5 +1,5 @@
 """
-Work through a batch of news for completion: hints at jobs, second looks, errands.
+Work through a batch of news for completion: hints at jobs, second looks, ends, errands.
 
 Chalice cannot switch on ReportBatchItemFailures, and without it a returned list of failures silently deletes them. So
 what is done is deleted here, what is not is shown again later, and then the batch fails aloud: right either way.
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from chalicelib.complete import Complete
 from chalicelib.contract.errors import Unavailable
-from chalicelib.contract.events import Check, Errand, Hint, read_news
+from chalicelib.contract.events import Check, Ended, Errand, Hint, read_news
 from chalicelib.errands import Errands
 
 log = logging.getLogger(__name__)
@@ -45,9 +45,11 @@ def work_through(
     errands: Errands,
     receipts: Receipts,
     clock_s: Callable[[], float] = time.monotonic,
+    *,
+    settle: Callable[[Sequence[Ended]], None],
 ) -> None:
     """
-    Act on the messages of an SQS event's *records*.
+    Act on the messages of an SQS event's *records*; *settle* what follows from a job's end (`chalicelib.ends`).
 
     Raise `Unavailable` when some could not be acted on now; their messages come again in a while. A fault of ours is
     logged with its trace and held to its own message: it neither undoes the others nor blocks its spreadsheet for ever.
@@ -70,6 +72,12 @@ def work_through(
                 batch.checked += news.check
             case Errand():
                 batch.errands.append((record, news))
+            case Ended():
+                batch.ended.append((record, news))
+    # First of all: it takes a moment, and a GPU waits for it.
+    held_up = _settled(batch, settle)
+    for record, _ in batch.ended:
+        batch.settle(record, held_up)
     waits = _shown(batch, complete)
     for record, job_ids in batch.of_jobs:
         behind = [waits[job_id] for job_id in job_ids if job_id in waits]
@@ -90,6 +98,21 @@ def _shown(batch: _Batch, complete: Complete) -> Mapping[str, float | None]:
     except Unavailable as reason:
         log.info("rows later", extra={"action": "later", "reason": reason.message})
         return dict.fromkeys([*batch.hinted, *batch.checked], reason.retry_in_s)
+
+
+def _settled(batch: _Batch, settle: Callable[[Sequence[Ended]], None]) -> float | None:
+    """Act on the ends in the batch; answer as `_run`."""
+    if not batch.ended:
+        return None
+    try:
+        settle([ended for _, ended in batch.ended])
+    except Unavailable as reason:
+        log.info("ends later", extra={"action": "ended", "reason": reason.message})
+        return reason.retry_in_s or 0
+    except Exception:
+        # The sweeper lets the next jobs go as well.
+        log.exception("ends failed", extra={"action": "ended"})
+    return None
 
 
 def _run(record: Mapping[str, Any], errand: Errand, errands: Errands) -> float | None:
@@ -118,6 +141,7 @@ class _Batch:
         self.of_jobs: list[tuple[Mapping[str, Any], list[str]]] = []
         self.hinted: list[str] = []
         self.checked: list[str] = []
+        self.ended: list[tuple[Mapping[str, Any], Ended]] = []
         self.errands: list[tuple[Mapping[str, Any], Errand]] = []
         self.done: list[str] = []
         self.later: dict[str, int] = {}

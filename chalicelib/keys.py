@@ -4,6 +4,7 @@ Know who is asking: API keys, sheet keys and the ids of requests already seen.
 A key reads `ck_<key id>_<secret>`, a one-time code that connects a spreadsheet `cc_<key id>_<secret>`. Of an API key
 and of a code only the SHA-256 is kept (a random secret needs no slow hash). A sheet
 key signs, so its secret must be readable: it lies in SSM as a SecureString, never in the table.
+While a key is rotated it has two secrets: the former one lives until `old_until`. A key ends at `expires_at`.
 Keys are cached for 30 s a container: a revoked key is dead within a minute.
 """
 
@@ -15,13 +16,14 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.contract.errors import Rejected, Unavailable
+from chalicelib.contract.limits import SHEET_LIMITS, Account, Limits
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -56,6 +58,14 @@ class ApiKey:
     scopes: frozenset[str]
     spreadsheet_id: str = ""
     """The one spreadsheet whose rows it may have jobs shown in; empty: none."""
+    limits: Limits = field(default_factory=Limits)
+    gpu_ms_today: int = 0
+    """What its jobs have used of the GPUs today (UTC), as the gate has seen it."""
+
+    @property
+    def account(self) -> Account:
+        """Say on whose account its jobs are made."""
+        return Account(self.key_id, self.limits, self.gpu_ms_today)
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,13 @@ class SheetKey:
     client_id: str
     spreadsheet_id: str
     secrets: tuple[bytes, ...]
+    limits: Limits = field(default_factory=lambda: SHEET_LIMITS)
+    gpu_ms_today: int = 0
+
+    @property
+    def account(self) -> Account:
+        """Say on whose account its jobs are made."""
+        return Account(self.key_id, self.limits, self.gpu_ms_today)
 
 
 @dataclass(frozen=True)
@@ -75,6 +92,17 @@ class Code:
     code_id: str
     client_id: str
     used_by: str
+
+
+def limits_of(record: Mapping[str, str], usual: Limits) -> Limits:
+    """Read a key's limits from its record; what it does not name is as *usual*."""
+    budget = record.get("gpu_s_per_day", "")
+    return Limits(
+        rate_per_s=float(record.get("rate_per_s", usual.rate_per_s)),
+        burst=int(record.get("burst", usual.burst)),
+        queued_max=int(record.get("queued_max", usual.queued_max)),
+        gpu_s_per_day=int(budget) if budget else usual.gpu_s_per_day,
+    )
 
 
 def split_key(key: str) -> tuple[str, str]:
@@ -94,8 +122,15 @@ class Keys:
     """Look keys up in the keys table (`key_id`) and sheet secrets below `<prefix>/sheet-keys/` in SSM."""
 
     def __init__(
-        self, dynamodb: DynamoDBClient, ssm: SSMClient, table: str, secrets_prefix: str, clock_s: Callable[[], float]
+        self,
+        dynamodb: DynamoDBClient,
+        ssm: SSMClient,
+        table: str,
+        secrets_prefix: str,
+        clock_s: Callable[[], float],
+        time_s: Callable[[], float] = time.time,
     ) -> None:
+        self._time_s = time_s
         self._dynamodb = dynamodb
         self._ssm = ssm
         self._table = table
@@ -111,19 +146,28 @@ class Keys:
             raise Rejected("unauthorized", "Send your key as the header 'Authorization: Bearer ck_…'.")
         key_id, secret = split_key(key)
         record = self._record(key_id)
-        # The same work for an unknown id as for a known one.
-        known = record.get("secret_sha256", _NOBODY)
-        if not hmac.compare_digest(hashlib.sha256(secret.encode()).hexdigest(), known) or record.get("kind") != "api":
+        # The same work and the same words for an unknown id, a wrong secret, a former one and an ended key.
+        given = hashlib.sha256(secret.encode()).hexdigest()
+        is_newest = hmac.compare_digest(given, record.get("secret_sha256", _NOBODY))
+        is_former = hmac.compare_digest(given, record.get("old_sha256", _NOBODY)) and self._is_ahead(
+            record, "old_until"
+        )
+        if not (is_newest or is_former) or record.get("kind") != "api" or self._has_ended(record):
             raise UNKNOWN_KEY
         scopes = frozenset(record.get("scopes", EVERYDAY).split())
-        return ApiKey(key_id, record["client_id"], scopes, record.get("spreadsheet_id", ""))
+        bound_to = record.get("spreadsheet_id", "")
+        return ApiKey(key_id, record["client_id"], scopes, bound_to, limits_of(record, Limits()))
 
     def sheet_key(self, key_id: str) -> SheetKey:
         """Answer a sheet's key by its id; raise `Rejected` (unauthorized) when there is none."""
         record = self._record(key_id) if re.fullmatch(r"[0-9a-f]{12}", key_id) else {}
-        if record.get("kind") != "sheet":
+        if record.get("kind") != "sheet" or self._has_ended(record):
             raise UNKNOWN_KEY
-        return SheetKey(key_id, record["client_id"], record["spreadsheet_id"], self._secrets_of(key_id))
+        secrets = self._secrets_of(key_id)
+        # At least as new as the secrets: it says until when the former of them lives.
+        record = self._record(key_id) or record
+        live = secrets if self._is_ahead(record, "old_until") else secrets[:1]
+        return SheetKey(key_id, record["client_id"], record["spreadsheet_id"], live, limits_of(record, SHEET_LIMITS))
 
     def code(self, text: str) -> Code:
         """Answer whose code this is; raise `Rejected` (unknown_code). Never from the cache: it changes when used."""
@@ -134,7 +178,7 @@ class Keys:
         record = self._record(match[1])
         known = record.get("secret_sha256", _NOBODY)
         right = hmac.compare_digest(hashlib.sha256(match[2].encode()).hexdigest(), known)
-        if not right or record.get("kind") != "code" or int(record["expires_at"]) < time.time():
+        if not right or record.get("kind") != "code" or self._has_ended(record):
             raise UNKNOWN_CODE
         return Code(match[1], record["client_id"], record.get("used_by", ""))
 
@@ -142,6 +186,12 @@ class Keys:
         """Drop what is cached of a key that was just made or ended."""
         self._records.pop(key_id, None)
         self._secrets.pop(key_id, None)
+
+    def _is_ahead(self, record: Mapping[str, str], moment: str) -> bool:
+        return float(record.get(moment, "0")) > self._time_s()
+
+    def _has_ended(self, record: Mapping[str, str]) -> bool:
+        return "expires_at" in record and not self._is_ahead(record, "expires_at")
 
     def _record(self, key_id: str) -> dict[str, str]:
         now = self._clock_s()
@@ -161,13 +211,14 @@ class Keys:
         cached = self._secrets.get(key_id)
         if cached is not None and cached[0] > now:
             return cached[1]
+        self._records.pop(key_id, None)
         name = f"{self._prefix}/sheet-keys/{key_id}"
         try:
             with _reaching():
                 value = self._ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
         except self._ssm.exceptions.ParameterNotFound:
             raise UNKNOWN_KEY from None
-        # Two secrets, parted by a space, while a key is rotated.
+        # The newest first; the former one behind a space, if the key was ever rotated.
         secrets = tuple(secret_bytes(text) for text in value.split())
         self._secrets[key_id] = (now + CACHE_S, secrets)
         return secrets

@@ -171,7 +171,7 @@ class Panel:
             "key_id": key.key_id,
             "service_account": self._edges.spreadsheets.account(),
             "version": __version__,
-            "limits": {"rows_per_request": MAX_ROWS, "queued_max": None},
+            "limits": {"rows_per_request": MAX_ROWS, "queued_max": key.limits.queued_max},
             **self._standing(there),
         }
 

@@ -24,6 +24,7 @@ from chalicelib.cells import prompt_of
 from chalicelib.contract.addresses import webhook_url
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.job import Job, Target, fingerprint, job_id_of, prompt_fingerprint
+from chalicelib.contract.limits import NO_ACCOUNT, Account
 from chalicelib.contract.manifest import Workflow, to_document
 from chalicelib.contract.ports import Ledger, Submitted
 from chalicelib.contract.states import TERMINAL
@@ -90,6 +91,10 @@ class Caller(Protocol):
     def spreadsheet_id(self) -> str:
         """Name the spreadsheet that it is bound to."""
 
+    @property
+    def account(self) -> Account:
+        """Say on whose account its jobs are made."""
+
 
 class Shelf(Protocol):
     """Keep documents by key (`chalicelib.blobs.Blobs`)."""
@@ -148,7 +153,7 @@ class Programs:
             if there is None:
                 raise
             return _same(there, request_hash(request))
-        return self.accept([draft])[0]
+        return self.accept([draft], caller.account)[0]
 
     def draft(
         self,
@@ -204,16 +209,17 @@ class Programs:
             raise Rejected("too_large", "The job is larger than 300 KB. Upload its files as assets.")
         return Draft(job, graph)
 
-    def accept(self, drafts: Sequence[Draft]) -> list[Submitted]:
+    def accept(self, drafts: Sequence[Draft], account: Account = NO_ACCOUNT) -> list[Submitted]:
         """
         Write what was found good, each under its own key.
 
-        Raise `Rejected` (idempotency_key_reuse) when a key stands for another request, after the others are accepted.
+        Raise `Rejected` (idempotency_key_reuse) when a key stands for another request, after the others are accepted;
+        `Exhausted`, and none is accepted, when *account* allows no further job.
         """
         for graph in {draft.graph.hash: draft.graph for draft in drafts if draft.graph is not None}.values():
             content = json.dumps(to_document(graph), ensure_ascii=False).encode()
             self._around.shelf.put(document_key(graph.hash), content)
-        submitted = self._submit.accept([draft.job for draft in drafts])
+        submitted = self._submit.accept([draft.job for draft in drafts], account)
         for draft, outcome in zip(drafts, submitted, strict=True):
             _same(outcome.job, draft.job.input_hash)
             if outcome.created and outcome.job.target is not None:
@@ -240,7 +246,7 @@ class Programs:
             return _same(there, anew.input_hash)
         if self._around.shelf.get(document_key(old.workflow_hash)) is None:
             raise Rejected("workflow_gone", "This version of the workflow is no longer stored. Submit a new job.")
-        return self.accept([Draft(anew)])[0]
+        return self.accept([Draft(anew)], caller.account)[0]
 
     def _target(self, caller: Caller, request: JobRequest) -> Target | None:
         """Say which row shows the job; it must be the client's, and the key must be allowed to."""

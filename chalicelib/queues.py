@@ -15,8 +15,20 @@ from typing import TYPE_CHECKING, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.contract.deliveries import LaneHint
-from chalicelib.contract.events import Check, Errand, Hint, JobMessage, News, errand_dedup_id, hint_dedup_id
+from chalicelib.contract.events import (
+    Check,
+    Ended,
+    Errand,
+    Hint,
+    JobMessage,
+    News,
+    ended_dedup_id,
+    ended_group,
+    errand_dedup_id,
+    hint_dedup_id,
+)
 from chalicelib.contract.job import Job
+from chalicelib.contract.states import TERMINAL
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -94,9 +106,12 @@ class CompletionQueue:
         self._url = url
 
     def hint(self, job: Job, sweep_minute: int | None = None) -> None:
-        """Send a hint for *job*'s version. Nothing is raised: the sweeper hints again."""
+        """Send a hint for *job*'s version, and word of its end. Nothing is raised: the sweeper hints again."""
         hint = Hint(job_id=job.job_id, version=job.version)
         self._send(hint, _group(job), hint_dedup_id(hint, sweep_minute))
+        if job.state in TERMINAL and not job.is_held:
+            ended = Ended(ended=job.job_id, client_id=job.client_id)
+            self._send(ended, ended_group(job.client_id), ended_dedup_id(ended))
 
     def hint_again(self, job: Job) -> None:
         """Hint at news that was shown before; as `hint`."""

@@ -11,6 +11,7 @@ from chalicelib import signature
 from chalicelib.api_parts import Answer, Call, check_size, parse
 from chalicelib.contract.errors import Rejected
 from chalicelib.curate import MAX_WORKFLOW_BYTES
+from chalicelib.gate import Meter
 from chalicelib.keys import SheetKey
 from chalicelib.pairing import Asked, Pairing
 from chalicelib.panel import (
@@ -65,7 +66,9 @@ class SheetApi:
         keys: KeyRing,
         nonces: Memory,
         shelf: SheetShelf,
+        meter: Meter | None = None,
     ) -> None:
+        self._meter = meter
         self._submit = submit
         self._panel = panel
         self._pairing = pairing
@@ -84,7 +87,7 @@ class SheetApi:
         key = self._signed(call)
         request = parse(SheetRequest, call.body)
         _check_own(key, request.spreadsheet_id)
-        answers = self._submit.rows(key.client_id, request, call.link_base)
+        answers = self._submit.rows(key.client_id, request, call.link_base, key.account)
         # Whoever starts rows should know when their results cannot be written.
         parked = self._panel.parked(key)
         return Answer(200, {"results": [answer.to_json() for answer in answers], "parked": parked})
@@ -152,7 +155,7 @@ class SheetApi:
         nonce = signature.verify(call.headers, call.body, key.secrets)
         if not self._nonces.is_new(f"{key.key_id}:{nonce}"[:200], signature.NONCE_MEMORY_S):
             raise Rejected("replayed", "This very request was sent before. Sign each attempt anew.")
-        return key
+        return key if self._meter is None else self._meter.counted(key)
 
 
 def _check_own(key: SheetKey, spreadsheet_id: str) -> None:

@@ -1,15 +1,16 @@
 """
 Accept jobs: check what is asked, put each job (that earns the yes), then send its message.
 
-Order: manifest check → conditional put → send. A crash between put and send is healed by the sweeper; a repeated
-request finds its job and sends the message of a job that nobody has started again, which is harmless.
+Order: manifest check → place in the client's window → conditional put → send. A crash between put and send is healed
+by the sweeper; a repeated request finds its job and sends the message of a job that nobody has started again, which is
+harmless. A job that finds its client's window full is put all the same, and sent when an earlier one ends.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal, Protocol
@@ -29,11 +30,13 @@ from chalicelib.contract.job import (
     job_id_of,
     prompt_fingerprint,
 )
+from chalicelib.contract.limits import NO_ACCOUNT, Account
 from chalicelib.contract.manifest import Workflow
 from chalicelib.contract.parameter import Parameter
 from chalicelib.contract.ports import Ledger, Submitted
 from chalicelib.contract.states import State
 from chalicelib.prompting.resolve import GivenWildcards, Prompted, Wildcards, resolve_prompts, seed_of
+from chalicelib.window import Admitted, Window
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +133,7 @@ class Submit:
         now_ms: Callable[[], int],
         pick_seed: Callable[[], int] = draw_seed,
         files: Callable[[Workflow, Parameter], tuple[str, ...]] = lambda _workflow, _parameter: (),
+        window: Window | None = None,
         wildcards: Wildcards | None = None,
     ) -> None:
         self._ledger = ledger
@@ -138,11 +142,14 @@ class Submit:
         self._now_ms = now_ms
         self._pick_seed = pick_seed
         self._files = files
+        self._window = window or Window(ledger, jobs, lambda: 0, now_ms)
         self._wildcards = wildcards or GivenWildcards()
 
-    def rows(self, client_id: str, request: SheetRequest, link_base: str) -> list[RowAnswer]:
+    def rows(
+        self, client_id: str, request: SheetRequest, link_base: str, account: Account = NO_ACCOUNT
+    ) -> list[RowAnswer]:
         """
-        Accept the rows of one request, each by itself, in their order.
+        Accept the rows of one request, each by itself, in their order; those above what *account* allows are rejected.
 
         Raise `Unavailable` when the ledger cannot be reached; repeating the same rows is safe.
         """
@@ -154,10 +161,15 @@ class Submit:
             except Rejected as no:
                 job_id = job_id_of(client_id, row.job_key)
                 answers[row.job_key] = RowAnswer(row.job_key, job_id, "rejected", code=no.code, message=no.message)
-        submitted = self._put(job for job, _ in wanted)
-        for (job, ignored), outcome in zip(wanted, submitted, strict=True):
-            answers[job.job_key] = _answer(job, outcome, ignored)
-        self._send(zip((job for job, _ in wanted), submitted, strict=True))
+        admitted = self._admit([job for job, _ in wanted], account)
+        submitted = {outcome.job.job_id: outcome for outcome in self._put(admitted)}
+        for job, ignored in wanted:
+            if (outcome := submitted.get(job.job_id)) is not None:
+                answers[job.job_key] = _answer(job, outcome, ignored)
+            elif (full := admitted.refusal) is not None:
+                answers[job.job_key] = RowAnswer(
+                    job.job_key, job.job_id, "rejected", code=full.code, message=full.message
+                )
         log.info("rows", extra={"client_id": client_id, "rows": len(request.rows), "accepted": len(submitted)})
         return [answers[row.job_key] for row in request.rows]
 
@@ -196,11 +208,16 @@ class Submit:
             synced_version=1,
         )
 
-    def accept(self, jobs: Sequence[Job]) -> list[Submitted]:
-        """Put the jobs and send their messages; of a key that stood for another job already, that job is answered."""
-        submitted = self._put(jobs)
-        self._send(zip(jobs, submitted, strict=True))
-        return submitted
+    def accept(self, jobs: Sequence[Job], account: Account = NO_ACCOUNT) -> list[Submitted]:
+        """
+        Put jobs of one client and send their messages; of a key that stood for another job, that job is answered.
+
+        Raise `Exhausted`, and put none, when *account* allows no further job.
+        """
+        admitted = self._admit(jobs, account)
+        if admitted.refusal is not None:
+            raise admitted.refusal
+        return self._put(admitted)
 
     def _row_job(self, client_id: str, request: SheetRequest, row: Row, link_base: str) -> tuple[Job, tuple[str, ...]]:
         if not row.workflow.strip():
@@ -254,21 +271,29 @@ class Submit:
         )
         return job, tuple(header for header in resolved.ignored if header not in prompts.used)
 
-    def _put(self, jobs: Iterable[Job]) -> list[Submitted]:
-        with ThreadPoolExecutor(_PUTS_AT_ONCE) as pool:
-            return list(pool.map(self._ledger.submit, jobs))
+    def _admit(self, jobs: Sequence[Job], account: Account) -> Admitted:
+        """Place jobs of one client in its line, on *account*; nothing of them is put yet."""
+        mine = [job.model_copy(update={"key_id": account.key_id}) for job in jobs] if account.key_id else jobs
+        spent = account.refusal(self._now_ms())
+        return self._window.admit(mine, account.limits.queued_max if spent is None else 0, spent)
 
-    def _send(self, outcomes: Iterable[tuple[Job, Submitted]]) -> None:
-        """Send what is new, and what is there but was never started: its message may be what got lost."""
+    def _put(self, admitted: Admitted) -> list[Submitted]:
+        """Put jobs, and send what is new, and what is there but was never started: its message may have got lost."""
+        with ThreadPoolExecutor(_PUTS_AT_ONCE) as pool:
+            outcomes = list(pool.map(self._ledger.submit, admitted.jobs))
         self._jobs.send(
             [
                 outcome.job
-                for asked, outcome in outcomes
+                for asked, outcome in zip(admitted.jobs, outcomes, strict=True)
                 if outcome.job.input_hash == asked.input_hash
                 and outcome.job.state is State.QUEUED
                 and outcome.job.attempt == 0
+                and not outcome.job.is_held
             ]
         )
+        if admitted.has_room:
+            self._window.refill(admitted.jobs[0].client_id)
+        return outcomes
 
 
 def _answer(asked: Job, outcome: Submitted, ignored: tuple[str, ...]) -> RowAnswer:

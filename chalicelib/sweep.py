@@ -1,5 +1,6 @@
 """
-Close the gaps, once a minute: messages that were never sent, workers that died, rows that were not written.
+Close the gaps, once a minute: messages that were never sent, workers that died, rows that were not written, jobs
+that are held back though there is room.
 
 The sweeper may be wrong: everything that it sends is a hint, and a re-sent job carries a new number that makes its
 older message stale.
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol
 
 from chalicelib.contract.errors import Unavailable
@@ -52,6 +53,16 @@ class Jobs(Protocol):
         """Send a message for each job."""
 
 
+class Window(Protocol):
+    """Let jobs go that are held back (`chalicelib.window.Window`)."""
+
+    def refill(self, client_id: str, ended: Collection[str] = ()) -> int:
+        """Let as many go as there is room for."""
+
+    def look_again(self, held: Sequence[Job], now: int) -> None:
+        """Note when to look again at jobs of one client that are held."""
+
+
 class Hints(Protocol):
     """Send news to the completion."""
 
@@ -79,9 +90,18 @@ class Sweep:
     """Look at every job whose time has come and do the one thing that it lacks."""
 
     def __init__(
-        self, ledger: Ledger, jobs: Jobs, hints: Hints, spreadsheets: Spreadsheets, now_ms: Callable[[], int]
+        self,
+        ledger: Ledger,
+        jobs: Jobs,
+        hints: Hints,
+        spreadsheets: Spreadsheets,
+        now_ms: Callable[[], int],
+        window: Window,
     ) -> None:
         self._ledger = ledger
+        self._window = window
+        self._held: dict[str, list[Job]] = {}
+        self._ended: dict[str, set[str]] = {}
         self._spreadsheets = spreadsheets
         self._checks: dict[str, list[Job]] = {}
         self._jobs = jobs
@@ -89,10 +109,10 @@ class Sweep:
         self._now_ms = now_ms
 
     def sweep(self) -> Counter[str]:
-        """Make one round; answer how often each thing was done (re-sent, hinted, gave up, waits, checked, auto)."""
+        """Make one round; answer how often each thing was done (re-sent, let go, hinted, gave up, checked, auto …)."""
         done: Counter[str] = Counter()
         now = self._now_ms()
-        self._checks = defaultdict(list)
+        self._checks, self._held, self._ended = defaultdict(list), defaultdict(list), defaultdict(set)
         done["auto"] = self._start_autos(now)
         ids = list(self._ledger.due(now, AT_ONCE))
         for job in self._ledger.get_many(ids):
@@ -101,6 +121,7 @@ class Sweep:
             except Unavailable as reason:
                 log.warning("sweep later", extra={"job_id": job.job_id, "reason": reason.message})
                 done["unavailable"] += 1
+        done["let go"] = self._let_go(now)
         for jobs in self._checks.values():
             for begin in range(0, len(jobs), CHECKED_AT_ONCE):
                 self._hints.check(jobs[begin : begin + CHECKED_AT_ONCE], now // 60_000)
@@ -125,8 +146,24 @@ class Sweep:
             log.warning("auto later", extra={"action": "auto", "reason": reason.message})
         return asked
 
+    def _let_go(self, now: int) -> int:
+        """Fill the windows of the clients whose jobs ended or are held; word of an end may have got lost."""
+        gone = 0
+        for client_id in {**self._held, **self._ended}:
+            try:
+                gone += self._window.refill(client_id, self._ended[client_id])
+                held = self._ledger.get_many([job.job_id for job in self._held[client_id]])
+                still = [job for job in held if job.is_held and job.state is State.QUEUED]
+                if still:
+                    self._window.look_again(still, now)
+            except Unavailable as reason:
+                log.warning("let go later", extra={"client_id": client_id, "reason": reason.message})
+        return gone
+
     def _look(self, job: Job, now: int) -> str:
         if job.state in TERMINAL:
+            if not job.is_held:
+                self._ended[job.client_id].add(job.job_id)
             return self._look_at_ended(job, now)
         if job.lease_until >= now and job.state is State.RUNNING:
             if not job.is_shown:
@@ -136,10 +173,14 @@ class Sweep:
         if job.deadline <= now or job.budget_left <= 0:
             error = TOO_MANY if job.budget_left <= 0 else TOO_LATE
             if self._ledger.give_up(job, now=now, error=error):
+                self._ended[job.client_id].add(job.job_id)
                 ended = self._ledger.get(job.job_id)
                 if ended is not None:
                     self._hints.hint(ended)
             return "gave up"
+        if job.is_held:
+            self._held[job.client_id].append(job)
+            return "held"
         if job.state is State.QUEUED and now < (lost_at := _lost_at(job)):
             self._ledger.look_later(job, due_at=lost_at)
             return "waits"

@@ -19,6 +19,7 @@ import boto3
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from botocore.config import Config
 
+from chalicelib.accounts import Accounts
 from chalicelib.asset_store import AssetStore
 from chalicelib.assets import Assets
 from chalicelib.assets_api import AssetsApi
@@ -31,13 +32,15 @@ from chalicelib.catalog import Catalog
 from chalicelib.complete import Complete
 from chalicelib.contract.addresses import webhook_url
 from chalicelib.contract.infer import infer
+from chalicelib.contract.limits import Account
 from chalicelib.crew import Crew
 from chalicelib.curate import Curator
 from chalicelib.deliver import Deliver
 from chalicelib.delivery_book import DynamoDeliveryBook
+from chalicelib.ends import Ends
 from chalicelib.errands import Errands
 from chalicelib.farm import Farm
-from chalicelib.gate import Gate
+from chalicelib.gate import Gate, Meter
 from chalicelib.herald import Herald
 from chalicelib.job_watch import Clock
 from chalicelib.jobs_api import Desk, JobsApi
@@ -46,6 +49,7 @@ from chalicelib.keys import Keys, Nonces
 from chalicelib.lanes import LaneSweep
 from chalicelib.ledger import DynamoLedger
 from chalicelib.link_api import LinkApi
+from chalicelib.me_api import MeApi
 from chalicelib.open_jobs import RecentJobs
 from chalicelib.pairing import Pairing
 from chalicelib.panel import Edges, Panel
@@ -67,6 +71,7 @@ from chalicelib.sweep import Sweep
 from chalicelib.webhook_secrets import WebhookSecrets
 from chalicelib.webhooks import Webhooks
 from chalicelib.webhooks_api import WebhooksApi
+from chalicelib.window import Window
 from chalicelib.workers_api import WorkersApi
 from chalicelib.workflows_api import WorkflowsApi
 
@@ -148,8 +153,32 @@ class World:
 
     @cached_property
     def _submit(self) -> Submit:
-        book = WildcardBook(self._blobs, clock_s=time.monotonic)
-        return Submit(self.ledger, self._catalog, self._jobs, now_ms, files=self._crew.choices, wildcards=book)
+        return Submit(
+            self.ledger,
+            self._catalog,
+            self._jobs,
+            now_ms,
+            files=self._crew.choices,
+            window=self._window,
+            wildcards=WildcardBook(self._blobs, clock_s=time.monotonic),
+        )
+
+    @cached_property
+    def _window(self) -> Window:
+        return Window(self.ledger, self._jobs, self._crew.gpus, now_ms)
+
+    @cached_property
+    def _accounts(self) -> Accounts:
+        return Accounts(self._dynamodb, self.settings.rates_table)
+
+    @cached_property
+    def _meter(self) -> Meter:
+        return Meter(self._accounts, now_ms)
+
+    @cached_property
+    def ends(self) -> Ends:
+        """Make what follows from a job's end."""
+        return Ends(self.ledger, self._window, self._accounts, now_ms)
 
     @cached_property
     def _crew(self) -> Crew:
@@ -175,7 +204,7 @@ class World:
     @cached_property
     def gate(self) -> Gate:
         """Stand before the routes of programs."""
-        return Gate(self._keys)
+        return Gate(self._keys, self._meter)
 
     @cached_property
     def programs(self) -> Programs:
@@ -227,6 +256,11 @@ class World:
         return SimpleApi(self.programs, self.ledger)
 
     @cached_property
+    def me_api(self) -> MeApi:
+        """Make the API in which a key learns about itself."""
+        return MeApi(self.ledger)
+
+    @cached_property
     def workflows_api(self) -> WorkflowsApi:
         """Make the API of the workflow catalog."""
         return WorkflowsApi(shelf=self._catalog, curator=self._curator, choices=self._crew.choices)
@@ -258,6 +292,7 @@ class World:
             keys=self._keys,
             nonces=Nonces(self._dynamodb, settings.nonces_table, time.time),
             shelf=SheetShelf(self._catalog, self._curator, self._crew.choices),
+            meter=self._meter,
         )
 
     @cached_property
@@ -284,10 +319,12 @@ class World:
     def errands(self) -> Errands:
         """Make what completion does beside it."""
         link_base = self.settings.public_url
-        auto = AutoStart(self.ledger, self._sheets, self._registry, self._submit, link_base, now_ms)
+        auto = AutoStart(self.ledger, self._sheets, self._registry, self._submit, link_base, now_ms, self._account_of)
         books, registry = self._sheets, self._registry
         return Errands(self.ledger, books, registry, auto, self._budget, lambda: self._account, now_ms)
 
+    def _account_of(self, key_id: str) -> Account:
+        return self._accounts.account(key_id, now_ms())
     # -- webhooks -----------------------------------------------------------------------------------------------
 
     @cached_property
@@ -349,7 +386,7 @@ class World:
     @cached_property
     def sweep(self) -> Sweep:
         """Make the sweeper."""
-        return Sweep(self.ledger, self._jobs, self.completions, self._registry, now_ms)
+        return Sweep(self.ledger, self._jobs, self.completions, self._registry, now_ms, self._window)
 
 
 def log_as_json(level: str) -> None:

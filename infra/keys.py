@@ -1,4 +1,4 @@
-"""The verb `keys`: make, list and revoke the keys of programs and sheets."""
+"""The verb `keys`: make, list, change, rotate and revoke the keys of programs and sheets."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
+from chalicelib.accounts import Accounts
 from chalicelib.contract.errors import Rejected
 from chalicelib.keymaker import KeyMaker
 from chalicelib.registry import Registry
 from infra import stack
+from infra.key_terms import add_terms, shown, spreadsheet_id_of, terms_of
 from infra.release import add_stage_options, session
 
 if TYPE_CHECKING:
@@ -24,9 +26,21 @@ def register(verbs: Verbs) -> None:
     """Add the verb."""
     top = verbs.add_parser("keys", help="keys of programs and sheets, and codes that connect")
     actions = top.add_subparsers(dest="action", required=True, metavar="<action>")
-    api = actions.add_parser("new-api", help="make a program's key; it is shown once")
-    api.add_argument("--client", required=True, help="whose jobs these are, e.g. studio-a")
-    api.set_defaults(run=_new_api)
+    create = actions.add_parser("create", help="make a program's key; it is shown once")
+    create.add_argument("--client", required=True, help="whose jobs these are, e.g. studio-a")
+    create.add_argument("--scopes", help="what it may do: read, submit, raw, admin (default: read,submit)")
+    create.add_argument("--sheet", help="the spreadsheet whose rows its jobs may fill: its id or its whole address")
+    create.set_defaults(run=_create)
+    change = actions.add_parser("set", help="change what a key may do and use; an empty value: as usual")
+    change.add_argument("key_id", help="the 12 digits after ck_")
+    change.add_argument("--scopes", help="as for create; of a program's key only")
+    change.set_defaults(run=_change, sheet=None)
+    for action in (create, change):
+        add_terms(action)
+    rotate = actions.add_parser("rotate", help="give a key a new secret; the present one lives on for a while")
+    rotate.add_argument("key_id", help="the 12 digits after ck_")
+    rotate.add_argument("--hours", type=int, default=24, help="how long the present secret lives (default: 24)")
+    rotate.set_defaults(run=_rotate)
     code = actions.add_parser("new-code", help="make a one-time code that connects a spreadsheet; it is shown once")
     code.add_argument("--client", required=True, help="whose jobs these are, e.g. studio-a")
     code.add_argument("--hours", type=int, default=24, help="how long it may be used (default: 24)")
@@ -43,14 +57,8 @@ def register(verbs: Verbs) -> None:
     release = actions.add_parser("release", help="let somebody else connect a spreadsheet; its key ends")
     release.add_argument("spreadsheet", help="the spreadsheet's id or its whole address")
     release.set_defaults(run=_release)
-    for action in (code, api, sheet, listing, revoke, release):
+    for action in (create, change, rotate, code, sheet, listing, revoke, release):
         add_stage_options(action)
-
-
-def spreadsheet_id_of(text: str) -> str:
-    """Take the id out of a spreadsheet's address; an id is answered as it is."""
-    match = re.search(r"/spreadsheets/d/([A-Za-z0-9_-]+)", text)
-    return match[1] if match else text.strip()
 
 
 class Doorkeeper:
@@ -60,6 +68,11 @@ class Doorkeeper:
         dynamodb = made.client("dynamodb")
         self.maker = KeyMaker(dynamodb, made.client("ssm"), outputs["KeysTable"], outputs["SecretsPrefix"])
         self.registry = Registry(dynamodb, outputs["SheetsTable"])
+        self._accounts = Accounts(dynamodb, outputs["RatesTable"])
+
+    def used_at(self, key_id: str, now_s: float) -> int | None:
+        """Say when a key was last used (ms since the epoch); None: not within what the counters remember."""
+        return self._accounts.account(key_id, int(now_s * 1000)).used_at
 
     def new_sheet(self, client_id: str, spreadsheet_id: str) -> str:
         """Make a sheet's key in place of its former one; raise `Rejected` when the spreadsheet is somebody else's."""
@@ -109,8 +122,28 @@ def _new_code(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _new_api(arguments: argparse.Namespace) -> int:
-    print(_keeper(arguments).maker.new_api(_client(arguments)))
+def _create(arguments: argparse.Namespace) -> int:
+    terms = {name: value for name, value in terms_of(arguments, time.time()).items() if value}
+    print(_keeper(arguments).maker.new_api(_client(arguments), terms))
+    return 0
+
+
+def _change(arguments: argparse.Namespace) -> int:
+    terms = terms_of(arguments, time.time())
+    if not terms:
+        raise Rejected("bad_terms", "Say what is to change, e.g. --queued-max 5000.")
+    if not _keeper(arguments).maker.change(arguments.key_id, terms):
+        raise Rejected("no_key", f"There is no key {arguments.key_id}.")
+    print(f"Key {arguments.key_id} is changed; it is known everywhere within a minute.")
+    return 0
+
+
+def _rotate(arguments: argparse.Namespace) -> int:
+    if not 0 <= arguments.hours <= 24 * 30:
+        raise Rejected("bad_hours", "The present secret may live on for 0 to 720 hours.")
+    print(_keeper(arguments).maker.rotate(arguments.key_id, arguments.hours * 3600))
+    print(f"Use it instead of the present one, which ends in {arguments.hours} h.")
+    print("It is known everywhere within a minute, and not shown again.")
     return 0
 
 
@@ -121,10 +154,9 @@ def _new_sheet(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    for record in sorted(_keeper(arguments).maker.records(), key=lambda record: record["created_at"]):
-        made = time.strftime("%Y-%m-%d", time.gmtime(int(record["created_at"])))
-        bound = record.get("spreadsheet_id", "")
-        print(f"{record['key_id']}  {record['kind']:5}  {made}  {record['client_id']:20} {bound}")
+    keeper, now_s = _keeper(arguments), time.time()
+    for record in sorted(keeper.maker.records(), key=lambda record: record["created_at"]):
+        print(shown(record, keeper.used_at(record["key_id"], now_s), now_s))
     return 0
 
 

@@ -7,13 +7,16 @@ engine. It evaluates the guards of `states.TRANSITIONS` in Python, under one loc
 
 from __future__ import annotations
 
+import bisect
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from chalicelib.contract.job import SHOWN_BEFORE, Job, JobError, Output, Progress, Timings
-from chalicelib.contract.ports import Claimed, Lease, Refused, Spot, Submitted, refusal_of
+from chalicelib.contract.ports import Claimed, Lease, Line, Refused, Spot, Submitted, refusal_of
 from chalicelib.contract.states import OPEN, TERMINAL, TRANSITIONS, Guard, State, Verb
+from chalicelib.ledger.item import SENT, place_of
 
 SWEEP_SLACK_MS = 30_000
 
@@ -41,6 +44,8 @@ class MemoryLedger:
         self._jobs: dict[str, Job] = {}
         self._dirty: set[str] = set()
         self._gone: set[str] = set()
+        self._lines: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        """Of each client's open jobs the place and the id, sorted."""
         self._lock = threading.RLock()
 
     def get(self, job_id: str) -> Job | None:
@@ -56,7 +61,7 @@ class MemoryLedger:
             there = self._jobs.get(job.job_id)
             if there is not None:
                 return Submitted(there, created=there.submit_token == job.submit_token)
-            self._jobs[job.job_id] = job
+            self._keep(job)
             if not job.is_shown:
                 self._dirty.add(job.job_id)
             return Submitted(job, created=True)
@@ -163,11 +168,21 @@ class MemoryLedger:
             due_at = max(now, job.not_before) + 10 * SWEEP_SLACK_MS
             return self._move(Verb.RESEND, there, seq=there.seq + 1, enqueued_at=now, due_at=due_at).seq
 
+    def line(self, client_id: str, limit: int) -> Line:
+        with self._lock:
+            head = self._lines[client_id][:limit]
+        sent = tuple(job_id for place, job_id in head if place == SENT)
+        return Line(sent, tuple(job_id for _, job_id in head[len(sent) :]), is_whole=len(head) < limit)
+
+    def open_jobs(self, client_id: str) -> int:
+        with self._lock:
+            return len(self._lines[client_id])
+
     def look_later(self, job: Job, *, due_at: int) -> None:
         with self._lock:
             there = self._jobs.get(job.job_id)
             if there is not None and there.version == job.version and there.due_at is not None:
-                self._jobs[job.job_id] = there.model_copy(update={"due_at": due_at})
+                self._keep(there.model_copy(update={"due_at": due_at}))
 
     def mark_synced(self, job: Job, *, look_at: int | None = None, gone: bool = False) -> bool:
         with self._lock:
@@ -247,8 +262,20 @@ class MemoryLedger:
             self._dirty.add(job.job_id)
             self._gone.discard(job.job_id)
         moved = job.model_copy(update=sets)
-        self._jobs[job.job_id] = moved
+        self._keep(moved)
         return moved
+
+    def _keep(self, job: Job) -> None:
+        """Keep *job* as it is now, in its client's line or out of it."""
+        before, line = self._jobs.get(job.job_id), self._lines[job.client_id]
+        old = (place_of(before), job.job_id) if before is not None and before.state in OPEN else None
+        new = (place_of(job), job.job_id) if job.state in OPEN else None
+        if old != new:
+            if old is not None:
+                del line[bisect.bisect_left(line, old)]
+            if new is not None:
+                bisect.insort(line, new)
+        self._jobs[job.job_id] = job
 
 
 def _ending(now: int) -> Asked:

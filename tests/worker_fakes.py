@@ -15,7 +15,7 @@ from uuid import uuid4
 from PIL import Image
 
 from chalicelib.contract.errors import Rejected, Unavailable
-from chalicelib.contract.events import Hint, JobMessage
+from chalicelib.contract.events import Ended, Hint, JobMessage
 from chalicelib.contract.manifest import Workflow, to_document
 from worker.clock import Clock
 from worker.comfy.faults import GraphRefused
@@ -150,6 +150,7 @@ class FakeHints:
 
     def __init__(self, calls: list[str] | None = None) -> None:
         self.sent: list[tuple[Hint, str]] = []
+        self.ended: list[str] = []
         self.is_away = False
         self._calls = calls if calls is not None else []
 
@@ -162,6 +163,12 @@ class FakeHints:
     def send_all(self, hints: Sequence[tuple[Hint, str]]) -> set[int]:
         for hint, group in hints:
             self.send(hint, group)
+        return set()
+
+    def tell_ends(self, ends: Sequence[Ended]) -> set[int]:
+        if self.is_away:
+            raise Unavailable("the completions queue is away")
+        self.ended += [end.ended for end in ends]
         return set()
 
 

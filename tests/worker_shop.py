@@ -141,4 +141,4 @@ class SameThreadPostman(Postman):
         if then_drop is None:
             self._lesser.send(hint, group_of(job))
         else:
-            self.carry([Parcel(hint, group_of(job), then_drop)])
+            self.carry([Parcel(hint, group_of(job), then_drop, job.client_id)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from chalicelib.contract.events import Hint, hint_dedup_id
+from chalicelib.contract.events import Ended, Hint, Message, ended_dedup_id, ended_group, hint_dedup_id
 from worker.aws import renamed
 
 if TYPE_CHECKING:
@@ -35,14 +35,22 @@ class SqsHints:
         if len(hints) == 1:
             self.send(*hints[0])
             return set()
+        return self._send_batch([(hint, group, hint_dedup_id(hint)) for hint, group in hints])
+
+    def tell_ends(self, ends: Sequence[Ended]) -> set[int]:
+        """Send word of up to ten jobs' ends; the places in *ends* of those that were not taken."""
+        return self._send_batch([(end, ended_group(end.client_id), ended_dedup_id(end)) for end in ends])
+
+    def _send_batch(self, messages: Sequence[tuple[Message, str, str]]) -> set[int]:
+        """Send messages, each with its group and its name; the places of those that were not taken."""
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {
                 "Id": str(place),
-                "MessageBody": hint.model_dump_json(),
+                "MessageBody": message.model_dump_json(),
                 "MessageGroupId": group,
-                "MessageDeduplicationId": hint_dedup_id(hint),
+                "MessageDeduplicationId": name,
             }
-            for place, (hint, group) in enumerate(hints)
+            for place, (message, group, name) in enumerate(messages)
         ]
         with renamed("The completions queue"):
             answer = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)

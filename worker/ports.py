@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 from chalicelib.contract.errors import Unavailable
-from chalicelib.contract.events import Hint, JobMessage
+from chalicelib.contract.events import Ended, Hint, JobMessage
 from worker.comfy.history import Entry, ServerFacts, Whereabouts
 from worker.comfy.outputs import OutputFile
 from worker.comfy.track import Course
@@ -58,6 +58,9 @@ class Hints(Protocol):
 
     def send_all(self, hints: Sequence[tuple[Hint, str]]) -> set[int]:
         """Send up to ten hints, each with its group; the places in *hints* of those that were not taken."""
+
+    def tell_ends(self, ends: Sequence[Ended]) -> set[int]:
+        """Send word of up to ten jobs' ends; the places in *ends* of those that were not taken."""
 
 
 class Blobs(Protocol):

@@ -1,8 +1,8 @@
 """
 Carry news of jobs to completion, and delete the messages of those that have ended, on one thread.
 
-- The order of each job is kept: first its hint, then the deletion of its message, for that message is the outbox:
-  whoever dies in between leaves it, and its next receiver finds an ended job and says it again.
+- The order of each job is kept: first its hint and word of its end, then the deletion of its message, for that
+  message is the outbox: whoever dies in between leaves it, and its next receiver finds an ended job and says it again.
 - What waits goes ten at a time; in a busy moment a little is waited for company.
 - News that a job was begun waits a moment: when the job ends within it, only the end is told.
 """
@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 
 from chalicelib.contract.errors import Unavailable
-from chalicelib.contract.events import Hint
+from chalicelib.contract.events import Ended, Hint
 from chalicelib.contract.job import Job
 from worker.clock import Clock
 from worker.ports import Delivery, Hints, Inbox
@@ -47,6 +47,7 @@ class Parcel:
     hint: Hint
     group: str
     delivery: Delivery | None
+    client_id: str
 
 
 class Postman:
@@ -70,7 +71,7 @@ class Postman:
 
         Nothing is lost when it is not: the sweeper says it again, and a message that is left comes back.
         """
-        parcel = Parcel(Hint(job_id=job.job_id, version=version), group_of(job), then_drop)
+        parcel = Parcel(Hint(job_id=job.job_id, version=version), group_of(job), then_drop, job.client_id)
         with self._lock:
             if len(self._waiting) + len(self._later) >= MAX_WAITING:
                 log.warning("a hint was left out", action="hint", job_id=job.job_id, reason="too many are waiting")
@@ -134,6 +135,7 @@ class Postman:
         except Unavailable as error:
             log.warning("hints were not sent", action="hint", files=len(parcels), reason=error.message)
             unsent = set(range(len(parcels)))
+        unsent |= self._untold([(place, parcel) for place, parcel in enumerate(parcels) if place not in unsent])
         sent = [
             parcel.delivery
             for place, parcel in enumerate(parcels)
@@ -148,3 +150,17 @@ class Postman:
                     self._inbox.hide(left, UNSENT_S)
         except Unavailable as error:
             log.warning("messages were not deleted", action="drop", files=len(sent), reason=error.message)
+
+    def _untold(self, told: Sequence[tuple[int, Parcel]]) -> set[int]:
+        """Send word of the ends among what was *told*, by place; the places of those that were not taken."""
+        ends = [(place, parcel) for place, parcel in told if parcel.delivery is not None]
+        if not ends:
+            return set()
+        try:
+            failed = self._hints.tell_ends(
+                [Ended(ended=parcel.hint.job_id, client_id=parcel.client_id) for _, parcel in ends]
+            )
+        except Unavailable as error:
+            log.warning("ends were not told", action="hint", files=len(ends), reason=error.message)
+            return {place for place, _ in ends}
+        return {ends[number][0] for number in failed}

@@ -33,6 +33,17 @@ class Hint(Message):
     version: int = Field(ge=1)
 
 
+class Ended(Message):
+    """
+    Tell completion that job *ended* of *client_id* has ended: the next one that is held back may go.
+
+    A message of its own, for that of the row waits behind its spreadsheet's other news and for Google.
+    """
+
+    ended: str = Field(min_length=36, max_length=36)
+    client_id: str = Field(min_length=1, max_length=200)
+
+
 CHECKED_AT_ONCE: Final = 90
 """Jobs of one `Check`: more would not fit into a message of ours."""
 
@@ -58,7 +69,7 @@ class Errand(Message):
     allow_images: bool = False
 
 
-News = Hint | Check | Errand
+News = Hint | Check | Errand | Ended
 
 
 def read_news(body: str) -> News:
@@ -73,6 +84,16 @@ def errand_dedup_id(errand: Errand) -> str:
     Hashed, for a name has 128 characters at most.
     """
     return f"{errand.errand}:{errand.id}:{hashlib.sha256(errand.spreadsheet_id.encode()).hexdigest()[:32]}"
+
+
+def ended_group(client_id: str) -> str:
+    """Name the FIFO group in which ends of *client_id*'s jobs are told."""
+    return f"ended:{client_id}"
+
+
+def ended_dedup_id(message: Ended) -> str:
+    """Name the end of a job for the FIFO queue's 5-minute memory: it is told once."""
+    return f"ended:{message.ended}"
 
 
 def hint_dedup_id(hint: Hint, sweep_minute: int | None = None) -> str:

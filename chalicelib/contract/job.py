@@ -120,7 +120,10 @@ class Job(Frozen):
     attempt: int = 0
     budget_left: int = BUDGET
     seq: int = 1
-    """Number of the newest message for this job; an older message is dropped on sight."""
+    """
+    Number of the newest message for this job; an older message is dropped on sight. 0: none was sent yet, the job is
+    held back until its client's earlier ones have ended (`chalicelib.window`).
+    """
     submit_token: str = ""
     """Made anew for each submit call: tells a repeated write of our own from somebody else's."""
 
@@ -177,6 +180,11 @@ class Job(Frozen):
     def is_shown(self) -> bool:
         """Say whether whoever is to be told of this version was: the row, and webhooks."""
         return self.synced_version >= self.version
+
+    @property
+    def is_held(self) -> bool:
+        """Say whether the job waits for its client's earlier ones: no message of it was sent yet."""
+        return self.seq == 0
 
 
 def job_id_of(client_id: str, job_key: str) -> str:

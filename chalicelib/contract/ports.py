@@ -42,6 +42,18 @@ class Submitted:
     created: bool
 
 
+@dataclass(frozen=True)
+class Line:
+    """
+    Hold the open jobs of one client: ids of those *sent* to the workers, and of those *held* back, in the order in
+    which they are to be sent. Not *is_whole*: there are more.
+    """
+
+    sent: tuple[str, ...]
+    held: tuple[str, ...]
+    is_whole: bool
+
+
 class Refusal(StrEnum):
     """Say why a claim was refused."""
 
@@ -134,7 +146,17 @@ class Ledger(Protocol):
         """Cancel an open job; answer the job as it stands then (already ended: unchanged). None: unknown."""
 
     def resend(self, job: Job, *, now: int) -> int | None:
-        """Number a new message for a job that nobody attends; its seq, or None when the job moved meanwhile."""
+        """
+        Number a new message for a job that nobody attends; its seq, or None when the job moved meanwhile.
+
+        From then on a job that was held back counts as sent.
+        """
+
+    def line(self, client_id: str, limit: int) -> Line:
+        """List a client's open jobs, at most *limit*: the sent ones, then the held ones (may be late by a moment)."""
+
+    def open_jobs(self, client_id: str) -> int:
+        """Count a client's open jobs, sent or held (may be late by a moment)."""
 
     def look_later(self, job: Job, *, due_at: int) -> None:
         """Put off the sweeper's next look at *job* (only if it is still the version that was read)."""

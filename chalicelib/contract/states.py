@@ -106,7 +106,7 @@ TRANSITIONS: Final[dict[Verb, Transition]] = {
             Verb.GIVE_UP, "next claimer, sweeper", OPEN, State.FAILED, (Guard.SEEN, Guard.SPENT, Guard.UNATTENDED)
         ),
         Transition(Verb.CANCEL, "API", OPEN, State.CANCELED),
-        Transition(Verb.RESEND, "sweeper", OPEN, None, (Guard.SEQ, Guard.UNATTENDED)),
+        Transition(Verb.RESEND, "completion, sweeper", OPEN, None, (Guard.SEQ, Guard.UNATTENDED)),
         Transition(Verb.SYNCED, "completion", OPEN | TERMINAL, None, (Guard.VERSION,)),
         Transition(Verb.SHOW_AGAIN, "API", TERMINAL, None),
     )

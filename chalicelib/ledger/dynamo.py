@@ -16,9 +16,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import RETENTION_MS, SHOWN_BEFORE, Job, JobError, Output, Progress, Timings
-from chalicelib.contract.ports import Claimed, Lease, Refused, Spot, Submitted, refusal_of
+from chalicelib.contract.ports import Claimed, Lease, Line, Refused, Spot, Submitted, refusal_of
 from chalicelib.contract.states import OPEN, TERMINAL, TRANSITIONS, Guard, State, Verb
-from chalicelib.ledger.item import DUE_SHARDS, GONE, Attributes, due_shard, item_of, job_of, value_of
+from chalicelib.ledger.item import DUE_SHARDS, GONE, SENT, Attributes, due_shard, item_of, job_of, value_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -104,6 +104,26 @@ class DynamoLedger:
         for shard in range(DUE_SHARDS):
             values = {":key": {"S": str(shard)}, ":now": {"N": str(now)}}
             yield from self._query("due", "due_shard = :key AND due_at <= :now", values, limit=limit)
+
+    def line(self, client_id: str, limit: int) -> Line:
+        """List a client's open jobs, at most *limit*: the sent ones, then the held ones (may be late by a moment)."""
+        sent: list[str] = []
+        held: list[str] = []
+        for item in self._pages("line", "line = :key", {":key": {"S": client_id}}, limit=limit):
+            (sent if item["place"]["S"] == SENT else held).append(item["job_id"]["S"])
+        return Line(tuple(sent), tuple(held), is_whole=len(sent) + len(held) < limit)
+
+    def open_jobs(self, client_id: str) -> int:
+        """Count a client's open jobs, sent or held (may be late by a moment)."""
+        count = 0
+        call: dict[str, Any] = {"IndexName": "line", "Select": "COUNT", "KeyConditionExpression": "line = :key"}
+        call["ExpressionAttributeValues"] = {":key": {"S": client_id}}
+        while True:
+            answer = self._call("query", **call)
+            count += int(answer["Count"])
+            if not answer.get("LastEvaluatedKey"):
+                return count
+            call["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     # -- the submitter's writes ---------------------------------------------------------------------------------
 
@@ -215,7 +235,8 @@ class DynamoLedger:
 
     def resend(self, job: Job, *, now: int) -> int | None:
         """Number a new message for a job that nobody attends; its seq, or None when the job moved meanwhile."""
-        sets: Attributes = {"enqueued_at": now, "due_at": max(now, job.not_before) + 10 * SWEEP_SLACK_MS}
+        due_at = max(now, job.not_before) + 10 * SWEEP_SLACK_MS
+        sets: Attributes = {"enqueued_at": now, "due_at": due_at, "place": SENT}
         values = {"seq": job.seq, "now": now}
         try:
             return self._move(Verb.RESEND, job.job_id, values, sets=sets, adds={"seq": 1}).seq
@@ -312,6 +333,8 @@ class DynamoLedger:
             if verb is not Verb.COMMIT:
                 # What a running attempt has shown so far counts only if it ends well.
                 gone = (*gone, "outputs")
+        if move.target in TERMINAL:
+            gone = (*gone, "line")
         names = {f"#{name}": name for name in (*sets, *counts, *gone)}
         bound = {f":{name}": value_of(name, value) for name, value in values.items()}
         bound |= {f":set_{name}": value_of(name, value) for name, value in sets.items()}

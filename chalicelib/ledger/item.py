@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from chalicelib.contract.job import Job
+from chalicelib.contract.states import OPEN
 
 Attributes = dict[str, Any]
 
@@ -19,6 +20,9 @@ GONE: Final = "gone#"
 
 DUE_SHARDS: Final = 4
 """Partitions of the `due` index, so that the sweeper's index never is one hot key."""
+
+SENT: Final = "0"
+"""The place, in its client's line, of every job that was sent: before all that are held."""
 
 _INTEGERS: Final = frozenset(
     {"version", "attempt", "budget_left", "seq", "created_at", "enqueued_at", "deadline", "not_before", "due_at"}
@@ -63,7 +67,15 @@ def item_of(job: Job) -> Attributes:
         item["dirty_sheet"] = {"S": sheet}
     if job.due_at is not None:
         item["due_shard"] = {"S": due_shard(job.job_id)}
+    if job.state in OPEN:
+        item["line"] = {"S": job.client_id}
+        item["place"] = {"S": place_of(job)}
     return item
+
+
+def place_of(job: Job) -> str:
+    """Say where an open job stands in its client's line: those held by priority, then by age."""
+    return f"1#{100 - job.priority:03}#{job.created_at:013}#{job.job_id}" if job.is_held else SENT
 
 
 def due_shard(job_id: str) -> str:

@@ -10,6 +10,7 @@ from chalicelib.operations.batches import BATCHES
 from chalicelib.operations.docs import describing
 from chalicelib.operations.jobs import JOBS
 from chalicelib.operations.links import LINKS
+from chalicelib.operations.me import ME
 from chalicelib.operations.sheets import SHEETS
 from chalicelib.operations.simple import SIMPLE
 from chalicelib.operations.webhooks import WEBHOOKS
@@ -24,6 +25,7 @@ _SERVING: Final[tuple[Operation, ...]] = (
     *WORKERS,
     *WEBHOOKS,
     *SIMPLE,
+    *ME,
     *LINKS,
     *SHEETS,
 )

@@ -6,8 +6,10 @@ from uuid import uuid4
 
 import boto3
 
-from chalicelib.contract.events import Errand, errand_dedup_id, read_news
+from chalicelib.contract.events import Ended, Errand, Hint, errand_dedup_id, read_news
+from chalicelib.contract.states import State
 from chalicelib.queues import CompletionQueue
+from tests.jobs import new_job
 
 
 def received(client: object, url: str) -> list[str]:
@@ -38,3 +40,18 @@ def test_an_errands_name_fits_whatever_the_spreadsheets_id() -> None:
     """SQS takes 128 characters."""
     longest = Errand(errand="prepare", spreadsheet_id="x" * 200, id="i" * 64)
     assert len(errand_dedup_id(longest)) <= 128
+
+
+def test_an_end_is_told_apart_from_its_rows_news(aws: boto3.Session) -> None:
+    """In its client's own group, where no spreadsheet holds it up; a job that was never sent frees nothing."""
+    client = aws.client("sqs")
+    url = client.create_queue(QueueName=f"q{uuid4().hex[:8]}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    queue = CompletionQueue(client, url)
+    ended, held = new_job(state=State.CANCELED), new_job(state=State.CANCELED, seq=0)
+    for job in (ended, held, new_job()):
+        queue.hint(job)
+    taken = client.receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["MessageGroupId"])
+    told = [(read_news(each["Body"]), each["Attributes"]["MessageGroupId"]) for each in taken["Messages"]]
+    assert [group for news, group in told if isinstance(news, Hint)].count("sheet-1") >= 1
+    words = [(news, group) for news, group in told if isinstance(news, Ended)]
+    assert words == [(Ended(ended=ended.job_id, client_id="client-1"), "ended:client-1")]

@@ -16,7 +16,8 @@ from tests.conftest import make_table
 @pytest.fixture
 def keeper(aws: boto3.Session, resources: dict[str, Any]) -> Doorkeeper:
     client = aws.client("dynamodb")
-    tables = {name: make_table(client, resources[name]["Properties"]) for name in ("KeysTable", "SheetsTable")}
+    names = ("KeysTable", "SheetsTable", "RatesTable")
+    tables = {name: make_table(client, resources[name]["Properties"]) for name in names}
     return Doorkeeper(aws, {**tables, "SecretsPrefix": f"/test/{uuid4().hex[:8]}"})
 
 

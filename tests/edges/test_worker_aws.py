@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from chalicelib.contract.errors import Unavailable
-from chalicelib.contract.events import Hint, JobMessage
+from chalicelib.contract.events import Ended, Hint, JobMessage, read_news
 from tests.jobs import NOW
 from worker.aws import DateSkew, renamed
 from worker.blobs import S3Blobs
@@ -160,3 +160,16 @@ def test_the_clock_s_fault_is_read_from_a_date_header(ahead_s: int) -> None:
     gauge.note(formatdate(NOW / 1000, usegmt=True))
     gauge.note("no date")
     assert abs(gauge.skew_s - ahead_s) <= 0.5
+
+
+def test_word_of_ends_goes_by_client_and_once(aws: boto3.Session) -> None:
+    """A repeat within five minutes is swallowed by its name."""
+    client: Any = aws.client("sqs")
+    url = client.create_queue(QueueName=f"c-{uuid4().hex}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    ends = [Ended(ended=str(uuid4()), client_id=name) for name in ("a", "b")]
+    assert SqsHints(client, url).tell_ends(ends) == set() == SqsHints(client, url).tell_ends(ends[:1])
+    answer = client.receive_message(
+        QueueUrl=url, WaitTimeSeconds=2, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
+    )
+    told = [(read_news(each["Body"]), each["Attributes"]["MessageGroupId"]) for each in answer["Messages"]]
+    assert told == [(end, f"ended:{end.client_id}") for end in ends]

@@ -33,6 +33,7 @@ from chalicelib.hints import work_through
 from chalicelib.rates import SheetsBudget, UsageBook
 from chalicelib.sheet import Sheets
 from chalicelib.sweep import Sweep
+from chalicelib.window import Window
 from sandbox.google_auth import GoogleAuth, make_service_account
 from sandbox.sheets_errors import GoogleError
 from sandbox.sheets_faults import Fault, Faults, Kind, Quota
@@ -224,7 +225,8 @@ class Line:
             lambda: self._account["client_email"],
             lambda: self.now,
         )
-        self._sweep = Sweep(self.ledger, self.queue, self.queue, self.registry, lambda: self.now)
+        window = Window(self.ledger, self.queue, lambda: 0, lambda: self.now)
+        self._sweep = Sweep(self.ledger, self.queue, self.queue, self.registry, lambda: self.now, window)
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self.failed: Counter[str] = Counter()
@@ -324,7 +326,7 @@ class Line:
             for each in messages
         ]
         try:
-            work_through(records, self.complete, self.errands, self.queue)
+            work_through(records, self.complete, self.errands, self.queue, settle=lambda _: None)
         except Unavailable:
             pass
         else:

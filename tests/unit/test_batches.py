@@ -24,6 +24,7 @@ from chalicelib.contract.states import State
 from chalicelib.keys import ApiKey
 from chalicelib.programs import JobRequest, Programs, Surroundings
 from chalicelib.submit import Submit
+from chalicelib.window import Window
 from infra.workflow_files import read_folder
 from tests.fakes import MemoryLedger
 from tests.file_fakes import MemoryShelf
@@ -62,7 +63,8 @@ class Office:
         self.sent: list[str] = []
         self.hinted: list[str] = []
         seeds = itertools.count(1)
-        submit = Submit(self.ledger, self, self, lambda: NOW, pick_seed=lambda: next(seeds))
+        window = Window(self.ledger, self, lambda: 1_000, lambda: NOW)
+        submit = Submit(self.ledger, self, self, lambda: NOW, pick_seed=lambda: next(seeds), window=window)
         self.programs = Programs(submit, self.ledger, Surroundings(shelf=self.shelf))
         self.api = BatchesApi(Batches(self.programs, self.ledger, self.shelf, self, lambda: NOW))
 

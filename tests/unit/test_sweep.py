@@ -10,6 +10,7 @@ from chalicelib.contract.ports import Claimed
 from chalicelib.contract.sheets import Parked, Registration
 from chalicelib.contract.states import State
 from chalicelib.sweep import Sweep
+from chalicelib.window import Window
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job
 from tests.sheet_fakes import MemoryRegistry, Post
@@ -18,7 +19,8 @@ LEASE_MS = 60_000
 
 
 def sweep(ledger: MemoryLedger, post: Post, now: int, registry: MemoryRegistry | None = None) -> Callable[[], object]:
-    return Sweep(ledger, post, post, registry or MemoryRegistry(), lambda: now).sweep
+    window = Window(ledger, post, lambda: 0, lambda: now)
+    return Sweep(ledger, post, post, registry or MemoryRegistry(), lambda: now, window).sweep
 
 
 def claimed(ledger: MemoryLedger, job: Job, now: int = NOW) -> Claimed:

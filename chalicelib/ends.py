@@ -1,0 +1,60 @@
+"""Do what follows from a job's end, besides showing it: count what it used, and let the next one go."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from chalicelib.contract.errors import Unavailable
+from chalicelib.contract.events import Ended
+from chalicelib.contract.job import Job
+from chalicelib.contract.ports import Ledger
+from chalicelib.contract.states import TERMINAL
+from chalicelib.window import Window
+
+log = logging.getLogger(__name__)
+
+
+class Accounts(Protocol):
+    """Know what keys use (`chalicelib.accounts.Accounts`)."""
+
+    def charge(self, key_id: str, gpu_ms: int, now: int) -> None:
+        """Add to what a key has used today."""
+
+
+class Ends:
+    """Settle ends. A message that comes twice lets nothing go twice; it may be counted twice."""
+
+    def __init__(self, ledger: Ledger, window: Window, accounts: Accounts, now_ms: Callable[[], int]) -> None:
+        self._ledger = ledger
+        self._window = window
+        self._accounts = accounts
+        self._now_ms = now_ms
+
+    def settle(self, ended: Sequence[Ended]) -> None:
+        """Act on ends; raise `Unavailable` when the job table cannot be reached: they are to be told again."""
+        of_client: dict[str, set[str]] = defaultdict(set)
+        for each in ended:
+            of_client[each.client_id].add(each.ended)
+        for client_id, job_ids in of_client.items():
+            self._window.refill(client_id, job_ids)
+        for job in self._ledger.get_many([each.ended for each in ended]):
+            self._charge(job)
+
+    def _charge(self, job: Job) -> None:
+        used_ms = gpu_ms(job)
+        if job.state not in TERMINAL or not job.key_id or not used_ms:
+            return
+        try:
+            self._accounts.charge(job.key_id, used_ms, self._now_ms())
+        except Unavailable as reason:
+            log.warning("not charged", extra={"job_id": job.job_id, "reason": reason.message})
+
+
+def gpu_ms(job: Job) -> int:
+    """Say how long a GPU was busy with an ended job: as measured, else from its last start to its end."""
+    if job.timings is not None and job.timings.execution_ms is not None:
+        return job.timings.execution_ms
+    return max(0, (job.finished_at or 0) - job.started_at) if job.started_at else 0
