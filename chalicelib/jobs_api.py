@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chalicelib.api_parts import Answer, Call, check_size, parse, parse_query
+from chalicelib.api_parts import Answer, Call, check_size, idempotency_key, parse, parse_query
 from chalicelib.cancel import Hints, cancel
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import Job
@@ -21,8 +21,6 @@ from chalicelib.job_watch import MAX_WAIT_S, Clock, events_of, wait_for_end
 from chalicelib.programs import JobRequest, Programs
 from chalicelib.records import Records, attempt_of
 from chalicelib.sent_graph import SentGraphs
-
-MAX_KEY: int = 255
 
 
 class WaitQuery(BaseModel):
@@ -72,14 +70,14 @@ class JobsApi:
         check_size(call.body)
         patience_s = parse_query(WaitQuery, call.query).wait
         request = parse(JobRequest, call.body)
-        outcome = self._desk.programs.one(call.caller, _job_key(call), request, call.link_base)
+        outcome = self._desk.programs.one(call.caller, idempotency_key(call), request, call.link_base)
         return self._made(outcome, patience_s)
 
     def retry(self, call: Call) -> Answer:
         """POST /api/v2/jobs/{id}/retry: an ended job once more, as a new job."""
         patience_s = parse_query(WaitQuery, call.query).wait
         job_id = call.path["job_id"]
-        outcome = self._desk.programs.again(call.caller, job_id, _job_key(call), call.link_base)
+        outcome = self._desk.programs.again(call.caller, job_id, idempotency_key(call), call.link_base)
         return self._made(outcome, patience_s)
 
     def list(self, call: Call) -> Answer:
@@ -140,11 +138,3 @@ class JobsApi:
 
 def _shown(job: Job) -> dict[str, Any]:
     return job_view(job).model_dump(mode="json")
-
-
-def _job_key(call: Call) -> str | None:
-    """Read the Idempotency-Key; None: the request is to make a new job each time."""
-    key = call.headers.get("idempotency-key")
-    if key is not None and not (1 <= len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
-        raise Rejected("bad_request", f"Idempotency-Key must have 1 to {MAX_KEY} printable ASCII characters.")
-    return key

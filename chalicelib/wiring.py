@@ -50,7 +50,6 @@ from chalicelib.lanes import LaneSweep
 from chalicelib.ledger import DynamoLedger
 from chalicelib.link_api import LinkApi
 from chalicelib.me_api import MeApi
-from chalicelib.open_jobs import RecentJobs
 from chalicelib.pairing import Pairing
 from chalicelib.panel import Edges, Panel
 from chalicelib.poster import GuardedPoster
@@ -236,8 +235,7 @@ class World:
     @cached_property
     def workers_api(self) -> WorkersApi:
         """Make the API that shows workers and queue."""
-        jobs, books = RecentJobs(self.ledger, now_ms), UsageBook(self._counters)
-        return WorkersApi(Farm(jobs, books, self._crew, self._jobs, now_ms))
+        return WorkersApi(Farm(self.ledger, UsageBook(self._counters), self._crew, self._jobs, now_ms))
 
     @cached_property
     def assets_api(self) -> AssetsApi:

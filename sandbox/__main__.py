@@ -77,7 +77,7 @@ def _tell_programs(world: World, console: Console) -> None:
     console.print("\nFor programs and the command comfysheet (client/README.md), in another terminal:")
     for line in (
         f"export COMFYSHEET_URL={world.cloud.api_url}",
-        f"export COMFYSHEET_KEY={world.keys.maker.new_api(CLIENT)}",
+        f"export COMFYSHEET_KEY={world.keys.maker.new_api(CLIENT, {"scopes": "read submit raw"})}",
         ".venv/bin/comfysheet run empty-color",
     ):
         console.print(f"  {line}", markup=False, soft_wrap=True)

@@ -17,11 +17,9 @@ from chalicelib.contract.states import State
 from chalicelib.farm import LOOKED_AT, MAX_NAMES, Farm
 from chalicelib.gate import Gate
 from chalicelib.keys import ApiKey
-from chalicelib.open_jobs import RecentJobs
 from chalicelib.operations.workers import WORKERS
 from chalicelib.queues import Depth
 from chalicelib.workers_api import WorkersApi
-from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job
 
 OTHERS = new_job(client_id="other", state=State.RUNNING, owner="box-1")
@@ -251,15 +249,3 @@ def test_the_routes_answer_what_their_document_says() -> None:
     assert asked(yard, "listWorkers", {"models": "some"}).status == 400
     assert asked(yard, "getQueue", {}).body["yours"] == {"queued": 0, "running": 0, "oldest_age_s": None, "eta_s": None}
     assert {asked(yard, name, {}, "blind").status for name in ("listWorkers", "getQueue")} == {403}
-
-
-def test_open_jobs_are_found_among_the_latest() -> None:
-    """Those that run first; other clients' and ended ones are none."""
-    ledger = MemoryLedger()
-    jobs = [new_job(created_at=NOW - age) for age in (9, 1, 5)]
-    jobs += [new_job(state=State.RUNNING), new_job(state=State.SUCCEEDED), new_job(client_id="other")]
-    for job in jobs:
-        ledger.submit(job)
-    recent = RecentJobs(ledger, lambda: NOW)
-    assert recent.line("client-1", 2).sent == (jobs[3].job_id, jobs[0].job_id)
-    assert recent.open_jobs("client-1") == 4
