@@ -75,9 +75,10 @@ def main(arguments: Sequence[str]) -> int:
 def _tell_programs(world: World, console: Console) -> None:
     """Print what a program needs, to be pasted into a terminal as it is."""
     console.print("\nFor programs and the command comfysheet (client/README.md), in another terminal:")
+    key = world.keys.maker.new_api(CLIENT, {"scopes": "read submit raw"})
     for line in (
         f"export COMFYSHEET_URL={world.cloud.api_url}",
-        f"export COMFYSHEET_KEY={world.keys.maker.new_api(CLIENT, {"scopes": "read submit raw"})}",
+        f"export COMFYSHEET_KEY={key}",
         ".venv/bin/comfysheet run empty-color",
     ):
         console.print(f"  {line}", markup=False, soft_wrap=True)
