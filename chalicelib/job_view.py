@@ -121,7 +121,7 @@ class JobView(View):
     completed_at: str | None
     expires_at: str
     queue_position: int | None
-    """Always null: a queue that is fair to all clients has no places. GET /api/v2/queue tells how long it is."""
+    """Where a queued job stands among its client's open ones (1: the workers have it). Null: it is not known."""
     progress: ProgressView | None
     outputs: list[OutputView]
     """While it runs: what is uploaded so far. What counts is what is there when it has succeeded."""
@@ -165,8 +165,8 @@ class JobSummary(View):
     url: str
 
 
-def job_view(job: Job) -> JobView:
-    """Give the Job object."""
+def job_view(job: Job, queue_position: int | None = None) -> JobView:
+    """Give the Job object; *queue_position* where it is known."""
     return JobView(
         id=job.job_id,
         status=job.state.value,
@@ -174,7 +174,7 @@ def job_view(job: Job) -> JobView:
         started_at=moment_or_none(job.started_at),
         completed_at=moment_or_none(job.finished_at),
         expires_at=moment(job.created_at + RETENTION_MS),
-        queue_position=None,
+        queue_position=queue_position,
         progress=_progress(job.progress),
         outputs=[output_view(job, index, output) for index, output in enumerate(job.outputs)],
         error=_error(job.error),

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,12 +15,16 @@ from chalicelib.cancel import Hints, cancel
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import Job
 from chalicelib.contract.ports import Ledger, Submitted
+from chalicelib.contract.states import State
 from chalicelib.job_list import JobsQuery, folded, list_jobs
 from chalicelib.job_view import View, job_view
 from chalicelib.job_watch import MAX_WAIT_S, Clock, events_of, wait_for_end
 from chalicelib.programs import JobRequest, Programs
 from chalicelib.records import Records, attempt_of
 from chalicelib.sent_graph import SentGraphs
+
+COUNTED: Final = 200
+"""How far back in its client's line a queued job is told its place."""
 
 
 class WaitQuery(BaseModel):
@@ -88,7 +92,8 @@ class JobsApi:
     def get(self, call: Call) -> Answer:
         """GET /api/v2/jobs/{id}: as it is, or (wait) as soon as it has ended."""
         patience_s = parse_query(WaitQuery, call.query).wait
-        return Answer(200, _shown(self._wait(self._own(call), patience_s)))
+        job = self._wait(self._own(call), patience_s)
+        return Answer(200, job_view(job, self._place(job)).model_dump(mode="json"))
 
     def cancel(self, call: Call) -> Answer:
         """POST /api/v2/jobs/{id}/cancel: the job as it stands then; repeating it changes nothing."""
@@ -128,6 +133,15 @@ class JobsApi:
 
     def _wait(self, job: Job, patience_s: float) -> Job:
         return wait_for_end(job, lambda: self._desk.ledger.get(job.job_id), self._desk.clock, patience_s)
+
+    def _place(self, job: Job) -> int | None:
+        """Say where a queued job stands; None: it is not queued, or too far back to be counted at each look."""
+        if job.state is not State.QUEUED:
+            return None
+        line = self._desk.ledger.line(job.client_id, COUNTED)
+        if job.job_id in line.sent:
+            return 1
+        return len(line.sent) + line.held.index(job.job_id) + 1 if job.job_id in line.held else None
 
     def _own(self, call: Call) -> Job:
         job = self._desk.ledger.get(call.path["job_id"])

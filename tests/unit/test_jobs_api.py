@@ -72,6 +72,17 @@ def test_an_ended_job_tells_its_outputs_and_what_it_took() -> None:
     assert told["outputs"][0]["url"].startswith(f"https://host/api/o/{job_id}/0?t=")
 
 
+def test_a_queued_job_is_told_its_place() -> None:
+    """One with the workers comes next; those held back follow by priority and age; who runs or has ended has none."""
+    desk = ProgramDesk()
+    ids = [desk.submit({**RED, "priority": priority}).body["id"] for priority in (0, 0, 0, 0, 0, 7)]
+    places = [desk.ask("getJob", job_id=job_id).body["queue_position"] for job_id in ids]
+    assert places == [1, 1, 1, 1, 6, 5]
+    desk.run(ids[0])
+    desk.ask("cancelJob", job_id=ids[1])
+    assert [desk.ask("getJob", job_id=job_id).body["queue_position"] for job_id in ids[:2]] == [None, None]
+
+
 def test_what_is_asked_for_is_told_back() -> None:
     """Priority, tags (each once), labels and the key that asked are kept."""
     desk = ProgramDesk()
