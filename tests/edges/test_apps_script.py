@@ -285,9 +285,9 @@ def test_set_up_adds_what_is_missing_and_moves_nothing() -> None:
 
 
 def test_the_menu_is_what_the_readme_says() -> None:
-    """Eight entries, verbs first."""
+    """Nine entries, verbs first."""
     labels = [getattr(entry, "label", None) for entry in Scene().project.menu()]
     assert [label for label in labels if label] == [
         "Generate selected rows", "Generate all pending", "Cancel selected", "Retry failed", "Fetch missing results",
-        "Show progress", "Set up this sheet", "Settings",
+        "Show progress", "Set up this sheet", "Add workflow…", "Settings",
     ]  # fmt: skip

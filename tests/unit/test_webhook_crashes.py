@@ -16,6 +16,7 @@ from chalicelib.herald import Herald
 from chalicelib.lanes import LaneSweep
 from chalicelib.sweep import Sweep
 from chalicelib.webhooks import Webhooks
+from chalicelib.window import Window
 from tests.delivery_fakes import Bell, Board, MemoryBook, PaperPoster, PaperSecrets
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job
@@ -92,7 +93,8 @@ class Line:
         registry = MemoryRegistry()
         self.complete = Complete(ledger, fuse.wire(self.sheet), registry, FreeTurns(), NoteBook(), herald, clock)
         self.deliver = Deliver(book, ledger, self.secrets, fuse.wire(self.poster), self.board, clock, lambda: 0.0)
-        self.sweep = Sweep(ledger, self.post, fuse.wire(self.post), registry, clock)
+        window = Window(ledger, self.post, lambda: 0, clock)
+        self.sweep = Sweep(ledger, self.post, fuse.wire(self.post), registry, clock, window)
         self.lane_sweep = LaneSweep(book, bell, clock)
 
     def round(self) -> None:
