@@ -72,5 +72,7 @@ def on_delivery(event: SQSEvent) -> None:
 @app.schedule(Rate(1, unit=Rate.MINUTES))
 def on_sweep(_event: CloudWatchEvent) -> None:
     """Close the gaps."""
-    world.sweep.sweep()
-    world.lane_sweep.sweep()
+    try:
+        world.sweep.sweep()
+    finally:
+        world.lane_sweep.sweep()

@@ -129,7 +129,7 @@ def _growth(world: World, caller: Caller, note: Note, sizes: Sequence[int], time
         )
         note(f"{name}_items_looked_at", single(looked[name][-1], f"items, of {sizes[-1]} jobs", times))
     note("get_job_per_s", single(1000 / medians["get_job"][-1], "calls/s", times))
-    note("jobs_table_scans", single(caller.scanned.count(table), "scans", times))
+    note("jobs_table_scans", single(caller.scanned.count(table), "scans of the jobs table", times))
     return known
 
 

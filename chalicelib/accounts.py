@@ -25,6 +25,8 @@ TRIES: Final = 4
 
 Item = dict[str, Any]
 
+CHARGES_KEPT_MS: Final = 15 * 24 * 3600 * 1000
+"""How long it is known that a job was charged: no message is older than 14 days."""
 _EMPTY: Final = "full_at > :now AND full_at <= :latest"
 _FULL: Final = "attribute_not_exists(full_at) OR full_at <= :now"
 
@@ -75,6 +77,18 @@ class Accounts:
             if not self._add(key_id, now, "SET #ttl = :ttl, on_day = :day, gpu_ms = :ms", first, day):
                 # Somebody else was the first of the day just now.
                 self._add(key_id, now, "SET #ttl = :ttl ADD gpu_ms :ms", "on_day = :day", day)
+
+    def is_new(self, job_id: str, now: int) -> bool:
+        """Note that a job is charged; False: it was already."""
+        named = {"ExpressionAttributeNames": {"#slot": "slot"}}
+        item = {"slot": {"S": f"charged#{job_id}"}, "ttl": {"N": str((now + CHARGES_KEPT_MS) // 1000)}}
+        try:
+            self._call("put_item", Item=item, ConditionExpression="attribute_not_exists(#slot)", **named)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
 
     def account(self, key_id: str, now: int) -> Account:
         """Read a key's account, with the limits that it had when it was last used."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
+from urllib.parse import quote
 
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import RETENTION_MS, Job, Output
@@ -19,6 +20,8 @@ DAY_MS: Final = 24 * 3600 * 1000
 KEPT_MS: Final = 8 * DAY_MS
 """How long the bucket keeps an input after it was written (infra/resources.yaml, rule `inputs`)."""
 MAX_PATH_CHARS: Final = 255
+MAX_PATH_BYTES: Final = 1500
+"""In percent signs, as it is kept: all metadata of an S3 object has 2 KB."""
 
 Scalar = str | int | float | bool | None
 
@@ -90,6 +93,8 @@ def path_of(text: str) -> str:
         raise Rejected("bad_input", f"file_path must be a name of 1 to {MAX_PATH_CHARS} characters, like photo.png.")
     if text.startswith("/") or "\\" in text or ".." in parts or not text.isprintable():
         raise Rejected("bad_input", "file_path must be a plain name like photo.png; it cannot lead elsewhere.")
+    if len(quote(text)) > MAX_PATH_BYTES:
+        raise Rejected("bad_input", "file_path is too long for its letters: use a name of fewer characters.")
     return text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.events import Ended
@@ -16,16 +16,22 @@ from chalicelib.window import Window
 
 log = logging.getLogger(__name__)
 
+UNMEASURED_MOST_MS: Final = 15 * 60_000
+"""The usual bound of an attempt."""
+
 
 class Accounts(Protocol):
     """Know what keys use (`chalicelib.accounts.Accounts`)."""
+
+    def is_new(self, job_id: str, now: int) -> bool:
+        """Note that a job is charged; False: it was already."""
 
     def charge(self, key_id: str, gpu_ms: int, now: int) -> None:
         """Add to what a key has used today."""
 
 
 class Ends:
-    """Settle ends. A message that comes twice lets nothing go twice; it may be counted twice."""
+    """Settle ends. A message that comes twice lets nothing go twice, and is counted once."""
 
     def __init__(self, ledger: Ledger, window: Window, accounts: Accounts, now_ms: Callable[[], int]) -> None:
         self._ledger = ledger
@@ -47,14 +53,21 @@ class Ends:
         used_ms = gpu_ms(job)
         if job.state not in TERMINAL or not job.key_id or not used_ms:
             return
+        now = self._now_ms()
         try:
-            self._accounts.charge(job.key_id, used_ms, self._now_ms())
+            # An end is told again and again while its row or its webhook waits; it is paid for once.
+            if self._accounts.is_new(job.job_id, now):
+                self._accounts.charge(job.key_id, used_ms, now)
         except Unavailable as reason:
             log.warning("not charged", extra={"job_id": job.job_id, "reason": reason.message})
 
 
 def gpu_ms(job: Job) -> int:
-    """Say how long a GPU was busy with an ended job: as measured, else from its last start to its end."""
+    """
+    Say how long a GPU was busy with an ended job: as measured, else from its last start to its end.
+
+    Bounded, for a job that was handed back keeps its last start while it waits.
+    """
     if job.timings is not None and job.timings.execution_ms is not None:
         return job.timings.execution_ms
-    return max(0, (job.finished_at or 0) - job.started_at) if job.started_at else 0
+    return min(UNMEASURED_MOST_MS, max(0, (job.finished_at or 0) - job.started_at)) if job.started_at else 0

@@ -29,7 +29,7 @@ from chalicelib.contract.manifest import Workflow, to_document
 from chalicelib.contract.ports import Ledger, Submitted
 from chalicelib.contract.states import TERMINAL
 from chalicelib.contract.values import one_line
-from chalicelib.raw_graph import judge_graph
+from chalicelib.raw_graph import RAW, judge_graph
 from chalicelib.submit import JobKey, Request, Scalar, SheetId, Submit, reused
 
 MAX_LABELS: Final = 16
@@ -216,15 +216,18 @@ class Programs:
         Raise `Rejected` (idempotency_key_reuse) when a key stands for another request, after the others are accepted;
         `Exhausted`, and none is accepted, when *account* allows no further job.
         """
-        for graph in {draft.graph.hash: draft.graph for draft in drafts if draft.graph is not None}.values():
-            content = json.dumps(to_document(graph), ensure_ascii=False).encode()
-            self._around.shelf.put(document_key(graph.hash), content)
-        submitted = self._submit.accept([draft.job for draft in drafts], account)
+        graphs = {draft.graph.hash: draft.graph for draft in drafts if draft.graph is not None}
+        submitted = self._submit.accept([draft.job for draft in drafts], account, before=lambda: self._store(graphs))
         for draft, outcome in zip(drafts, submitted, strict=True):
             _same(outcome.job, draft.job.input_hash)
             if outcome.created and outcome.job.target is not None:
                 self._around.hint(outcome.job)
         return submitted
+
+    def _store(self, graphs: Mapping[str, Workflow]) -> None:
+        for workflow_hash, graph in graphs.items():
+            content = json.dumps(to_document(graph), ensure_ascii=False).encode()
+            self._around.shelf.put(document_key(workflow_hash), content)
 
     def again(self, caller: Caller, job_id: str, job_key: str | None, link_base: str) -> Submitted:
         """
@@ -244,6 +247,11 @@ class Programs:
         )
         if job_key and (there := self._ledger.get(anew.job_id)) is not None:
             return _same(there, anew.input_hash)
+        if old.workflow_id == RAW and "raw" not in caller.scopes:
+            raise Rejected("forbidden", "This job ran a graph: ask the operator for a key with the scope raw.")
+        # Its files may have ended meanwhile; what is used again lives on.
+        files = {name: value for name, value in old.inputs.items() if isinstance(value, str)}
+        with_assets(files, lambda asset_id: self._around.find_asset(caller.client_id, asset_id))
         if self._around.shelf.get(document_key(old.workflow_hash)) is None:
             raise Rejected("workflow_gone", "This version of the workflow is no longer stored. Submit a new job.")
         return self.accept([Draft(anew)], caller.account)[0]

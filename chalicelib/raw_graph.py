@@ -26,14 +26,14 @@ RAW: Final = "raw"
 """The id of every workflow that came as a graph."""
 MAX_NODES: Final = 200
 _ASSET: Final = "core/ASSET"
-_LOADERS: Final = re.compile(r"^(VHS_)?Load(Image|Audio|Video)")
+_LOADERS: Final = re.compile(r"Load.?(Image|Audio|Video)|(Image|Audio|Video).?Load", re.IGNORECASE)
 _FILES: Final = frozenset({"image", "audio", "video", "file", "mask"})
 """Inputs of a loader that name a file in ComfyUI's input folder (object_info of 0.28)."""
 
 _MEDIA: Final = ", ".join(sorted(MEDIA))
 
 _CLIMBS: Final = re.compile(r"(^|[\\/])\.\.([\\/]|$)")
-_ABSOLUTE: Final = re.compile(r"^\s*(/[^/\s]+/|\\\\|~[\\/]|[A-Za-z]:[\\/]|file:)", re.IGNORECASE)
+_ABSOLUTE: Final = re.compile(r"^\s*(/[^/\s]+(/|\.\w{1,5}\s*$)|\\\\|~[\\/]|[A-Za-z]:[\\/]|file:)", re.IGNORECASE)
 # ComfyUI reads "name [output]" from the folder where everybody's results lie (folder_paths.annotated_filepath).
 _ANNOTATED: Final = re.compile(r"\[(input|output|temp)\]\s*$")
 _UNSENDABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -99,7 +99,7 @@ def unsafe_places(workflow: Workflow) -> Iterator[str]:
 
 def names_file(node_class: str, name: str) -> bool:
     """Say whether an input names a file in ComfyUI's input folder."""
-    return bool(_LOADERS.match(node_class)) and name in _FILES
+    return bool(_LOADERS.search(node_class)) and name in _FILES
 
 
 def _refuse(code: str, faults: Iterator[tuple[str, str]]) -> None:

@@ -53,6 +53,6 @@ class Records:
 
 def attempt_of(job: Job, asked: str) -> int:
     """Say which attempt is meant: the one that was *asked* for, else the committed or last one; 0: none was made."""
-    if asked and not (asked.isascii() and asked.isdigit() and 1 <= int(asked[:9]) <= job.attempt):
+    if asked and not (asked.isascii() and asked.isdigit() and len(asked) <= 9 and 1 <= int(asked) <= job.attempt):
         raise Rejected("not_found", f"The job has {job.attempt} attempts; there is no attempt {asked[:20]}.")
     return int(asked) if asked else job.committed_attempt or job.attempt

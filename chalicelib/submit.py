@@ -8,6 +8,7 @@ harmless. A job that finds its client's window full is put all the same, and sen
 
 from __future__ import annotations
 
+import difflib
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +36,8 @@ from chalicelib.contract.manifest import Workflow
 from chalicelib.contract.parameter import Parameter
 from chalicelib.contract.ports import Ledger, Submitted
 from chalicelib.contract.states import State
+from chalicelib.contract.values import one_line
+from chalicelib.contract.words import fold
 from chalicelib.prompting.resolve import GivenWildcards, Prompted, Wildcards, resolve_prompts, seed_of
 from chalicelib.window import Admitted, Window
 
@@ -185,9 +188,16 @@ class Submit:
         """
         Make a program's job, to be completed and then accepted; nothing is written.
 
-        *workflow* is its name in the catalog, or itself. Raise `Rejected`: no such workflow, what the inputs lack.
+        *workflow* is its name in the catalog, or itself. Raise `Rejected`: no such workflow, what the inputs lack, and
+        inputs that nothing uses: a sheet has columns of its own, in a program's request they are a slip.
         """
-        return self._job(client_id, job_key, workflow, given, link_base, target)[0]
+        job, unused = self._job(client_id, job_key, workflow, given, link_base, target)
+        found = self._catalog.find(workflow, client_id) if isinstance(workflow, str) else workflow
+        # An input that is given twice, under two of its names, is no unknown one.
+        words = {word for parameter in found.parameters for word in parameter.words()}
+        if unknown := [name for name in unused if fold(name) not in words]:
+            raise Rejected("invalid_input", _unknown_inputs(found, unknown))
+        return job
 
     def anew(self, ended: Job, job_key: str, link_base: str) -> Job:
         """Make a job that asks for what *ended* did: same version of the workflow, same resolved inputs, no row."""
@@ -208,15 +218,19 @@ class Submit:
             synced_version=1,
         )
 
-    def accept(self, jobs: Sequence[Job], account: Account = NO_ACCOUNT) -> list[Submitted]:
+    def accept(
+        self, jobs: Sequence[Job], account: Account = NO_ACCOUNT, before: Callable[[], None] = lambda: None
+    ) -> list[Submitted]:
         """
         Put jobs of one client and send their messages; of a key that stood for another job, that job is answered.
 
-        Raise `Exhausted`, and put none, when *account* allows no further job.
+        What they need is stored *before*, once they are let in. Raise `Exhausted`, and put none, when *account* allows
+        no further job.
         """
         admitted = self._admit(jobs, account)
         if admitted.refusal is not None:
             raise admitted.refusal
+        before()
         return self._put(admitted)
 
     def _row_job(self, client_id: str, request: SheetRequest, row: Row, link_base: str) -> tuple[Job, tuple[str, ...]]:
@@ -311,3 +325,12 @@ def reused(job_key: str) -> Rejected:
         "idempotency_key_reuse",
         f"The key {job_key} stands for another request already. Use a new key for new inputs.",
     )
+
+
+def _unknown_inputs(workflow: Workflow, names: Sequence[str]) -> str:
+    known = [parameter.name for parameter in workflow.parameters]
+    told = []
+    for name in names[:8]:
+        near = difflib.get_close_matches(name, known, 1)
+        told.append(f'"{one_line(name)[:100]}"' + (f" (did you mean {near[0]}?)" if near else ""))
+    return f"{workflow.name} has no input {', '.join(told)}; it has {', '.join(known) or 'none'}."

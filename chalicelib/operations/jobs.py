@@ -13,6 +13,7 @@ from chalicelib.programs import JobRequest
 _JOBS: Final = "/api/v2/jobs"
 _JOB: Final = f"{_JOBS}/{{job_id}}"
 _TAG: Final = "Jobs"
+_KEYED: Final = {"Idempotency-Key": "A word of your own: the same key and request are the same job."}
 
 JOBS: Final = (
     Operation(
@@ -25,6 +26,7 @@ JOBS: Final = (
         scope="submit",
         body=JobRequest,
         query=WaitQuery,
+        headers=_KEYED,
         answers={201: JobView},
     ),
     Operation(
@@ -70,6 +72,7 @@ JOBS: Final = (
         tag=_TAG,
         scope="submit",
         query=WaitQuery,
+        headers=_KEYED,
         answers={201: JobView},
         refusals=frozenset({400, 409, 422}),
     ),

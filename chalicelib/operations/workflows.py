@@ -12,6 +12,8 @@ from chalicelib.workflows_api import InferRequest, OwnerQuery, WorkflowPut
 _ALL: Final = "/api/v2/workflows"
 _ONE: Final = f"{_ALL}/{{workflow_id}}"
 
+_CONDITIONS: Final = {"If-Match": "The ETag of the version that you read: 412 when it is another by now."}
+
 WORKFLOWS: Final = (
     Operation(
         "GET",
@@ -54,6 +56,7 @@ WORKFLOWS: Final = (
         scope="admin",
         body=WorkflowPut,
         query=OwnerQuery,
+        headers=_CONDITIONS,
         answers={200: WorkflowObject, 201: WorkflowObject},
         refusals=frozenset({412}),
     ),
@@ -66,6 +69,7 @@ WORKFLOWS: Final = (
         tag="Workflows",
         scope="admin",
         query=OwnerQuery,
+        headers=_CONDITIONS,
         answers={200: Removed},
         refusals=frozenset({412}),
     ),

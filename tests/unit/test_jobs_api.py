@@ -338,3 +338,22 @@ def test_any_bytes_are_answered_with_a_clear_refusal(body: bytes) -> None:
 def test_a_parser_bomb_is_refused(body: bytes) -> None:
     """Depth, lone surrogates and numbers that are none end in a 400."""
     assert DESK.ask("createJob", body=body).status == 400
+
+
+def test_an_input_that_nothing_uses_is_a_slip() -> None:
+    """A program is told, with the nearest name; what a prompt takes in is used, and an alias is no stranger."""
+    desk = ProgramDesk()
+    slip = desk.submit({"workflow_id": "txt2img-sdxl", "inputs": {"prompt": "a fox", "stpes": 50}})
+    assert (slip.status, slip.body["error"]["code"]) == (422, "invalid_input")
+    assert '"stpes" (did you mean steps?)' in slip.body["error"]["message"]
+    taken_in = {"prompt": "a {{Animal}}", "Animal": "fox", "Steps": 5, "steps": 5}
+    assert desk.submit({"workflow_id": "txt2img-sdxl", "inputs": taken_in}).status == 201
+
+
+def test_a_graph_is_made_once_more_by_a_key_that_may_send_graphs() -> None:
+    """The scope raw counts for a retry too, and a file that has ended is missed at once."""
+    desk = ProgramDesk()
+    job_id = desk.submit({"workflow": GRAPH}, key="admin").body["id"]
+    desk.ask("cancelJob", key="admin", job_id=job_id)
+    assert desk.ask("retryJob", key="admin", job_id=job_id).status == 201
+    assert desk.ask("getJobLog", key="admin", query={"attempt": "0" * 9 + "1" * 5000}, job_id=job_id).status == 404

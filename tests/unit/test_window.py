@@ -13,7 +13,7 @@ from chalicelib.contract.events import Ended
 from chalicelib.contract.job import BUDGET, Job, JobError, Timings
 from chalicelib.contract.ports import Claimed, Line
 from chalicelib.contract.states import TERMINAL, State
-from chalicelib.ends import Ends, gpu_ms
+from chalicelib.ends import UNMEASURED_MOST_MS, Ends, gpu_ms
 from chalicelib.sweep import Sweep
 from chalicelib.window import LATER_MS, LOOK_MS, NARROWEST, Window, width
 from tests.fakes import MemoryLedger
@@ -29,6 +29,7 @@ class House:
         self.ledger, self.post = MemoryLedger(), Post()
         self.queue: deque[tuple[str, int]] = deque()
         self.charged: list[tuple[str, int]] = []
+        self.paid: list[str] = []
         self.window = Window(self.ledger, self, lambda: self.gpus, lambda: self.now)
         self.ends = Ends(self.ledger, self.window, self, lambda: self.now)
         self.sweeper = Sweep(self.ledger, self, self.post, MemoryRegistry(), lambda: self.now, self.window)
@@ -36,6 +37,10 @@ class House:
     def send(self, jobs: Sequence[Job]) -> int:
         self.queue += [(job.job_id, job.seq) for job in jobs]
         return len(jobs)
+
+    def is_new(self, job_id: str, now: int) -> bool:
+        self.paid.append(job_id)
+        return self.paid.count(job_id) == 1
 
     def charge(self, key_id: str, gpu_ms: int, now: int) -> None:
         self.charged.append((key_id, gpu_ms))
@@ -267,7 +272,10 @@ def test_what_a_job_used_is_charged_to_its_key() -> None:
         house.now += 5_000
         words.append(house.end(claimed))
     house.ends.settle(words)
-    assert house.charged == [("k1", 5_000), ("k2", 5_000)]
+    house.ends.settle(words)
+    assert house.charged == [("k1", 5_000), ("k2", 5_000)], "each once, however often its end is told"
+    waited = new_job(state=State.CANCELED, started_at=NOW, finished_at=NOW + 3 * 3_600_000)
+    assert gpu_ms(waited) == UNMEASURED_MOST_MS, "a job that was handed back and waited is not charged for that"
     measured = new_job(state=State.SUCCEEDED, timings=Timings(execution_ms=7), started_at=1, finished_at=1_000)
     assert (gpu_ms(measured), gpu_ms(new_job(state=State.CANCELED, finished_at=NOW))) == (7, 0)
 
