@@ -269,7 +269,7 @@ def test_rows_start_by_themselves_in_auto_mode(page: Page, world: World) -> None
     switch.click()
 
     def is_on() -> bool:
-        """Press again while it says that rows are being started just now: a script of the tests before may still run."""
+        """Press again while rows are being started: a script of the tests before may still run."""
         if not switch.is_checked() and switch.get_attribute("aria-disabled") is None:
             switch.click()
         return switch.is_checked()
