@@ -57,19 +57,24 @@ for each in OPERATIONS:
     _serve(each)
 
 
-@app.on_sqs_message(queue=os.environ.get("COMPLETIONS_QUEUE_NAME", "comfysheet-completions.fifo"), batch_size=10)
+# The names are the last part of the functions' own (infra/functions.py).
+@app.on_sqs_message(
+    queue=os.environ.get("COMPLETIONS_QUEUE_NAME", "comfysheet-completions.fifo"), batch_size=10, name="completion"
+)
 def on_completion(event: SQSEvent) -> None:
     """Bring rows up to date."""
     work_through(event.to_dict()["Records"], world.complete, world.errands, world.completions, settle=world.ends.settle)
 
 
-@app.on_sqs_message(queue=os.environ.get("DELIVERIES_QUEUE_NAME", "comfysheet-deliveries.fifo"), batch_size=1)
+@app.on_sqs_message(
+    queue=os.environ.get("DELIVERIES_QUEUE_NAME", "comfysheet-deliveries.fifo"), batch_size=1, name="delivery"
+)
 def on_delivery(event: SQSEvent) -> None:
     """Post to webhooks."""
     work_lanes(event.to_dict()["Records"], world.deliver, world.deliveries)
 
 
-@app.schedule(Rate(1, unit=Rate.MINUTES))
+@app.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")
 def on_sweep(_event: CloudWatchEvent) -> None:
     """Close the gaps."""
     try:

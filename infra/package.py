@@ -148,7 +148,7 @@ def _sources(root: Path) -> Iterator[Path]:
     yield from (root / name for name in ("app.py", "requirements.txt", "infra/resources.yaml"))
     yield from sorted((root / ".chalice").glob("*.json"))
     yield from sorted(path for path in (root / "chalicelib").rglob("*") if _belongs(path))
-    yield from (root / "infra" / name for name in ("package.py", "archive.py", "template.py"))
+    yield from (root / "infra" / name for name in ("package.py", "archive.py", "template.py", "functions.py"))
 
 
 def _belongs(path: Path) -> bool:

@@ -18,10 +18,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, Final
 
-API: Final = "APIHandler"
-COMPLETION: Final = "OnCompletion"
-DELIVERY: Final = "OnDelivery"
-SWEEP: Final = "OnSweep"
+from infra.functions import API, FUNCTIONS, Function
 
 _TOO_LARGE: Final = {
     "error": {
@@ -44,17 +41,21 @@ def finish(packaged: Mapping[str, Any], resources: Mapping[str, Any]) -> dict[st
     Neither argument is changed. Raises TemplateConflict when a name is defined twice or a function is missing.
     """
     template = deepcopy(dict(packaged))
-    for name in (API, COMPLETION, DELIVERY, SWEEP, "RestAPI"):
+    packaged_names = [function.packaged for function in FUNCTIONS]
+    for name in (*packaged_names, "RestAPI"):
         if name not in template["Resources"]:
             raise TemplateConflict(
-                f"The packaged app has no {name}: app.py has routes, on_completion, on_delivery, on_sweep."
+                f"The packaged app has no {name}. Of app.py it needs routes and {', '.join(packaged_names[1:])}."
             )
+    for function in FUNCTIONS:
+        _rename(template["Resources"], function)
     template["Outputs"] = {}  # Chalice's say the same in other words, with the path of another stage
     template = merge(template, resources)
-    for name, suffix in ((API, "Api"), (COMPLETION, "Completion"), (DELIVERY, "Delivery"), (SWEEP, "Sweep")):
-        _finish_function(template["Resources"][name]["Properties"], suffix)
-    _finish_source(template["Resources"][COMPLETION]["Properties"], "Completions", "CompletionConcurrency")
-    _finish_source(template["Resources"][DELIVERY]["Properties"], "Deliveries", "DeliveryConcurrency")
+    for function in FUNCTIONS:
+        properties = template["Resources"][function.logical]["Properties"]
+        _finish_function(properties, function)
+        if function.queue:
+            _finish_source(properties, function)
     _finish_api(template["Resources"]["RestAPI"]["Properties"])
     return template
 
@@ -98,36 +99,48 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _public_url(suffix: str) -> dict[str, Any]:
+def _public_url(function: Function) -> dict[str, Any]:
     """Return where people reach the API; empty for the API function, which cannot refer to its own API (a circle)."""
-    if suffix == "Api":
+    if function == API:
         return {"Ref": "PublicUrl"}
     own = {"Fn::Sub": "https://${RestAPI}.execute-api.${AWS::Region}.${AWS::URLSuffix}/${Stage}"}
     return {"Fn::If": ["OwnUrl", own, {"Ref": "PublicUrl"}]}
 
 
-def _finish_function(properties: dict[str, Any], suffix: str) -> None:
+def _rename(resources: dict[str, Any], function: Function) -> None:
+    """Give the function, and with it its event sources, the stack's logical name: it must not change (functions.py)."""
+    resources[function.logical] = found = resources.pop(function.packaged)
+    events = found["Properties"].get("Events", {})
+    for name in [name for name in events if name.startswith(function.packaged)]:
+        events[function.logical + name.removeprefix(function.packaged)] = events.pop(name)
+
+
+def _finish_function(properties: dict[str, Any], function: Function) -> None:
     """Name the function, point it at its package and log group, give it its environment and its reserve."""
-    properties["FunctionName"] = {"Fn::Sub": f"comfysheet-${{Stage}}-{suffix.lower()}"}
+    properties["FunctionName"] = {"Fn::Sub": function.name("${Stage}")}
     properties["CodeUri"] = {"Bucket": {"Ref": "CodeBucket"}, "Key": {"Ref": "CodeKey"}}
-    properties["LoggingConfig"] = {"LogGroup": {"Ref": f"{suffix}Logs"}}
-    properties["Environment"] = {"Variables": {**environment(), "PUBLIC_URL": _public_url(suffix)}}
+    properties["LoggingConfig"] = {"LogGroup": {"Ref": f"{function.title}Logs"}}
+    properties["Environment"] = {"Variables": {**environment(), "PUBLIC_URL": _public_url(function)}}
     properties["ReservedConcurrentExecutions"] = {
-        "Fn::If": [f"{suffix}Reserved", {"Ref": f"{suffix}ReservedConcurrency"}, {"Ref": "AWS::NoValue"}]
+        "Fn::If": [
+            f"{function.title}Reserved",
+            {"Ref": f"{function.title}ReservedConcurrency"},
+            {"Ref": "AWS::NoValue"},
+        ]
     }
     properties["Tags"] = {"app": "comfysheet", "stage": {"Ref": "Stage"}}
 
 
-def _finish_source(properties: dict[str, Any], queue: str, concurrency: str) -> None:
+def _finish_source(properties: dict[str, Any], function: Function) -> None:
     """Point a queue's handler at the queue of this stack, by reference."""
     sources = [event["Properties"] for event in properties.get("Events", {}).values() if event["Type"] == "SQS"]
     if len(sources) != 1:
-        raise TemplateConflict(f"The handler of {queue} must have one queue, not {len(sources)}.")
+        raise TemplateConflict(f"The handler of {function.queue} must have one queue, not {len(sources)}.")
     (source,) = sources
     source.pop("MaximumBatchingWindowInSeconds", None)
-    source["Queue"] = {"Fn::GetAtt": [f"{queue}Queue", "Arn"]}
+    source["Queue"] = {"Fn::GetAtt": [f"{function.queue}Queue", "Arn"]}
     source["FunctionResponseTypes"] = ["ReportBatchItemFailures"]
-    source["ScalingConfig"] = {"MaximumConcurrency": {"Ref": concurrency}}
+    source["ScalingConfig"] = {"MaximumConcurrency": {"Ref": f"{function.title}Concurrency"}}
 
 
 def _finish_api(properties: dict[str, Any]) -> None:

@@ -29,6 +29,7 @@ from typing import Any, Final
 from boto3.session import Session
 
 from infra import stack
+from infra.functions import API, COMPLETION, DELIVERY, SWEEP, Function
 from sandbox.cloud_place import Place, PlaceTaken, settle
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -38,14 +39,14 @@ START_DEADLINE_S: Final = 30.0
 STOP_DEADLINE_S: Final = 10.0
 
 # Every concurrent call is one process and one unpacked copy of the package. A browser opens six connections.
-RESERVED: Final[Mapping[str, int]] = {"api": 10, "completion": 2, "delivery": 2, "sweep": 1}
+RESERVED: Final[Mapping[Function, int]] = {API: 10, COMPLETION: 2, DELIVERY: 2, SWEEP: 1}
 PARAMETERS: Final[Mapping[str, str]] = {
     "RequireTls": "false",
-    "CompletionConcurrency": str(RESERVED["completion"]),
-    "DeliveryConcurrency": str(RESERVED["delivery"]),
+    "CompletionConcurrency": str(RESERVED[COMPLETION]),
+    "DeliveryConcurrency": str(RESERVED[DELIVERY]),
     # A program that is told by webhooks listens on this machine, without a certificate.
     "WebhookNetworks": "127.0.0.0/8",
-    **{f"{function.title()}ReservedConcurrency": str(size) for function, size in RESERVED.items()},
+    **{f"{function.title}ReservedConcurrency": str(size) for function, size in RESERVED.items()},
 }
 
 
@@ -179,7 +180,7 @@ class LocalCloud:
         )
         for function, size in RESERVED.items():  # MiniStack's CloudFormation drops ReservedConcurrentExecutions
             self.session().client("lambda").put_function_concurrency(
-                FunctionName=f"comfysheet-{stage}-{function}", ReservedConcurrentExecutions=size
+                FunctionName=function.name(stage), ReservedConcurrentExecutions=size
             )
         self._allow_batches(stage)
         return self.outputs
@@ -192,7 +193,7 @@ class LocalCloud:
         """
         functions, iam = self.session().client("lambda"), self.session().client("iam")
         for function in RESERVED:
-            role = functions.get_function_configuration(FunctionName=f"comfysheet-{stage}-{function}")["Role"]
+            role = functions.get_function_configuration(FunctionName=function.name(stage))["Role"]
             iam.put_role_policy(
                 RoleName=role.rsplit("/", 1)[1],
                 PolicyName="MiniStackBatches",

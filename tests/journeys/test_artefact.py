@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.functions import FUNCTIONS, SWEEP
 from infra.package import ROOT, build, wheels_run_here
 from infra.stack import StackFailed, deploy, environment, read_outputs
 from sandbox.cloud import LocalCloud
@@ -54,15 +55,20 @@ def test_the_sweeper_runs_each_minute(deployed: LocalCloud) -> None:
 def test_functions_find_the_stack_by_their_environment(deployed: LocalCloud) -> None:
     """Every function's variables name the resources that the outputs name."""
     functions = deployed.session().client("lambda")
-    for name in ("api", "completion", "delivery", "sweep"):
-        found = functions.get_function_configuration(FunctionName=f"comfysheet-local-{name}")
+    for function in FUNCTIONS:
+        found = functions.get_function_configuration(FunctionName=function.name("local"))
         variables = found["Environment"]["Variables"]
         named = environment(deployed.outputs).items()
         assert {key: value for key, value in named if key in variables} == {
             key: value for key, value in variables.items() if key in environment(deployed.outputs)
         }
         assert variables["PUBLIC_URL"] == deployed.api_url
-    assert found["Timeout"] < 60, "a sweep ends before the next begins"
+
+
+def test_a_sweep_ends_before_the_next_begins(deployed: LocalCloud) -> None:
+    """The sweeper's time limit is below its minute."""
+    found = deployed.session().client("lambda").get_function_configuration(FunctionName=SWEEP.name("local"))
+    assert found["Timeout"] < 60
 
 
 def test_deploying_the_same_again_changes_nothing(deployed: LocalCloud, dist: Path) -> None:
@@ -77,7 +83,7 @@ def test_a_parameter_that_is_not_given_keeps_its_value(deployed: LocalCloud, dis
     """An update with one parameter leaves the stage's others as they are."""
     deploy(dist, stage="local", session=deployed.session(), parameters={"LogLevel": "DEBUG"})
     functions = deployed.session().client("lambda")
-    variables = functions.get_function_configuration(FunctionName="comfysheet-local-api")["Environment"]["Variables"]
+    variables = functions.get_function_configuration(FunctionName="comfysheet-local")["Environment"]["Variables"]
     assert (variables["LOG_LEVEL"], variables["PUBLIC_URL"]) == ("DEBUG", deployed.api_url)
 
 

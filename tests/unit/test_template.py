@@ -14,6 +14,7 @@ from chalicelib.contract.job import RETENTION_MS, Job, JobError, Progress, Timin
 from chalicelib.contract.ports import Lease
 from chalicelib.ledger import DynamoLedger
 from chalicelib.ledger.item import item_of
+from infra.functions import FUNCTIONS, Function
 from infra.stack import VARIABLES
 from infra.template import TemplateConflict, environment, finish, merge
 from tests.jobs import new_job
@@ -33,9 +34,9 @@ PACKAGED: dict[str, Any] = {
     "Outputs": {"RestAPIId": {"Value": {"Ref": "RestAPI"}}},
     "Resources": {
         "APIHandler": function(Timeout=20, Environment={"Variables": {"COMPLETIONS_QUEUE_NAME": "literal"}}),
-        "OnCompletion": function(
+        "Completion": function(
             Events={
-                "OnCompletionSqsEventSource": {
+                "CompletionSqsEventSource": {
                     "Type": "SQS",
                     "Properties": {
                         "Queue": {"Fn::Sub": "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:literal"},
@@ -45,17 +46,15 @@ PACKAGED: dict[str, Any] = {
                 }
             }
         ),
-        "OnDelivery": function(
+        "Delivery": function(
             Events={
-                "OnDeliverySqsEventSource": {
+                "DeliverySqsEventSource": {
                     "Type": "SQS",
                     "Properties": {"Queue": "literal", "BatchSize": 1, "MaximumBatchingWindowInSeconds": 0},
                 }
             }
         ),
-        "OnSweep": function(
-            Events={"OnSweepEvent": {"Type": "Schedule", "Properties": {"Schedule": "rate(1 minute)"}}}
-        ),
+        "Sweep": function(Events={"SweepEvent": {"Type": "Schedule", "Properties": {"Schedule": "rate(1 minute)"}}}),
         "RestAPI": {
             "Type": "AWS::Serverless::Api",
             "Properties": {
@@ -92,7 +91,7 @@ def test_a_fifo_source_has_no_batching_window() -> None:
     assert completion_source()["BatchSize"] == 10
 
 
-@pytest.mark.parametrize("name", ["APIHandler", "OnCompletion", "OnDelivery", "OnSweep"])
+@pytest.mark.parametrize("name", [function.logical for function in FUNCTIONS])
 def test_every_function_gets_the_same_environment_by_reference(name: str) -> None:
     """No name of a resource is written by hand in a function's environment."""
     variables = finished()["Resources"][name]["Properties"]["Environment"]["Variables"]
@@ -132,6 +131,30 @@ def test_batches_and_inputs_are_kept_as_long_as_is_promised() -> None:
     assert days["inputs"] * DAY_MS == KEPT_MS
 
 
+def test_functions_keep_their_resources_from_release_to_release() -> None:
+    """A new logical name would be a second function, and a second mapping, beside the first: AWS refuses both."""
+    resources = finished()["Resources"]
+    assert {
+        name: set(resources[name]["Properties"].get("Events", ()))
+        for name in resources
+        if "CodeUri" in str(resources[name])
+    } == {
+        "APIHandler": set(),
+        "OnCompletion": {"OnCompletionSqsEventSource"},
+        "OnDelivery": {"OnDeliverySqsEventSource"},
+        "OnSweep": {"OnSweepEvent"},
+    }
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.word)
+def test_a_function_logs_under_its_name(function: Function) -> None:
+    """The log group is the one that Lambda would choose, so both are found by one name."""
+    resources = finished()["Resources"]
+    name = resources[function.logical]["Properties"]["FunctionName"]["Fn::Sub"]
+    assert resources[function.logical]["Properties"]["LoggingConfig"] == {"LogGroup": {"Ref": f"{function.title}Logs"}}
+    assert resources[f"{function.title}Logs"]["Properties"]["LogGroupName"] == {"Fn::Sub": f"/aws/lambda/{name}"}
+
+
 def test_the_zip_is_told_by_parameters() -> None:
     """The template is deployed byte for byte; where the code lies is a parameter."""
     properties = finished()["Resources"]["OnSweep"]["Properties"]
@@ -147,8 +170,8 @@ def test_a_name_in_both_is_refused() -> None:
 def test_an_app_without_its_handlers_is_refused() -> None:
     """The finished template is for this app: a missing handler is said by name."""
     without = deepcopy(PACKAGED)
-    del without["Resources"]["OnSweep"]
-    with pytest.raises(TemplateConflict, match="OnSweep"):
+    del without["Resources"]["Sweep"]
+    with pytest.raises(TemplateConflict, match="no Sweep"):
         finish(without, RESOURCES)
 
 
