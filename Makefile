@@ -6,6 +6,8 @@ UV := uv==0.13.8
 
 # In processes of their own: a browser's driver switches stacks, under which CPython 3.11 cannot always print a failure.
 BROWSER := tests/page tests/page_html tests/gallery
+# A file is one process's; the order is that of tests/conftest.py.
+LONG_FIRST := --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-comfy check bench package sheet-push lock clean
@@ -33,8 +35,8 @@ demo: $(READY) ## start the sandbox (ONCE=1: by itself and then end; KEEP=1: kee
 
 test: $(READY) ## run all tests
 	@$(BIN)/python -m tests.page.browser
-	@$(BIN)/pytest -n 3 --dist loadfile tests $(BROWSER:%=--ignore %)
-	@$(BIN)/pytest -n 2 --dist loadfile $(BROWSER)
+	@$(BIN)/pytest -n 3 $(LONG_FIRST) tests $(BROWSER:%=--ignore %)
+	@$(BIN)/pytest -n 3 $(LONG_FIRST) $(BROWSER)
 
 test-comfy: $(READY) ## run the worker's tests against a real ComfyUI (COMFY_URL=…, or one installed for it: 5 GB)
 	@$(if $(COMFY_URL),true,$(BIN)/python -m tests.comfy_real.install)
