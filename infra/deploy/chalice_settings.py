@@ -82,7 +82,7 @@ class Settings:
         stage = client.get_stage(restApiId=api_id, stageName=self._stage.name)
         every = stage.get("methodSettings", {}).get("*/*", {})
         right = (
-            client.get_rest_api(restApiId=api_id).get("binaryMediaTypes") == ["*/*"]
+            self._binary(api_id) == ["*/*"]
             and told.get("responseTemplates") == {"application/json": json.dumps(TOO_LARGE)}
             and every.get("throttlingRateLimit") == REQUESTS_A_SECOND
         )
@@ -90,7 +90,7 @@ class Settings:
 
     def _set_api(self, api_id: str) -> None:
         client = self._stage.session.client("apigateway")
-        present = client.get_rest_api(restApiId=api_id).get("binaryMediaTypes", [])
+        present = self._binary(api_id)
         patches: list[Any] = [
             {"op": "remove", "path": f"/binaryMediaTypes/{one.replace('/', '~1')}"} for one in present if one != "*/*"
         ]
@@ -113,6 +113,10 @@ class Settings:
                 {"op": "replace", "path": "/*/*/throttling/burstLimit", "value": str(BURST_AT_ONCE)},
             ],
         )
+
+    def _binary(self, api_id: str) -> list[str]:
+        found = self._stage.session.client("apigateway").get_rest_api(restApiId=api_id).get("binaryMediaTypes", [])
+        return [one.replace("~1", "/") for one in found]  # as paths of patches write it
 
     def _variables(self, name: str) -> dict[str, str]:
         found = self._stage.session.client("lambda").get_function_configuration(FunctionName=name)
