@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import infra
 from chalicelib.contract.errors import Rejected, Unavailable
+from infra.deploy.steps import Stopped
 from infra.npm import NpmFailed
 from infra.package import PackagingFailed
 from infra.sheet import SheetFailed
@@ -22,7 +23,7 @@ from infra.stack import StackFailed
 from infra.template import TemplateConflict
 
 # What a person can do something about: shown as one sentence, without a traceback.
-_SAID = (NpmFailed, PackagingFailed, SheetFailed, StackFailed, TemplateConflict, Rejected, Unavailable)
+_SAID = (Stopped, NpmFailed, PackagingFailed, SheetFailed, StackFailed, TemplateConflict, Rejected, Unavailable)
 
 
 def parser() -> argparse.ArgumentParser:

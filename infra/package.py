@@ -1,5 +1,6 @@
 """
-Build what is deployed: `dist/template.json` (one CloudFormation template) and `dist/deployment.zip` (all functions).
+Build what is deployed: `dist/template.json` (one CloudFormation template) and `dist/deployment.zip` (all functions);
+and `dist/resources.json`, the template of a stage whose functions Chalice's own deployer makes.
 
 Chalice packages a clean copy of the app; this module finishes its template (template.py) and joins its zip with the
 dependencies: those of requirements.txt, which Chalice fetches, and the Google client with one discovery document of
@@ -26,11 +27,12 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
 from infra.archive import add_files, copy_entries
+from infra.resources_only import resources_only
 from infra.template import finish
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -68,6 +70,10 @@ class Package:
         return self.folder / "template.json"
 
     @property
+    def resources(self) -> Path:
+        return self.folder / "resources.json"
+
+    @property
     def code(self) -> Path:
         return self.folder / "deployment.zip"
 
@@ -97,22 +103,25 @@ def _build(out: Path, root: Path, work: Path, inputs: str, *, host_deps: bool, s
     began = time.monotonic()
     dependencies = _dependencies(work, root / "requirements.txt", host_deps=host_deps, say=say)
     say("packaging the app")
+    (work / "config.json").write_text(app_config(root))
     packaged = _run_chalice(
         work / "app",
         {
             "app.py": root / "app.py",
             "chalicelib": root / "chalicelib",
-            **{f".chalice/{path.name}": path for path in (root / ".chalice").glob("*.json")},
+            **{f".chalice/{path.name}": path for path in (root / ".chalice").glob("policy-*.json")},
+            ".chalice/config.json": work / "config.json",
         },
     )
-    template = finish(
-        json.loads((packaged / "sam.json").read_text()), yaml.safe_load((root / "infra/resources.yaml").read_text())
-    )
+    resources = yaml.safe_load((root / "infra/resources.yaml").read_text())
+    template = finish(json.loads((packaged / "sam.json").read_text()), resources)
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(dependencies, out / "deployment.zip")
     with zipfile.ZipFile(packaged / "deployment.zip") as ours, zipfile.ZipFile(out / "deployment.zip", "a") as whole:
         copy_entries(ours, whole)
     (out / "template.json").write_text(json.dumps(template, indent=1, sort_keys=True) + "\n")
+    alone = resources_only(resources, read_policies(root))
+    (out / "resources.json").write_text(json.dumps(alone, indent=1, sort_keys=True) + "\n")
     package = Package(
         folder=out,
         zip_bytes=(out / "deployment.zip").stat().st_size,
@@ -127,6 +136,7 @@ def _build(out: Path, root: Path, work: Path, inputs: str, *, host_deps: bool, s
         "host_deps": host_deps,
         "zip": package.digest,
         "template": _file_digest(package.template),
+        "resources": _file_digest(package.resources),
     }
     (out / "built.json").write_text(json.dumps(stamp, indent=1) + "\n")
     return package
@@ -139,16 +149,32 @@ def inputs_digest(root: Path, *, host_deps: bool) -> str:
     if host_deps:
         facts += [sys.platform, platform.machine()]
     digest.update("\n".join(facts).encode())
+    digest.update(app_config(root).encode())
     for path in _sources(root):
         digest.update(f"\0{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
+def app_config(root: Path) -> str:
+    """Return Chalice's settings without those of single stages: a deployment writes them, no template holds them."""
+    settings = json.loads((root / ".chalice" / "config.json").read_text())
+    return json.dumps({**settings, "stages": {}}, indent=1, sort_keys=True)
+
+
+def read_policies(root: Path) -> dict[str, Any]:
+    """Return the functions' policies as they are written, with intrinsics, by the function's word."""
+    found = sorted((root / ".chalice").glob("policy-*.json"))
+    return {path.stem.removeprefix("policy-"): json.loads(path.read_text()) for path in found}
+
+
 def _sources(root: Path) -> Iterator[Path]:
     yield from (root / name for name in ("app.py", "requirements.txt", "infra/resources.yaml"))
-    yield from sorted((root / ".chalice").glob("*.json"))
+    yield from sorted((root / ".chalice").glob("policy-*.json"))
     yield from sorted(path for path in (root / "chalicelib").rglob("*") if _belongs(path))
-    yield from (root / "infra" / name for name in ("package.py", "archive.py", "template.py", "functions.py"))
+    yield from (
+        root / "infra" / name
+        for name in ("package.py", "archive.py", "template.py", "functions.py", "resources_only.py")
+    )
 
 
 def _belongs(path: Path) -> bool:
@@ -157,11 +183,18 @@ def _belongs(path: Path) -> bool:
 
 def _present(out: Path, inputs: str) -> Package | None:
     """Return the build that *out* already holds, if it is whole and of the same inputs."""
-    code, template, stamp = out / "deployment.zip", out / "template.json", out / "built.json"
-    if not (code.is_file() and template.is_file() and stamp.is_file()):
+    code, template, alone, stamp = (
+        out / name for name in ("deployment.zip", "template.json", "resources.json", "built.json")
+    )
+    if not all(path.is_file() for path in (code, template, alone, stamp)):
         return None
     built = json.loads(stamp.read_text())
-    found = {"inputs": inputs, "zip": _file_digest(code), "template": _file_digest(template)}
+    found = {
+        "inputs": inputs,
+        "zip": _file_digest(code),
+        "template": _file_digest(template),
+        "resources": _file_digest(alone),
+    }
     if built != {**found, "host_deps": built.get("host_deps")}:
         return None
     return Package(folder=out, zip_bytes=code.stat().st_size, digest=found["zip"], seconds=0.0, rebuilt=False)
@@ -202,6 +235,15 @@ def _google_client() -> dict[str, Path]:
         if not entry.as_posix().startswith("..")
         and (not entry.as_posix().startswith(DISCOVERY) or entry.name in ("__init__.py", "sheets.v4.json"))
     }
+
+
+def write_vendor(folder: Path) -> None:
+    """Put the slim Google client where Chalice takes it from when it packages by itself."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, source in _google_client().items():
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, place)
 
 
 def _google_client_version() -> str:

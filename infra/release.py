@@ -1,9 +1,8 @@
-"""The verbs that build and deploy: package, deploy, outputs."""
+"""The verbs `package` and `outputs`, and the options that name a stage. `deploy` is infra/deploy/."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,18 +26,6 @@ def register(verbs: Verbs) -> None:
         help="this machine's dependencies instead of Lambda's (local stage on macOS)",
     )
     build.set_defaults(run=_package)
-
-    deploy = verbs.add_parser("deploy", help="create or update a stage's stack from dist/")
-    add_stage_options(deploy)
-    deploy.add_argument("--dist", type=Path, default=package.ROOT / "dist", help="folder that `package` wrote")
-    deploy.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a parameter of infra/resources.yaml; repeatable",
-    )
-    deploy.set_defaults(run=_deploy)
 
     outputs = verbs.add_parser("outputs", help="print what a deployed stage is called: API, queues, tables, bucket")
     add_stage_options(outputs)
@@ -69,19 +56,6 @@ def _package(arguments: argparse.Namespace) -> int:
     made = package.build(arguments.out, host_deps=arguments.host_deps, say=print)
     news = f"built in {made.seconds:.1f} s" if made.rebuilt else "up to date"
     print(f"{made.folder}: {news}, deployment.zip {made.zip_bytes / 1e6:.1f} MB, {made.digest[:12]}")
-    return 0
-
-
-def _deploy(arguments: argparse.Namespace) -> int:
-    parameters = dict(item.split("=", 1) if "=" in item else (item, "") for item in arguments.set)
-    if not (arguments.dist / "built.json").exists():
-        raise stack.StackFailed(f"{arguments.dist} holds no build; run `python -m infra package` first.")
-    if json.loads((arguments.dist / "built.json").read_text())["host_deps"]:
-        raise stack.StackFailed(f"{arguments.dist} was built for this machine (--host-deps), not for Lambda.")
-    outputs = stack.deploy(
-        arguments.dist, stage=arguments.stage, session=session(arguments), parameters=parameters, say=print
-    )
-    print(f"API: {outputs['ApiUrl']}")
     return 0
 
 

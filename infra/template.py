@@ -20,7 +20,9 @@ from typing import Any, Final
 
 from infra.functions import API, FUNCTIONS, Function
 
-_TOO_LARGE: Final = {
+REQUESTS_A_SECOND: Final = 100
+BURST_AT_ONCE: Final = 200
+TOO_LARGE: Final = {
     "error": {
         "code": "too_large",
         "message": "The request is larger than API Gateway takes. Ask for an upload of its own "
@@ -149,8 +151,13 @@ def _finish_api(properties: dict[str, Any]) -> None:
     properties["DefinitionBody"]["x-amazon-apigateway-binary-media-types"] = ["*/*"]
     # What a Lambda cannot take (6 MB) never reaches the app: API Gateway itself names the other way.
     properties["DefinitionBody"]["x-amazon-apigateway-gateway-responses"] = {
-        "REQUEST_TOO_LARGE": {"statusCode": 413, "responseTemplates": {"application/json": json.dumps(_TOO_LARGE)}}
+        "REQUESTTOO_LARGE": {"statusCode": 413, "responseTemplates": {"application/json": json.dumps(TOO_LARGE)}}
     }
     properties["MethodSettings"] = [
-        {"ResourcePath": "/*", "HttpMethod": "*", "ThrottlingRateLimit": 100, "ThrottlingBurstLimit": 200}
+        {
+            "ResourcePath": "/*",
+            "HttpMethod": "*",
+            "ThrottlingRateLimit": REQUESTS_A_SECOND,
+            "ThrottlingBurstLimit": BURST_AT_ONCE,
+        }
     ]

@@ -178,12 +178,21 @@ class LocalCloud:
             tags={"ms-custom-id": self._place.api_id},
             say=say,
         )
+        self._close_gaps(stage)
+        return self.outputs
+
+    def meet(self, stage: str) -> None:
+        """Take up a stage that `python -m infra deploy` made in this cloud. Sets `api_url` and `outputs`."""
+        self.outputs = stack.read_outputs(self.session(), stage)
+        self.api_url = f"{self.endpoint_url}/restapis/{self.outputs['ApiId']}/{stage}/_user_request_"
+        self._close_gaps(stage)
+
+    def _close_gaps(self, stage: str) -> None:
         for function, size in RESERVED.items():  # MiniStack's CloudFormation drops ReservedConcurrentExecutions
             self.session().client("lambda").put_function_concurrency(
                 FunctionName=function.name(stage), ReservedConcurrentExecutions=size
             )
         self._allow_batches(stage)
-        return self.outputs
 
     def _allow_batches(self, stage: str) -> None:
         """

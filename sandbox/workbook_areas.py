@@ -61,9 +61,8 @@ class Area:
 
     def meets(self, other: "Area") -> bool:
         """Say whether both have a cell in common."""
-        return (
-            max(self.top, other.top) < min(self.bottom, other.bottom)
-            and max(self.left, other.left) < min(self.right, other.right)
+        return max(self.top, other.top) < min(self.bottom, other.bottom) and max(self.left, other.left) < min(
+            self.right, other.right
         )
 
     def to_json(self) -> list[int]:

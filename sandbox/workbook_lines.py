@@ -442,6 +442,5 @@ class SheetLines:
             self.filter_criteria = {}
 
 
-
 def _dress(cell: Cell) -> Cell:
     return Cell(format=cell.format, validation=cell.validation)

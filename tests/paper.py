@@ -37,9 +37,7 @@ class PaperSheet:
 
     # -- as chalicelib.sheet.Sheets --------------------------------------------------------------------------------
 
-    def read(
-        self, spreadsheet_id: str, sheet_id: int, *, with_values: bool = False, urgent: bool = False
-    ) -> Tab:
+    def read(self, spreadsheet_id: str, sheet_id: int, *, with_values: bool = False, urgent: bool = False) -> Tab:
         self._call("reads")
         return self._tab(sheet_id)
 

@@ -14,15 +14,25 @@ from sandbox.comfy.standin import DEFAULT_STEP_MS, ComfyStandIn
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m sandbox.comfy",
-        description="A stand-in for ComfyUI 0.28.0 on 127.0.0.1: the real protocol, no models, no GPU.")
+        description="A stand-in for ComfyUI 0.28.0 on 127.0.0.1: the real protocol, no models, no GPU.",
+    )
     parser.add_argument("--port", type=int, default=8188, help="0 takes a free one (default: 8188)")
-    parser.add_argument("--dir", metavar="DIR",
-                        help="where input/, output/ and temp/ live (default: a new temporary folder)")
-    parser.add_argument("--step-ms", type=float, default=DEFAULT_STEP_MS, metavar="MS",
-                        help="how long one sampler step takes (default: %(default)g)")
+    parser.add_argument(
+        "--dir", metavar="DIR", help="where input/, output/ and temp/ live (default: a new temporary folder)"
+    )
+    parser.add_argument(
+        "--step-ms",
+        type=float,
+        default=DEFAULT_STEP_MS,
+        metavar="MS",
+        help="how long one sampler step takes (default: %(default)g)",
+    )
     parser.add_argument("--instant", action="store_true", help="take no time for sampler steps")
-    parser.add_argument("--test-nodes", action="store_true",
-                        help="also load the nodes that fail, sleep, run out of memory or kill the executor on purpose")
+    parser.add_argument(
+        "--test-nodes",
+        action="store_true",
+        help="also load the nodes that fail, sleep, run out of memory or kill the executor on purpose",
+    )
     return parser.parse_args(argv)
 
 
@@ -31,8 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _arguments(argv)
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # before the threads start, so that only sigwait sees them
-    comfy = ComfyStandIn(arguments.dir or tempfile.mkdtemp(prefix="comfy-stand-in-"), step_ms=arguments.step_ms,
-                         instant=arguments.instant, test_nodes=arguments.test_nodes, port=arguments.port)
+    comfy = ComfyStandIn(
+        arguments.dir or tempfile.mkdtemp(prefix="comfy-stand-in-"),
+        step_ms=arguments.step_ms,
+        instant=arguments.instant,
+        test_nodes=arguments.test_nodes,
+        port=arguments.port,
+    )
     try:
         comfy.start()
     except OSError as exc:

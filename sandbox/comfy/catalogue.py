@@ -22,13 +22,23 @@ from sandbox.comfy.values import Json, Result
 
 __all__ = ["Catalogue", "NodeClass", "nodes_image", "nodes_model", "nodes_output"]  # importing these registers cooks
 
-_CHECKPOINTS = ("flux1-dev-fp8.safetensors", "flux1-schnell-fp8.safetensors", "sd_xl_base_1.0.safetensors",
-                "sd_xl_turbo_1.0_fp16.safetensors", "v1-5-pruned-emaonly.safetensors")
+_CHECKPOINTS = (
+    "flux1-dev-fp8.safetensors",
+    "flux1-schnell-fp8.safetensors",
+    "sd_xl_base_1.0.safetensors",
+    "sd_xl_turbo_1.0_fp16.safetensors",
+    "v1-5-pruned-emaonly.safetensors",
+)
 _UNETS = ("flux1-dev.safetensors", "flux1-schnell-fp8.safetensors", "flux1-schnell.safetensors")
 _CLIPS = ("clip_g.safetensors", "clip_l.safetensors", "t5xxl_fp16.safetensors", "t5xxl_fp8_e4m3fn.safetensors")
 _VAES = ("ae.safetensors", "sdxl_vae.safetensors", "pixel_space")
-_LORAS = ("add-detail-xl.safetensors", "flux-watercolor.safetensors", "lcm-lora-sdxl.safetensors",
-          "offset_noise.safetensors", "pixel-art-xl.safetensors")
+_LORAS = (
+    "add-detail-xl.safetensors",
+    "flux-watercolor.safetensors",
+    "lcm-lora-sdxl.safetensors",
+    "offset_noise.safetensors",
+    "pixel-art-xl.safetensors",
+)
 MODEL_FILES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("CheckpointLoaderSimple", "ckpt_name"): _CHECKPOINTS,
     ("UNETLoader", "unet_name"): _UNETS,
@@ -54,7 +64,8 @@ class NodeClass:
         self.check: Check | None = CHECKS.get(class_type)
         self.fingerprint: Fingerprint | None = FINGERPRINTS.get(class_type)
         self.self_checked: frozenset[str] = (
-            frozenset(inspect.signature(self.check).parameters) - {"folders"} if self.check else frozenset())
+            frozenset(inspect.signature(self.check).parameters) - {"folders"} if self.check else frozenset()
+        )
 
     def inputs(self) -> list[tuple[str, Any, Json, bool]]:
         """List (name, type, options, required) of the inputs a graph may set, required ones first."""
@@ -100,5 +111,6 @@ class Catalogue:
         if "LoadImage" in body:
             body["LoadImage"] = copy.deepcopy(body["LoadImage"])
             body["LoadImage"]["input"]["required"]["image"][0] = sorted(
-                p.name for p in self._input_dir.iterdir() if p.is_file())
+                p.name for p in self._input_dir.iterdir() if p.is_file()
+            )
         return body

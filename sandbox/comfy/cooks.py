@@ -19,9 +19,14 @@ CHECKS: dict[str, Check] = {}
 FINGERPRINTS: dict[str, Fingerprint] = {}
 
 
-def node(class_type: str, *, check: Check | None = None, fingerprint: Fingerprint | None = None,
-         ) -> Callable[[Cook], Cook]:
+def node(
+    class_type: str,
+    *,
+    check: Check | None = None,
+    fingerprint: Fingerprint | None = None,
+) -> Callable[[Cook], Cook]:
     """Register the function that runs *class_type*; *check* and *fingerprint* see its constant inputs."""
+
     def register(cook: Cook) -> Cook:
         COOKS[class_type] = cook
         if check:
@@ -29,4 +34,5 @@ def node(class_type: str, *, check: Check | None = None, fingerprint: Fingerprin
         if fingerprint:
             FINGERPRINTS[class_type] = fingerprint
         return cook
+
     return register

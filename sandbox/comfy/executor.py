@@ -28,8 +28,10 @@ from sandbox.comfy.values import Blocked, Json, Result
 
 log = logging.getLogger(__name__)
 
-OOM_TIP = ("This error means you ran out of memory on your GPU.\n\nTIPS: If the workflow worked before you might have "
-           "accidentally set the batch_size to a large number.")
+OOM_TIP = (
+    "This error means you ran out of memory on your GPU.\n\nTIPS: If the workflow worked before you might have "
+    "accidentally set the batch_size to a large number."
+)
 
 
 class Executor:
@@ -100,22 +102,36 @@ class Run:
         if good:
             self._note("execution_success", {"prompt_id": order.prompt_id})
         executor.node_id = None
-        status = {"status_str": "success" if good else "error", "completed": good,
-                  "messages": [list(message) for message in self.messages]}
+        status = {
+            "status_str": "success" if good else "error",
+            "completed": good,
+            "messages": [list(message) for message in self.messages],
+        }
         return {"outputs": self.outputs, "status": status, "meta": self.meta}
 
     def _run_nodes(self) -> bool:
         """Run node after node; says whether all of them ended well."""
         catalogue, prompt = self.executor.catalogue, self.order.prompt
-        todo = RunningOrder(prompt, self.order.outputs, lambda n: n in self.results,
-                            lambda n: catalogue[prompt[n]["class_type"]].is_output)
+        todo = RunningOrder(
+            prompt,
+            self.order.outputs,
+            lambda n: n in self.results,
+            lambda n: catalogue[prompt[n]["class_type"]].is_output,
+        )
         while (node_id := todo.take()) is not None:
             try:
                 self._run_node(node_id)
             except Interrupted:
-                self._note("execution_interrupted", {
-                    "prompt_id": self.order.prompt_id, "node_id": node_id,
-                    "node_type": prompt[node_id]["class_type"], "executed": self.executed}, everybody=True)
+                self._note(
+                    "execution_interrupted",
+                    {
+                        "prompt_id": self.order.prompt_id,
+                        "node_id": node_id,
+                        "node_type": prompt[node_id]["class_type"],
+                        "executed": self.executed,
+                    },
+                    everybody=True,
+                )
                 return False
             except Exception as exc:
                 self._note("execution_error", self._failure(node_id, exc))
@@ -156,10 +172,19 @@ class Run:
         blocked = next((value for value in inputs.values() if isinstance(value, Blocked)), None)
         if blocked:
             if blocked.message is not None:
-                self._tell("execution_error", {
-                    "node_id": node_id, "node_type": cls.class_type, "executed": self.executed,
-                    "exception_message": f"Execution Blocked: {blocked.message}",
-                    "exception_type": "ExecutionBlocked", "traceback": [], "current_inputs": [], "current_outputs": []})
+                self._tell(
+                    "execution_error",
+                    {
+                        "node_id": node_id,
+                        "node_type": cls.class_type,
+                        "executed": self.executed,
+                        "exception_message": f"Execution Blocked: {blocked.message}",
+                        "exception_type": "ExecutionBlocked",
+                        "traceback": [],
+                        "current_inputs": [],
+                        "current_outputs": [],
+                    },
+                )
             return Result((Blocked(None),) * len(cls.returns))
         return cls.cook(self._kitchen(node_id), inputs)
 
@@ -178,8 +203,15 @@ class Run:
     def _kitchen(self, node_id: str) -> Kitchen:
         def tick(value: int, total: int, preview: Preview | None) -> None:
             self.progress.tick(node_id, value, total, preview)
-        return Kitchen(self.executor.folders, self.executor.step_s, self.executor.stopping,
-                       self.order.extra_data, tick, self._throw_if_interrupted)
+
+        return Kitchen(
+            self.executor.folders,
+            self.executor.step_s,
+            self.executor.stopping,
+            self.order.extra_data,
+            tick,
+            self._throw_if_interrupted,
+        )
 
     def _throw_if_interrupted(self) -> None:
         if self.executor.stopping.is_set():
@@ -211,12 +243,16 @@ class Run:
         name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         inputs = self._inputs(node_id)
         return {
-            "prompt_id": self.order.prompt_id, "node_id": node_id,
-            "node_type": self.order.prompt[node_id]["class_type"], "executed": self.executed,
+            "prompt_id": self.order.prompt_id,
+            "node_id": node_id,
+            "node_type": self.order.prompt[node_id]["class_type"],
+            "executed": self.executed,
             "exception_message": f"{exc}\n{OOM_TIP if name == 'torch.OutOfMemoryError' else ''}",
-            "exception_type": name, "traceback": traceback.format_tb(exc.__traceback__),
-            "current_inputs": {k: [v if isinstance(v, int | float | str | None) else str(v)]
-                               for k, v in inputs.items()},
+            "exception_type": name,
+            "traceback": traceback.format_tb(exc.__traceback__),
+            "current_inputs": {
+                k: [v if isinstance(v, int | float | str | None) else str(v)] for k, v in inputs.items()
+            },
             "current_outputs": list(self.order.prompt),
         }
 

@@ -26,8 +26,11 @@ class FileRoutes:
 
     def routes(self) -> list[web.RouteDef]:
         """List the routes, without the /api prefix."""
-        return [web.get("/view", self.view), web.post("/upload/image", self.upload_image),
-                web.post("/upload/mask", self.upload_mask)]
+        return [
+            web.get("/view", self.view),
+            web.post("/upload/image", self.upload_image),
+            web.post("/upload/mask", self.upload_mask),
+        ]
 
     async def view(self, request: web.Request) -> web.StreamResponse:
         """Send one file, or with preview= or channel= a re-encoded picture."""
@@ -54,8 +57,10 @@ class FileRoutes:
         disposition = f'filename="{path.name}"'
         if kind in ACTIVE_TYPES:
             kind, disposition = "application/octet-stream", f"attachment; {disposition}"
-        return web.FileResponse(path, headers={"Content-Disposition": disposition, "Content-Type": kind,
-                                               "X-Content-Type-Options": "nosniff"})
+        return web.FileResponse(
+            path,
+            headers={"Content-Disposition": disposition, "Content-Type": kind, "X-Content-Type-Options": "nosniff"},
+        )
 
     async def upload_image(self, request: web.Request) -> web.Response:
         """Keep an uploaded file. Without overwrite, another content under the same name gets `name (1).ext`."""
@@ -141,5 +146,6 @@ def _channel(path: Path, channel: str) -> web.Response:
 
 
 def _encoded(buffer: io.BytesIO, kind: str, name: str) -> web.Response:
-    return web.Response(body=buffer.getvalue(), content_type=kind,
-                        headers={"Content-Disposition": f'filename="{name}"'})
+    return web.Response(
+        body=buffer.getvalue(), content_type=kind, headers={"Content-Disposition": f'filename="{name}"'}
+    )

@@ -88,7 +88,8 @@ def save_place(root: Path, prefix: str, size: tuple[int, int] = (0, 0)) -> SaveP
         raise Exception(  # history says exception_type "Exception", so it is no better one
             "**** ERROR: Saving image outside the output folder is not allowed."
             f"\n full_output_folder: {_absolute(folder)}\n         output_dir: {root}"
-            f"\n         commonpath: {_common(root, folder)}")
+            f"\n         commonpath: {_common(root, folder)}"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     counters = [_counter(path.name, stem) for path in folder.iterdir()]
     return SavePlace(folder, stem, max(counters, default=0) + 1, subfolder)
@@ -98,7 +99,7 @@ def _counter(name: str, stem: str) -> int:
     """Read the number in `<stem>_00012_.png`; 0 when *name* is not of that series or has no number."""
     if not name.startswith(stem + "_"):
         return 0
-    digits = name[len(stem) + 1:].split("_")[0].split(".")[0]
+    digits = name[len(stem) + 1 :].split("_")[0].split(".")[0]
     return int(digits) if digits.isdecimal() else 0
 
 
@@ -107,9 +108,16 @@ def _filled(prefix: str, size: tuple[int, int]) -> str:
     if "%" not in prefix:
         return prefix
     now = time.localtime()
-    words = {"width": size[0], "height": size[1], "year": now.tm_year, "month": f"{now.tm_mon:02}",
-             "day": f"{now.tm_mday:02}", "hour": f"{now.tm_hour:02}", "minute": f"{now.tm_min:02}",
-             "second": f"{now.tm_sec:02}"}
+    words = {
+        "width": size[0],
+        "height": size[1],
+        "year": now.tm_year,
+        "month": f"{now.tm_mon:02}",
+        "day": f"{now.tm_mday:02}",
+        "hour": f"{now.tm_hour:02}",
+        "minute": f"{now.tm_min:02}",
+        "second": f"{now.tm_sec:02}",
+    }
     for word, value in words.items():
         prefix = prefix.replace(f"%{word}%", str(value))
     return prefix

@@ -13,32 +13,52 @@ PREVIEWED = ("images", "video", "audio")
 
 def queued_job(order: Order, status: str) -> Json:
     """Show a prompt that waits or runs."""
-    return _without_none({
-        "id": order.prompt_id, "status": status, "priority": order.number,
-        "create_time": order.extra_data.get("create_time"), "outputs_count": 0,
-        "workflow_id": _workflow_id(order.extra_data)})
+    return _without_none(
+        {
+            "id": order.prompt_id,
+            "status": status,
+            "priority": order.number,
+            "create_time": order.extra_data.get("create_time"),
+            "outputs_count": 0,
+            "workflow_id": _workflow_id(order.extra_data),
+        }
+    )
 
 
 def finished_job(prompt_id: str, entry: Json, *, whole: bool = False) -> Json:
     """Show a prompt of the history; *whole* adds outputs, status messages and the graph."""
     number, _, prompt, extra_data, _ = entry["prompt"]
     messages = dict(entry["status"]["messages"])
-    end: Json = next((messages[e] for e in ("execution_success", "execution_error", "execution_interrupted")
-                if e in messages), {})
+    end: Json = next(
+        (messages[e] for e in ("execution_success", "execution_error", "execution_interrupted") if e in messages), {}
+    )
     files = list(_files(entry["outputs"]))
-    job = _without_none({
-        "id": prompt_id, "status": _status(entry), "priority": number, "create_time": extra_data.get("create_time"),
-        "execution_start_time": messages.get("execution_start", {}).get("timestamp"),
-        "execution_end_time": end.get("timestamp"), "execution_error": messages.get("execution_error"),
-        "outputs_count": len(files), "preview_output": _preview(files), "workflow_id": _workflow_id(extra_data)})
+    job = _without_none(
+        {
+            "id": prompt_id,
+            "status": _status(entry),
+            "priority": number,
+            "create_time": extra_data.get("create_time"),
+            "execution_start_time": messages.get("execution_start", {}).get("timestamp"),
+            "execution_end_time": end.get("timestamp"),
+            "execution_error": messages.get("execution_error"),
+            "outputs_count": len(files),
+            "preview_output": _preview(files),
+            "workflow_id": _workflow_id(extra_data),
+        }
+    )
     if whole:
-        job |= {"outputs": entry["outputs"], "execution_status": entry["status"],
-                "workflow": {"prompt": prompt, "extra_data": extra_data}}
+        job |= {
+            "outputs": entry["outputs"],
+            "execution_status": entry["status"],
+            "workflow": {"prompt": prompt, "extra_data": extra_data},
+        }
     return job
 
 
-def all_jobs(running: Iterable[Order], waiting: Iterable[Order], history: dict[str, Json],
-             statuses: Iterable[str]) -> list[Json]:
+def all_jobs(
+    running: Iterable[Order], waiting: Iterable[Order], history: dict[str, Json], statuses: Iterable[str]
+) -> list[Json]:
     """Show every job that has one of *statuses*, the newest first."""
     jobs = [queued_job(order, "pending") for order in waiting]
     jobs += [queued_job(order, "in_progress") for order in running]

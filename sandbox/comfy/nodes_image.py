@@ -12,8 +12,11 @@ from sandbox.comfy.kitchen import Kitchen
 from sandbox.comfy.values import Named, Pictures, Result
 
 _FILTERS = {
-    "nearest-exact": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR, "area": Image.Resampling.BOX,
-    "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS,
+    "nearest-exact": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "area": Image.Resampling.BOX,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
 }
 
 
@@ -104,16 +107,22 @@ def image_sharpen(image: Pictures, sharpen_radius: int, sigma: float, alpha: flo
 
 
 _BLENDS = {
-    "normal": lambda _below, above: above, "multiply": ImageChops.multiply, "screen": ImageChops.screen,
-    "overlay": ImageChops.overlay, "soft_light": ImageChops.soft_light, "difference": ImageChops.difference,
+    "normal": lambda _below, above: above,
+    "multiply": ImageChops.multiply,
+    "screen": ImageChops.screen,
+    "overlay": ImageChops.overlay,
+    "soft_light": ImageChops.soft_light,
+    "difference": ImageChops.difference,
 }
 
 
 @node("ImageBlend")
 def image_blend(image1: Pictures, image2: Pictures, blend_factor: float, blend_mode: str) -> Result:
     """Lay the second batch over the first with a blend mode, as strong as *blend_factor* (0..1)."""
-    pairs = [(below, _fitted(image2[i % len(image2)].convert(below.mode), *below.size, "center", "bicubic"))
-             for i, below in enumerate(image1)]
+    pairs = [
+        (below, _fitted(image2[i % len(image2)].convert(below.mode), *below.size, "center", "bicubic"))
+        for i, below in enumerate(image1)
+    ]
     return _images([Image.blend(a, _BLENDS[blend_mode](a, b), blend_factor) for a, b in pairs])
 
 
@@ -144,5 +153,9 @@ def image_quantize(image: Pictures, colors: int, dither: str) -> Result:
     """Reduce to a palette (the Bayer patterns are drawn as Floyd-Steinberg)."""
     mode = Image.Dither.NONE if dither == "none" else Image.Dither.FLOYDSTEINBERG
     palettes = [p.convert("RGB").quantize(colors=colors) for p in image]
-    return _images([p.convert("RGB").quantize(palette=palette, dither=mode).convert("RGB")
-                    for p, palette in zip(image, palettes, strict=True)])
+    return _images(
+        [
+            p.convert("RGB").quantize(palette=palette, dither=mode).convert("RGB")
+            for p, palette in zip(image, palettes, strict=True)
+        ]
+    )

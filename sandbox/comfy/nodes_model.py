@@ -157,16 +157,33 @@ def _sketch(latent: Latent) -> Image.Image:
 
 
 @node("KSampler")
-def ksampler(kitchen: Kitchen, model: Model, seed: int, steps: int, positive: Conditioning, negative: Conditioning,
-             latent_image: Latent, denoise: float) -> Result:
+def ksampler(
+    kitchen: Kitchen,
+    model: Model,
+    seed: int,
+    steps: int,
+    positive: Conditioning,
+    negative: Conditioning,
+    latent_image: Latent,
+    denoise: float,
+) -> Result:
     """Sample."""
     recipe = Recipe(positive.text, negative.text, seed, model)
     return Result((_sample(kitchen, latent_image, recipe, steps, denoise),))
 
 
 @node("KSamplerAdvanced")
-def ksampler_advanced(kitchen: Kitchen, model: Model, noise_seed: int, steps: int, positive: Conditioning,
-                      negative: Conditioning, latent_image: Latent, start_at_step: int, end_at_step: int) -> Result:
+def ksampler_advanced(
+    kitchen: Kitchen,
+    model: Model,
+    noise_seed: int,
+    steps: int,
+    positive: Conditioning,
+    negative: Conditioning,
+    latent_image: Latent,
+    start_at_step: int,
+    end_at_step: int,
+) -> Result:
     """Sample some of the steps."""
     recipe = Recipe(positive.text, negative.text, noise_seed, model)
     taken = max(1, min(end_at_step, steps) - start_at_step)

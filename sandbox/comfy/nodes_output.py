@@ -45,8 +45,9 @@ def _save_pngs(root: Path, kind: str, images: Pictures, prefix: str, info: PngIn
 
 
 @node("SaveImage")
-def save_image(kitchen: Kitchen, images: Pictures, filename_prefix: str, prompt: object,
-               extra_pnginfo: Json | None) -> Result:
+def save_image(
+    kitchen: Kitchen, images: Pictures, filename_prefix: str, prompt: object, extra_pnginfo: Json | None
+) -> Result:
     """Write the batch into the output folder."""
     return _save_pngs(kitchen.folders.output, "output", images, filename_prefix, _png_info(prompt, extra_pnginfo), 4)
 
@@ -55,8 +56,9 @@ def save_image(kitchen: Kitchen, images: Pictures, filename_prefix: str, prompt:
 def preview_image(kitchen: Kitchen, images: Pictures, prompt: object, extra_pnginfo: Json | None) -> Result:
     """Write the batch into the temp folder under a random name."""
     letters = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(5))
-    return _save_pngs(kitchen.folders.temp, "temp", images, f"ComfyUI_temp_{letters}",
-                      _png_info(prompt, extra_pnginfo), 1)
+    return _save_pngs(
+        kitchen.folders.temp, "temp", images, f"ComfyUI_temp_{letters}", _png_info(prompt, extra_pnginfo), 1
+    )
 
 
 def _save_animation(kitchen: Kitchen, images: Pictures, prefix: str, suffix: str, **options: Any) -> Result:
@@ -67,26 +69,52 @@ def _save_animation(kitchen: Kitchen, images: Pictures, prefix: str, suffix: str
 
 
 @node("SaveAnimatedWEBP")
-def save_animated_webp(kitchen: Kitchen, images: Pictures, filename_prefix: str, fps: float, lossless: bool,
-                       quality: int, method: str, prompt: object, extra_pnginfo: Json | None) -> Result:
+def save_animated_webp(
+    kitchen: Kitchen,
+    images: Pictures,
+    filename_prefix: str,
+    fps: float,
+    lossless: bool,
+    quality: int,
+    method: str,
+    prompt: object,
+    extra_pnginfo: Json | None,
+) -> Result:
     """Write the batch as one moving WebP; the prompt goes into EXIF Model, the others into the tags below it."""
     exif = Image.Exif()
     for offset, (key, text) in enumerate(_embedded(prompt, extra_pnginfo).items()):
         exif[0x0110 - offset] = f"{key}:{text}"
     speed = {"default": 4, "fastest": 0, "slowest": 6}[method]
-    return _save_animation(kitchen, images, filename_prefix, ".webp", duration=int(1000 / fps), lossless=lossless,
-                           quality=quality, method=speed, exif=exif)
+    return _save_animation(
+        kitchen,
+        images,
+        filename_prefix,
+        ".webp",
+        duration=int(1000 / fps),
+        lossless=lossless,
+        quality=quality,
+        method=speed,
+        exif=exif,
+    )
 
 
 @node("SaveAnimatedPNG")
-def save_animated_png(kitchen: Kitchen, images: Pictures, filename_prefix: str, fps: float, compress_level: int,
-                      prompt: object, extra_pnginfo: Json | None) -> Result:
+def save_animated_png(
+    kitchen: Kitchen,
+    images: Pictures,
+    filename_prefix: str,
+    fps: float,
+    compress_level: int,
+    prompt: object,
+    extra_pnginfo: Json | None,
+) -> Result:
     """Write the batch as one moving PNG."""
     info = PngInfo()
     for key, text in _embedded(prompt, extra_pnginfo).items():
         info.add(b"comf", key.encode("latin-1", "strict") + b"\0" + text.encode("latin-1", "strict"), after_idat=True)
-    return _save_animation(kitchen, images, filename_prefix, ".png", pnginfo=info, compress_level=compress_level,
-                           duration=int(1000 / fps))
+    return _save_animation(
+        kitchen, images, filename_prefix, ".png", pnginfo=info, compress_level=compress_level, duration=int(1000 / fps)
+    )
 
 
 @node("SaveImageWebsocket")

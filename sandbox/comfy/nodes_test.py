@@ -49,8 +49,19 @@ _SHAPES: dict[str, Json | None] = {
     "none": None,
     "text": {"text": ["hello"]},
     "strings": {"string": ["a/b.glb", "x"]},
-    "gifs": {"gifs": [{"filename": "v_00001.mp4", "subfolder": "", "type": "output", "format": "video/h264-mp4",
-                       "frame_rate": 8.0, "workflow": "v_00001.png", "fullpath": "/opt/out/v_00001.mp4"}]},
+    "gifs": {
+        "gifs": [
+            {
+                "filename": "v_00001.mp4",
+                "subfolder": "",
+                "type": "output",
+                "format": "video/h264-mp4",
+                "frame_rate": 8.0,
+                "workflow": "v_00001.png",
+                "fullpath": "/opt/out/v_00001.mp4",
+            }
+        ]
+    },
     "abs": {"images": [{"filename": "../../../../etc/passwd", "subfolder": "/etc", "type": "output"}]},
 }
 
@@ -58,19 +69,36 @@ _SHAPES: dict[str, Json | None] = {
 def _definition(name: str, inputs: Json, output: list[str], *, output_node: bool = False) -> Json:
     required = {"image": ["IMAGE"], **inputs}
     return {
-        "input": {"required": required}, "input_order": {"required": list(required)}, "is_input_list": False,
-        "output": output, "output_is_list": [False] * len(output), "output_name": output, "name": name,
-        "display_name": name, "description": "", "python_module": "custom_nodes.test_nodes", "category": "test",
-        "output_node": output_node, "has_intermediate_output": False, "search_aliases": [],
+        "input": {"required": required},
+        "input_order": {"required": list(required)},
+        "is_input_list": False,
+        "output": output,
+        "output_is_list": [False] * len(output),
+        "output_name": output,
+        "name": name,
+        "display_name": name,
+        "description": "",
+        "python_module": "custom_nodes.test_nodes",
+        "category": "test",
+        "output_node": output_node,
+        "has_intermediate_output": False,
+        "search_aliases": [],
     }
 
 
 _SECONDS: Json = {"seconds": ["FLOAT", {"default": 1.0, "min": 0.0, "max": 3600.0}]}
 _SEED: Json = {"seed": ["INT", {"default": 0, "min": 0, "max": 2**64 - 1}]}
 DEFINITIONS: dict[str, Json] = {
-    "TestSleep": _definition("TestSleep", {
-        **_SECONDS, "steps": ["INT", {"default": 10, "min": 1, "max": 10000}], "preview": ["BOOLEAN", {}], **_SEED,
-    }, ["IMAGE"]),
+    "TestSleep": _definition(
+        "TestSleep",
+        {
+            **_SECONDS,
+            "steps": ["INT", {"default": 10, "min": 1, "max": 10000}],
+            "preview": ["BOOLEAN", {}],
+            **_SEED,
+        },
+        ["IMAGE"],
+    ),
     "TestHardSleep": _definition("TestHardSleep", {**_SECONDS, **_SEED}, ["IMAGE"]),
     "TestAsyncSleep": _definition("TestAsyncSleep", {**_SECONDS, **_SEED}, ["IMAGE"]),
     "TestNoise": _definition("TestNoise", {**_SEED}, ["IMAGE"]),

@@ -74,8 +74,13 @@ def _sky(size: tuple[int, int], hue: float, brightness: float, dice: random.Rand
     """Fill from a deep colour above to a light one at the horizon."""
     turn = dice.uniform(-0.12, 0.12)
     column = Image.new("RGB", (1, 3))
-    column.putdata([_rgb(hue, 0.62, brightness * 0.78), _rgb(hue + turn / 2, 0.42, brightness * 0.95),
-                    _rgb(hue + turn, 0.22, brightness)])
+    column.putdata(
+        [
+            _rgb(hue, 0.62, brightness * 0.78),
+            _rgb(hue + turn / 2, 0.42, brightness * 0.95),
+            _rgb(hue + turn, 0.22, brightness),
+        ]
+    )
     return column.resize(size, Image.Resampling.BICUBIC)
 
 
@@ -100,8 +105,9 @@ def _land(hue: float, nearness: float, brightness: float, dice: random.Random) -
     return _rgb(hue + dice.uniform(-0.03, 0.03), 0.25 + 0.45 * nearness, brightness * (0.82 - 0.5 * nearness))
 
 
-def _hill(draw: ImageDraw.ImageDraw, size: tuple[int, int], nearness: float, colour: Colour,
-          dice: random.Random) -> None:
+def _hill(
+    draw: ImageDraw.ImageDraw, size: tuple[int, int], nearness: float, colour: Colour, dice: random.Random
+) -> None:
     """Draw one row of hills as a sum of waves; rows nearby may carry trees."""
     width, height = size
     level, waves = height * (0.55 + 0.33 * nearness), []
@@ -116,8 +122,10 @@ def _hill(draw: ImageDraw.ImageDraw, size: tuple[int, int], nearness: float, col
     for _ in range(dice.randint(0, 9) if nearness > 0.3 else 0):
         x, tall = dice.random() * width, dice.uniform(0.04, 0.09) * height
         foot = ridge(x) + tall * 0.15
-        draw.polygon([(x - tall * 0.28, foot), (x, foot - tall), (x + tall * 0.28, foot)],
-                     fill=(colour[0] * 7 // 10, colour[1] * 7 // 10, colour[2] * 7 // 10))
+        draw.polygon(
+            [(x - tall * 0.28, foot), (x, foot - tall), (x + tall * 0.28, foot)],
+            fill=(colour[0] * 7 // 10, colour[1] * 7 // 10, colour[2] * 7 // 10),
+        )
 
 
 def _caption(picture: Image.Image, text: str) -> None:
@@ -133,5 +141,10 @@ def _caption(picture: Image.Image, text: str) -> None:
     top = height - round(font_px * (1.35 * len(lines) + 0.7))
     band = Image.new("RGB", (width, height - top), (16, 18, 24))
     picture.paste(Image.blend(picture.crop((0, top, width, height)), band, 0.72), (0, top))
-    ImageDraw.Draw(picture).multiline_text((font_px * 0.8, top + font_px * 0.3), "\n".join(lines), fill=(240, 240, 235),
-                                           font=ImageFont.load_default(font_px), spacing=font_px * 0.25)
+    ImageDraw.Draw(picture).multiline_text(
+        (font_px * 0.8, top + font_px * 0.3),
+        "\n".join(lines),
+        fill=(240, 240, 235),
+        font=ImageFont.load_default(font_px),
+        spacing=font_px * 0.25,
+    )

@@ -30,17 +30,29 @@ class Progress:
         self._set(node_id, value, total, "running")
         with_metadata = self._sockets.wants_metadata(self._client_id)
         if preview and with_metadata:
-            metadata = {"node_id": node_id, "prompt_id": self._prompt_id, "display_node_id": node_id,
-                        "parent_node_id": None, "real_node_id": node_id}
+            metadata = {
+                "node_id": node_id,
+                "prompt_id": self._prompt_id,
+                "display_node_id": node_id,
+                "parent_node_id": None,
+                "real_node_id": node_id,
+            }
             self._sockets.tell_preview_with_metadata(preview, metadata, self._client_id)
-        self._sockets.tell("progress", {"value": value, "max": total, "prompt_id": self._prompt_id, "node": node_id},
-                           self._client_id)
+        self._sockets.tell(
+            "progress", {"value": value, "max": total, "prompt_id": self._prompt_id, "node": node_id}, self._client_id
+        )
         if preview and not with_metadata:
             self._sockets.tell_preview(preview, self._client_id)
 
     def _set(self, node_id: str, value: float, total: float, state: str) -> None:
         self._nodes[node_id] = {
-            "value": value, "max": total, "state": state, "node_id": node_id, "prompt_id": self._prompt_id,
-            "display_node_id": node_id, "parent_node_id": None, "real_node_id": node_id,
+            "value": value,
+            "max": total,
+            "state": state,
+            "node_id": node_id,
+            "prompt_id": self._prompt_id,
+            "display_node_id": node_id,
+            "parent_node_id": None,
+            "real_node_id": node_id,
         }
         self._sockets.tell("progress_state", {"prompt_id": self._prompt_id, "nodes": self._nodes}, self._client_id)

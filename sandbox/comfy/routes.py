@@ -67,19 +67,28 @@ class PromptRoutes:
     def routes(self) -> list[web.RouteDef]:
         """List the routes that exist with and without /api."""
         return [
-            web.get("/prompt", self.get_prompt), web.post("/prompt", self.post_prompt),
-            web.get("/queue", self.get_queue), web.post("/queue", self.post_queue),
-            web.post("/interrupt", self.interrupt), web.post("/free", self.free),
-            web.get("/history", self.get_history), web.get("/history/{prompt_id}", self.get_history_of),
+            web.get("/prompt", self.get_prompt),
+            web.post("/prompt", self.post_prompt),
+            web.get("/queue", self.get_queue),
+            web.post("/queue", self.post_queue),
+            web.post("/interrupt", self.interrupt),
+            web.post("/free", self.free),
+            web.get("/history", self.get_history),
+            web.get("/history/{prompt_id}", self.get_history_of),
             web.post("/history", self.post_history),
-            web.get("/object_info", self.object_info), web.get("/object_info/{class_type}", self.object_info),
-            web.get("/system_stats", self.system_stats), web.get("/features", self.features),
+            web.get("/object_info", self.object_info),
+            web.get("/object_info/{class_type}", self.object_info),
+            web.get("/system_stats", self.system_stats),
+            web.get("/features", self.features),
         ]
 
     def api_routes(self) -> list[web.RouteDef]:
         """List the routes that exist below /api only."""
-        return [web.get("/api/jobs", self.get_jobs), web.get("/api/jobs/{prompt_id}", self.get_job),
-                web.post("/api/jobs/{prompt_id}/cancel", self.cancel_job)]
+        return [
+            web.get("/api/jobs", self.get_jobs),
+            web.get("/api/jobs/{prompt_id}", self.get_job),
+            web.post("/api/jobs/{prompt_id}/cancel", self.cancel_job),
+        ]
 
     def queue_info(self) -> Json:
         """Count what is left to do."""
@@ -94,15 +103,29 @@ class PromptRoutes:
         body: Json = await request.json()
         number = self._next_number(body)
         if "prompt" not in body:
-            return _refused({"type": "no_prompt", "message": "No prompt provided", "details": "No prompt provided",
-                             "extra_info": {}})
+            return _refused(
+                {
+                    "type": "no_prompt",
+                    "message": "No prompt provided",
+                    "details": "No prompt provided",
+                    "extra_info": {},
+                }
+            )
         prompt_id = body.get("prompt_id")
         if prompt_id is None:
             prompt_id = str(uuid.uuid4())
         elif not _is_canonical_uuid(prompt_id):
-            return _refused({"type": "invalid_prompt_id", "message": "prompt_id must be a valid UUID", "details": (
-                "prompt_id must be a UUID string in canonical lowercase hyphenated form; "
-                "omit it to let the server generate one"), "extra_info": {}})
+            return _refused(
+                {
+                    "type": "invalid_prompt_id",
+                    "message": "prompt_id must be a valid UUID",
+                    "details": (
+                        "prompt_id must be a UUID string in canonical lowercase hyphenated form; "
+                        "omit it to let the server generate one"
+                    ),
+                    "extra_info": {},
+                }
+            )
         verdict = validate(body["prompt"], self._catalogue, self._folders, body.get("partial_execution_targets"))
         if verdict.error:
             return _refused(verdict.error, verdict.node_errors)
@@ -124,8 +147,9 @@ class PromptRoutes:
     async def get_queue(self, _: web.Request) -> web.Response:
         """Show running and waiting prompts, whole."""
         running, waiting = self._queue.shown()
-        return web.json_response({"queue_running": [o.shown() for o in running],
-                                  "queue_pending": [o.shown() for o in waiting]})
+        return web.json_response(
+            {"queue_running": [o.shown() for o in running], "queue_pending": [o.shown() for o in waiting]}
+        )
 
     async def post_queue(self, request: web.Request) -> web.Response:
         """Delete waiting prompts: {"clear": true} or {"delete": [ids]}."""
@@ -175,17 +199,28 @@ class PromptRoutes:
         statuses = [s for s in query.get("status", "").split(",") if s] or list(STATUSES)
         wrong = [s for s in statuses if s not in STATUSES]
         if wrong:
-            return web.json_response({"error": f"Invalid status value(s): {', '.join(wrong)}. "
-                                               f"Valid values: {', '.join(STATUSES)}"}, status=400)
+            return web.json_response(
+                {"error": f"Invalid status value(s): {', '.join(wrong)}. Valid values: {', '.join(STATUSES)}"},
+                status=400,
+            )
         jobs = all_jobs(*self._queue.shown(), self._queue.history(), statuses)
         if query.get("workflow_id"):
             jobs = [j for j in jobs if j.get("workflow_id") == query["workflow_id"]]
         if query.get("sort_order") == "asc":
             jobs.reverse()
         offset, limit = int(query.get("offset", 0)), int(query["limit"]) if "limit" in query else None
-        page = jobs[offset:] if limit is None else jobs[offset:offset + limit]
-        return web.json_response({"jobs": page, "pagination": {
-            "offset": offset, "limit": limit, "total": len(jobs), "has_more": offset + len(page) < len(jobs)}})
+        page = jobs[offset:] if limit is None else jobs[offset : offset + limit]
+        return web.json_response(
+            {
+                "jobs": page,
+                "pagination": {
+                    "offset": offset,
+                    "limit": limit,
+                    "total": len(jobs),
+                    "has_more": offset + len(page) < len(jobs),
+                },
+            }
+        )
 
     async def get_job(self, request: web.Request) -> web.Response:
         """Show one job, whole when it is over."""
@@ -217,15 +252,36 @@ class PromptRoutes:
         page = os.sysconf("SC_PAGE_SIZE")
         total = os.sysconf("SC_PHYS_PAGES") * page
         free = os.sysconf("SC_AVPHYS_PAGES") * page if "SC_AVPHYS_PAGES" in os.sysconf_names else total
-        return web.json_response({
-            "system": {
-                "os": sys.platform, "ram_total": total, "ram_free": free, "comfyui_version": VERSION,
-                "required_frontend_version": "", "installed_templates_version": "", "required_templates_version": "",
-                "comfy_package_versions": [], "python_version": sys.version, "pytorch_version": "none",
-                "embedded_python": False, "deploy_environment": f"stand-in on {platform.node()}",
-                "argv": ["main.py", "--base-directory", str(self._folders.output.parent)]},
-            "devices": [{"name": DEVICE_NAME, "type": "cpu", "index": None, "vram_total": total, "vram_free": free,
-                         "torch_vram_total": total, "torch_vram_free": free}]})
+        return web.json_response(
+            {
+                "system": {
+                    "os": sys.platform,
+                    "ram_total": total,
+                    "ram_free": free,
+                    "comfyui_version": VERSION,
+                    "required_frontend_version": "",
+                    "installed_templates_version": "",
+                    "required_templates_version": "",
+                    "comfy_package_versions": [],
+                    "python_version": sys.version,
+                    "pytorch_version": "none",
+                    "embedded_python": False,
+                    "deploy_environment": f"stand-in on {platform.node()}",
+                    "argv": ["main.py", "--base-directory", str(self._folders.output.parent)],
+                },
+                "devices": [
+                    {
+                        "name": DEVICE_NAME,
+                        "type": "cpu",
+                        "index": None,
+                        "vram_total": total,
+                        "vram_free": free,
+                        "torch_vram_total": total,
+                        "torch_vram_free": free,
+                    }
+                ],
+            }
+        )
 
 
 def _refused(error: Json, node_errors: Json | None = None) -> web.Response:

@@ -24,8 +24,9 @@ def sources(graph: Graph, node_id: str) -> Iterator[str]:
 class RunningOrder:
     """Hold the nodes that still have to run and what each one waits for."""
 
-    def __init__(self, graph: Graph, outputs: list[str], is_cached: Callable[[str], bool],
-                 is_output: Callable[[str], bool]) -> None:
+    def __init__(
+        self, graph: Graph, outputs: list[str], is_cached: Callable[[str], bool], is_output: Callable[[str], bool]
+    ) -> None:
         self._graph = graph
         self._is_output = is_output
         self._is_cached = is_cached
@@ -54,9 +55,13 @@ class RunningOrder:
         ready = [node_id for node_id, waits_for in self._waits_for.items() if not waits_for]
         if not ready:
             return None
-        return next((n for n in ready if self._is_output(n)),
-                    next((n for n in ready if self._feeds_output(n, 1)),
-                         next((n for n in ready if self._feeds_output(n, 2)), ready[0])))
+        return next(
+            (n for n in ready if self._is_output(n)),
+            next(
+                (n for n in ready if self._feeds_output(n, 1)),
+                next((n for n in ready if self._feeds_output(n, 2)), ready[0]),
+            ),
+        )
 
     def _feeds_output(self, node_id: str, distance: int) -> bool:
         fed = self._feeds.get(node_id, [])

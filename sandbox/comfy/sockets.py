@@ -25,16 +25,21 @@ from sandbox.comfy.values import Json
 PREVIEW_IMAGE, PREVIEW_IMAGE_WITH_METADATA = 1, 4  # the first uint32 of a binary frame
 FORMATS = {"JPEG": (1, "image/jpeg"), "PNG": (2, "image/png")}
 SERVER_FEATURES: Json = {
-    "supports_preview_metadata": True, "supports_model_type_tags": True, "max_upload_size": 104857600,
-    "extension": {"manager": {"supports_v4": True}}, "node_replacements": True, "assets": False,
+    "supports_preview_metadata": True,
+    "supports_model_type_tags": True,
+    "max_upload_size": 104857600,
+    "extension": {"manager": {"supports_v4": True}},
+    "node_replacements": True,
+    "assets": False,
 }
 
 
 class Sockets:
     """Know the connected clients and bring them the news that other threads leave here."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, queue_info: Callable[[], Json],
-                 running_node: Callable[[str], str | None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, queue_info: Callable[[], Json], running_node: Callable[[str], str | None]
+    ) -> None:
         self._loop = loop
         self._queue_info = queue_info
         self._running_node = running_node

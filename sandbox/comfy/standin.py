@@ -31,8 +31,15 @@ DEFAULT_STEP_MS = 40.0
 class ComfyStandIn:
     """Be one ComfyUI 0.28.0 without models, on 127.0.0.1, with its folders below *directory*."""
 
-    def __init__(self, directory: Path | str, *, step_ms: float = DEFAULT_STEP_MS, instant: bool = False,
-                 test_nodes: bool = False, port: int = 0) -> None:
+    def __init__(
+        self,
+        directory: Path | str,
+        *,
+        step_ms: float = DEFAULT_STEP_MS,
+        instant: bool = False,
+        test_nodes: bool = False,
+        port: int = 0,
+    ) -> None:
         self.folders = Folders.under(Path(directory))
         self._step_s = 0.0 if instant else step_ms / 1000
         self._test_nodes = test_nodes

@@ -44,16 +44,22 @@ def validate(graph: Graph, catalogue: Catalogue, folders: Folders, targets: obje
 def _missing_class(node_id: str, node: Any, catalogue: Catalogue) -> Json | None:
     if "class_type" not in node:
         class_type, title = None, node.get("_meta", {}).get("title")
-        message = (f"Node '{title or f'ID #{node_id}'}' has no class_type. "
-                   "The workflow may be corrupted or a custom node is missing.")
+        message = (
+            f"Node '{title or f'ID #{node_id}'}' has no class_type. "
+            "The workflow may be corrupted or a custom node is missing."
+        )
     else:
         class_type = node["class_type"]
         if catalogue.get(class_type):
             return None
         title = node.get("_meta", {}).get("title", class_type)
         message = f"Node '{title}' not found. The custom node may not be installed."
-    return _error("missing_node_type", message, f"Node ID '#{node_id}'",
-                  {"node_id": node_id, "class_type": class_type, "node_title": title})
+    return _error(
+        "missing_node_type",
+        message,
+        f"Node ID '#{node_id}'",
+        {"node_id": node_id, "class_type": class_type, "node_title": title},
+    )
 
 
 def _error(kind: str, message: str, details: str = "", extra_info: Json | None = None) -> Json:
@@ -86,8 +92,10 @@ class _Judge:
             told += [f"{e['message']}: {e['details']}" for e in self.errors.get(output, [])]
             for node_id, errors in self.errors.items():
                 if errors:
-                    entry = node_errors.setdefault(node_id, {
-                        "errors": errors, "dependent_outputs": [], "class_type": self.graph[node_id]["class_type"]})
+                    entry = node_errors.setdefault(
+                        node_id,
+                        {"errors": errors, "dependent_outputs": [], "class_type": self.graph[node_id]["class_type"]},
+                    )
                     entry["dependent_outputs"].append(output)
         if good:
             return Verdict(None, good, node_errors)
@@ -102,7 +110,7 @@ class _Judge:
     def _runs(self, node_id: str) -> bool:
         """Say whether *node_id* and all its sources can run. Raises what ComfyUI raises on a malformed node."""
         if node_id in self.path:
-            return self._cycle(self.path[self.path.index(node_id):])
+            return self._cycle(self.path[self.path.index(node_id) :])
         if node_id in self.errors:
             return node_id not in self.broken
         cls = self.catalogue[self.graph[node_id]["class_type"]]
@@ -123,16 +131,25 @@ class _Judge:
     def _cycle(self, nodes: list[str]) -> bool:
         names = [f"{n} ({self.graph[n]['class_type']})" for n in [*nodes, nodes[0]]]
         for node_id in nodes:
-            self._fail(node_id, _error("dependency_cycle", "Dependency cycle detected", " -> ".join(names),
-                                       {"node_id": node_id, "cycle_nodes": nodes}))
+            self._fail(
+                node_id,
+                _error(
+                    "dependency_cycle",
+                    "Dependency cycle detected",
+                    " -> ".join(names),
+                    {"node_id": node_id, "cycle_nodes": nodes},
+                ),
+            )
         return False
 
-    def _input(self, node_id: str, inputs: Json, cls: NodeClass, name: str, kind: Any, options: Json,
-               required: bool) -> bool:
+    def _input(
+        self, node_id: str, inputs: Json, cls: NodeClass, name: str, kind: Any, options: Json, required: bool
+    ) -> bool:
         """Judge one input of one node."""
         if name not in inputs:
-            return not required or self._fail(node_id, _error(
-                "required_input_missing", "Required input is missing", name, {"input_name": name}))
+            return not required or self._fail(
+                node_id, _error("required_input_missing", "Required input is missing", name, {"input_name": name})
+            )
         info = {"input_name": name, "input_config": [kind, options]}
         value = inputs[name]
         if isinstance(value, list):
@@ -141,16 +158,27 @@ class _Judge:
 
     def _link(self, node_id: str, name: str, kind: Any, info: Json, link: list[Any]) -> bool:
         if len(link) != 2:
-            return self._fail(node_id, _error(
-                "bad_linked_input", "Bad linked input, must be a length-2 list of [node_id, slot_index]", name,
-                {**info, "received_value": link}))
+            return self._fail(
+                node_id,
+                _error(
+                    "bad_linked_input",
+                    "Bad linked input, must be a length-2 list of [node_id, slot_index]",
+                    name,
+                    {**info, "received_value": link},
+                ),
+            )
         source, slot = link
         received = self.catalogue[self.graph[source]["class_type"]].returns[slot]
         if not _fits(received, kind):
-            return self._fail(node_id, _error(
-                "return_type_mismatch", "Return type mismatch between linked nodes",
-                f"{name}, received_type({received}) mismatch input_type({kind})",
-                {**info, "received_type": received, "linked_node": link}))
+            return self._fail(
+                node_id,
+                _error(
+                    "return_type_mismatch",
+                    "Return type mismatch between linked nodes",
+                    f"{name}, received_type({received}) mismatch input_type({kind})",
+                    {**info, "received_type": received, "linked_node": link},
+                ),
+            )
         try:
             return self._runs(source)
         except Exception as exc:
@@ -164,26 +192,37 @@ class _Judge:
         try:
             value = inputs[name] = _converted(value, kind)
         except (ValueError, TypeError, OverflowError) as exc:
-            return self._fail(node_id, _error(
-                "invalid_input_type", f"Failed to convert an input value to a {kind} value", f"{name}, {value}, {exc}",
-                {**info, "received_value": value, "exception_message": str(exc)}))
+            return self._fail(
+                node_id,
+                _error(
+                    "invalid_input_type",
+                    f"Failed to convert an input value to a {kind} value",
+                    f"{name}, {value}, {exc}",
+                    {**info, "received_value": value, "exception_message": str(exc)},
+                ),
+            )
         if name in cls.self_checked:
             return True
         info = {**info, "received_value": value}
         if "min" in options and value < options["min"]:
-            return self._fail(node_id, _error(
-                "value_smaller_than_min", f"Value {value} smaller than min of {options['min']}", name, info))
+            return self._fail(
+                node_id,
+                _error("value_smaller_than_min", f"Value {value} smaller than min of {options['min']}", name, info),
+            )
         if "max" in options and value > options["max"]:
-            return self._fail(node_id, _error(
-                "value_bigger_than_max", f"Value {value} bigger than max of {options['max']}", name, info))
+            return self._fail(
+                node_id,
+                _error("value_bigger_than_max", f"Value {value} bigger than max of {options['max']}", name, info),
+            )
         choices = kind if isinstance(kind, list) else options.get("options") if kind == "COMBO" else None
         if choices is None or value in choices:
             return True
         shown = str(choices) if len(choices) <= LONG_LIST else f"(list of length {len(choices)})"
         if len(choices) > LONG_LIST:
             info = {**info, "input_config": None}
-        return self._fail(node_id, _error(
-            "value_not_in_list", "Value not in list", f"{name}: '{value}' not in {shown}", info))
+        return self._fail(
+            node_id, _error("value_not_in_list", "Value not in list", f"{name}: '{value}' not in {shown}", info)
+        )
 
     def _custom(self, node_id: str, inputs: Json, cls: NodeClass) -> bool:
         """Ask the class itself about the constants that it wants to judge."""
@@ -192,8 +231,15 @@ class _Judge:
         if answer is True:
             return True
         for name in asked:
-            self._fail(node_id, _error("custom_validation_failed", "Custom validation failed for node",
-                                       name if answer is False else f"{name} - {answer}", {"input_name": name}))
+            self._fail(
+                node_id,
+                _error(
+                    "custom_validation_failed",
+                    "Custom validation failed for node",
+                    name if answer is False else f"{name} - {answer}",
+                    {"input_name": name},
+                ),
+            )
         return False
 
 
@@ -218,5 +264,9 @@ def _converted(value: Any, kind: Any) -> Any:
 
 
 def _exception(kind: str, where: str, exc: Exception) -> Json:
-    return _error(kind, f"Exception when validating {where}", str(exc), {
-        "exception_type": type(exc).__name__, "traceback": traceback.format_tb(exc.__traceback__)})
+    return _error(
+        kind,
+        f"Exception when validating {where}",
+        str(exc),
+        {"exception_type": type(exc).__name__, "traceback": traceback.format_tb(exc.__traceback__)},
+    )

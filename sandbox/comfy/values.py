@@ -31,8 +31,10 @@ class Pictures(tuple[Image.Image, ...]):
         picture = self[0].convert("RGB")
         width, height = picture.size
         xs = _edges(width)
-        rows = ["[" + ",\n          ".join(_pixel(picture, x, y) for x in xs) + "]" if y >= 0 else "..."
-                for y in _edges(height)]
+        rows = [
+            "[" + ",\n          ".join(_pixel(picture, x, y) for x in xs) + "]" if y >= 0 else "..."
+            for y in _edges(height)
+        ]
         return "tensor([[" + ",\n\n         ".join(rows) + "]])"
 
 

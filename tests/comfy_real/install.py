@@ -31,9 +31,7 @@ NEEDED: Final = (
     *("numpy", "einops", "transformers", "tokenizers", "sentencepiece", "safetensors", "aiohttp", "yarl", "pyyaml"),
     *("Pillow", "scipy", "tqdm", "psutil", "alembic", "SQLAlchemy", "av", "pydantic", "pydantic-settings", "requests"),
 )
-BARE: Final = (
-    ["torchsde", "trampoline", "spandrel", "kornia", "kornia_rs", "torchvision==0.28.0", "torchaudio==2.11.0"]
-)
+BARE: Final = ["torchsde", "trampoline", "spandrel", "kornia", "kornia_rs", "torchvision==0.28.0", "torchaudio==2.11.0"]
 """Taken without their dependencies. The native parts of the last two are built for CUDA: they are removed."""
 OPERATORS: Final = '''\
 """Define the operators that torchvision's Python part registers fakes for: its native part was removed."""

@@ -129,8 +129,8 @@ class RealShop:
 
     def ended(self, job_id: str, patience_s: float = 60) -> Job:
         """Wait until the job has ended and was told; the job."""
-        assert wait_until(lambda: self.job(job_id).state in ("succeeded", "failed", "canceled"), patience_s), (
-            self.job(job_id)
+        assert wait_until(lambda: self.job(job_id).state in ("succeeded", "failed", "canceled"), patience_s), self.job(
+            job_id
         )
         return self.job(job_id)
 

@@ -80,7 +80,8 @@ def is_noise(frame: Json) -> bool:
         return True
     nodes = frame.get("data", {}).get("nodes", {})
     return frame.get("type") == "progress_state" and any(
-        n["state"] == "running" and n["max"] != 1.0 for n in nodes.values())
+        n["state"] == "running" and n["max"] != 1.0 for n in nodes.values()
+    )
 
 
 def frame_of(record: Json) -> Json | None:
@@ -103,7 +104,11 @@ def described(blob: bytes) -> Json:
     kind = int.from_bytes(blob[:4], "big")
     if kind == 4:
         length = int.from_bytes(blob[4:8], "big")
-        return {"event_type": 4, "metadata": json.loads(blob[8:8 + length]), "image_magic": blob[8 + length:][:8].hex()}
+        return {
+            "event_type": 4,
+            "metadata": json.loads(blob[8 : 8 + length]),
+            "image_magic": blob[8 + length :][:8].hex(),
+        }
     return {"event_type": kind, "image_type": int.from_bytes(blob[4:8], "big"), "image_magic": blob[8:16].hex()}
 
 
@@ -151,9 +156,11 @@ def is_end(frame: Json, prompt_id: str) -> bool:
 
 def starts(node: str, prompt_id: str | None = None) -> Callable[[list[Json]], bool]:
     """Recognise that *node* runs, of *prompt_id* or of any prompt."""
+
     def seen(frames: list[Json]) -> bool:
         running = (f["data"] for f in frames if f.get("type") == "executing")
         return any(d["node"] == node and prompt_id in (None, d.get("prompt_id")) for d in running)
+
     return seen
 
 

@@ -265,8 +265,7 @@ def test_the_six_minutes_count_emulated_time(bench: Bench) -> None:
 def test_writes_are_gathered_until_something_is_read(bench: Bench) -> None:
     """Twenty writes and one flush cost less than twenty writes with a read after each."""
     write = (
-        "const s = SpreadsheetApp.getActiveSheet();"
-        "for (let at = 1; at <= 20; at++) { s.getRange(at, 1).setValue(1);"
+        "const s = SpreadsheetApp.getActiveSheet();for (let at = 1; at <= 20; at++) { s.getRange(at, 1).setValue(1);"
     )
     code = f"function once() {{ {write} }} SpreadsheetApp.flush(); }} function each() {{ {write} s.getLastRow(); }} }}"
     project = project_of(bench, code, pace=Pace())

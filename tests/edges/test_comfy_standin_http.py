@@ -18,10 +18,25 @@ from tests.edges.comfy_recordings import RECORDED, Client, comparable, http_reco
 
 # Exchanges that mean the same on any server, whatever happened before.
 PATTERNS = (
-    "api_job_unknown_404", "api_jobs_bad_status_400", "features", "free", "history_clear", "history_delete",
-    "history_id_while_running_is_empty", "interrupt_*", "object_info_EmptyImage", "object_info_SaveImage",
-    "object_info_unknown", "prompt_200_with_node_errors", "prompt_client_prompt_id", "prompt_err_*", "prompt_ok",
-    "prompt_partial_execution_targets", "queue_clear", "queue_delete", "view_*_40?",
+    "api_job_unknown_404",
+    "api_jobs_bad_status_400",
+    "features",
+    "free",
+    "history_clear",
+    "history_delete",
+    "history_id_while_running_is_empty",
+    "interrupt_*",
+    "object_info_EmptyImage",
+    "object_info_SaveImage",
+    "object_info_unknown",
+    "prompt_200_with_node_errors",
+    "prompt_client_prompt_id",
+    "prompt_err_*",
+    "prompt_ok",
+    "prompt_partial_execution_targets",
+    "queue_clear",
+    "queue_delete",
+    "view_*_40?",
 )
 STATELESS = sorted(p.stem for pattern in PATTERNS for p in (RECORDED / "http").glob(f"{pattern}.json"))
 
@@ -29,10 +44,18 @@ STATELESS = sorted(p.stem for pattern in PATTERNS for p in (RECORDED / "http").g
 async def exchange(client: Client, request: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Send a recorded request; give status, content type and body as the recording has them."""
     async with client.session.request(
-            request["method"], client.url + prefix + request["path"], json=request.get("json"),
-            data=request.get("data"), params=request.get("params"), headers=request.get("headers")) as response:
-        body = {"json": await response.json()} if response.content_type == "application/json" else {
-            "body": await response.text()}
+        request["method"],
+        client.url + prefix + request["path"],
+        json=request.get("json"),
+        data=request.get("data"),
+        params=request.get("params"),
+        headers=request.get("headers"),
+    ) as response:
+        body = (
+            {"json": await response.json()}
+            if response.content_type == "application/json"
+            else {"body": await response.text()}
+        )
         return {"status": response.status, "content_type": response.headers.get("Content-Type"), **body}
 
 
@@ -92,6 +115,7 @@ async def upload(client: Client, kind: str, fields: dict[str, str], name: str | 
 
 def test_uploads_answer_as_recorded(comfy: ComfyStandIn) -> None:
     """Same content keeps its name, other content gets `(1)`, temp and any file type work; `..` and no file are 400."""
+
     async def play() -> None:
         async with Client(comfy.url) as client:
             sub = {"subfolder": "jobs/abc"}
@@ -172,6 +196,7 @@ def test_jobs_show_waiting_running_done_and_cancelled_as_recorded(comfy: ComfySt
 
     async def play() -> None:
         async with Client(comfy.url) as client:
+
             async def post(seconds: float, **more: object) -> str:
                 sleeper["2"]["inputs"] |= {"seconds": seconds, "seed": int(seconds)}
                 _, answer = await client.post("/prompt", {"prompt": sleeper, "client_id": "me", **more})

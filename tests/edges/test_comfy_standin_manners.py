@@ -23,19 +23,40 @@ from sandbox.comfy.values import Model, Pictures, Recipe, Result
 from tests.edges.comfy_recordings import Client, Json, starts
 
 
-def sampled(text: str = "a fox in the snow", *, seed: object = 7, steps: int = 4, prefix: str = "job/x",
-            width: int = 256) -> Json:
+def sampled(
+    text: str = "a fox in the snow", *, seed: object = 7, steps: int = 4, prefix: str = "job/x", width: int = 256
+) -> Json:
     """Make the usual SDXL graph."""
     return {
         "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sd_xl_base_1.0.safetensors"}},
-        "10": {"class_type": "LoraLoader", "inputs": {"model": ["4", 0], "clip": ["4", 1], "strength_model": 0.8,
-                                                     "lora_name": "pixel-art-xl.safetensors", "strength_clip": 1.0}},
+        "10": {
+            "class_type": "LoraLoader",
+            "inputs": {
+                "model": ["4", 0],
+                "clip": ["4", 1],
+                "strength_model": 0.8,
+                "lora_name": "pixel-art-xl.safetensors",
+                "strength_clip": 1.0,
+            },
+        },
         "5": {"class_type": "EmptyLatentImage", "inputs": {"width": width, "height": 192, "batch_size": 1}},
         "6": {"class_type": "CLIPTextEncode", "inputs": {"text": text, "clip": ["10", 1]}},
         "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "blurry", "clip": ["10", 1]}},
-        "3": {"class_type": "KSampler", "inputs": {
-            "model": ["10", 0], "seed": seed, "steps": steps, "cfg": 7.5, "sampler_name": "euler", "denoise": 1.0,
-            "scheduler": "normal", "positive": ["6", 0], "negative": ["7", 0], "latent_image": ["5", 0]}},
+        "3": {
+            "class_type": "KSampler",
+            "inputs": {
+                "model": ["10", 0],
+                "seed": seed,
+                "steps": steps,
+                "cfg": 7.5,
+                "sampler_name": "euler",
+                "denoise": 1.0,
+                "scheduler": "normal",
+                "positive": ["6", 0],
+                "negative": ["7", 0],
+                "latent_image": ["5", 0],
+            },
+        },
         "8": {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0], "vae": ["4", 2]}},
         "9": {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": prefix}},
     }
@@ -44,21 +65,39 @@ def sampled(text: str = "a fox in the snow", *, seed: object = 7, steps: int = 4
 def flux(text: str) -> Json:
     """Make the usual Flux graph, out of separate loaders and a custom sampler."""
     return {
-        "1": {"class_type": "UNETLoader", "inputs": {
-            "unet_name": "flux1-schnell.safetensors", "weight_dtype": "default"}},
-        "2": {"class_type": "DualCLIPLoader", "inputs": {
-            "clip_name1": "t5xxl_fp8_e4m3fn.safetensors", "clip_name2": "clip_l.safetensors", "type": "flux"}},
+        "1": {
+            "class_type": "UNETLoader",
+            "inputs": {"unet_name": "flux1-schnell.safetensors", "weight_dtype": "default"},
+        },
+        "2": {
+            "class_type": "DualCLIPLoader",
+            "inputs": {
+                "clip_name1": "t5xxl_fp8_e4m3fn.safetensors",
+                "clip_name2": "clip_l.safetensors",
+                "type": "flux",
+            },
+        },
         "3": {"class_type": "VAELoader", "inputs": {"vae_name": "ae.safetensors"}},
         "4": {"class_type": "CLIPTextEncode", "inputs": {"text": text, "clip": ["2", 0]}},
         "5": {"class_type": "FluxGuidance", "inputs": {"conditioning": ["4", 0], "guidance": 3.5}},
         "6": {"class_type": "BasicGuider", "inputs": {"model": ["1", 0], "conditioning": ["5", 0]}},
         "7": {"class_type": "RandomNoise", "inputs": {"noise_seed": 3}},
         "8": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "euler"}},
-        "9": {"class_type": "BasicScheduler", "inputs": {
-            "model": ["1", 0], "scheduler": "simple", "steps": 4, "denoise": 1.0}},
+        "9": {
+            "class_type": "BasicScheduler",
+            "inputs": {"model": ["1", 0], "scheduler": "simple", "steps": 4, "denoise": 1.0},
+        },
         "10": {"class_type": "EmptySD3LatentImage", "inputs": {"width": 128, "height": 128, "batch_size": 2}},
-        "11": {"class_type": "SamplerCustomAdvanced", "inputs": {
-            "noise": ["7", 0], "guider": ["6", 0], "sampler": ["8", 0], "sigmas": ["9", 0], "latent_image": ["10", 0]}},
+        "11": {
+            "class_type": "SamplerCustomAdvanced",
+            "inputs": {
+                "noise": ["7", 0],
+                "guider": ["6", 0],
+                "sampler": ["8", 0],
+                "sigmas": ["9", 0],
+                "latent_image": ["10", 0],
+            },
+        },
         "12": {"class_type": "VAEDecode", "inputs": {"samples": ["11", 0], "vae": ["3", 0]}},
         "13": {"class_type": "SaveImage", "inputs": {"images": ["12", 0], "filename_prefix": "flux"}},
     }
@@ -67,14 +106,20 @@ def flux(text: str) -> Json:
 def plain(colour: int = 1, prefix: str = "ComfyUI", **inputs: object) -> Json:
     """Make a graph without models."""
     size = {"width": 16, "height": 16, "batch_size": 1, "color": colour, **inputs}
-    return {"1": {"class_type": "EmptyImage", "inputs": size},
-            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": prefix}}}
+    return {
+        "1": {"class_type": "EmptyImage", "inputs": size},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": prefix}},
+    }
 
 
 def sleeping() -> Json:
     """Make a graph that takes 0.3 s in node 3."""
-    graph = plain() | {"3": {"class_type": "TestSleep", "inputs": {
-        "image": ["1", 0], "seconds": 0.3, "steps": 6, "preview": False, "seed": 1}}}
+    graph = plain() | {
+        "3": {
+            "class_type": "TestSleep",
+            "inputs": {"image": ["1", 0], "seconds": 0.3, "steps": 6, "preview": False, "seed": 1},
+        }
+    }
     graph["2"]["inputs"]["images"] = ["3", 0]
     return graph
 
@@ -92,6 +137,7 @@ def saved(comfy: ComfyStandIn, entry: Json, node: str) -> list[Path]:
 
 def test_a_graph_that_samples_gives_a_picture_of_the_asked_size(comfy: ComfyStandIn) -> None:
     """SDXL and Flux graphs end in PNGs that decode, with the prompt and extra_pnginfo inside as ComfyUI writes them."""
+
     async def play() -> None:
         async with Client(comfy.url) as client:
             graph, extra = sampled(), {"extra_pnginfo": {"workflow": {"id": "w"}}}
@@ -120,6 +166,7 @@ def test_equal_recipes_draw_equal_pictures_and_others_do_not() -> None:
 
 def test_a_new_prefix_runs_only_the_save_node_again(comfy: ComfyStandIn) -> None:
     """What feeds a changed save node comes from the cache; an equal graph writes no file at all (trap 4)."""
+
     async def play() -> None:
         async with Client(comfy.url) as client:
             first = await client.run(sampled(prefix="job/1"))
@@ -137,8 +184,10 @@ def test_a_new_prefix_runs_only_the_save_node_again(comfy: ComfyStandIn) -> None
 
 def test_a_changed_file_under_the_same_name_is_loaded_again(comfy: ComfyStandIn) -> None:
     """LoadImage's cache key holds the file's content; a name that leads out of the folders is refused."""
-    graph = {"1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}},
-             "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}}
+    graph = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+    }
 
     async def play() -> None:
         async with Client(comfy.url) as client:
@@ -157,6 +206,7 @@ def test_a_changed_file_under_the_same_name_is_loaded_again(comfy: ComfyStandIn)
 
 def test_validation_converts_in_place(comfy: ComfyStandIn) -> None:
     """Words that are numbers become numbers, also in what history shows; too large a value is refused by name."""
+
     async def play() -> None:
         async with Client(comfy.url) as client:
             entry = await client.run(plain(width="12"))
@@ -177,6 +227,7 @@ def test_validation_converts_in_place(comfy: ComfyStandIn) -> None:
 
 def test_ticks_are_sent_first_last_and_at_most_every_100_ms(tmp_path: Path) -> None:
     """Twenty steps of 20 ms bring the first, the last and a few ticks between, in order."""
+
     async def play() -> None:
         async with Client(comfy.url) as client:
             listener = await client.listen("me")
@@ -191,11 +242,14 @@ def test_ticks_are_sent_first_last_and_at_most_every_100_ms(tmp_path: Path) -> N
         asyncio.run(play())
 
 
-@pytest.mark.parametrize(("wants_metadata", "method", "kinds"), [
-    (False, "auto", {1}), (True, "latent2rgb", {4}), (True, "none", set())])
+@pytest.mark.parametrize(
+    ("wants_metadata", "method", "kinds"), [(False, "auto", {1}), (True, "latent2rgb", {4}), (True, "none", set())]
+)
 def test_previews_come_only_when_asked_for(
-        wants_metadata: bool, method: str, kinds: set[int], comfy: ComfyStandIn) -> None:
+    wants_metadata: bool, method: str, kinds: set[int], comfy: ComfyStandIn
+) -> None:
     """preview_method brings binary frames, of type 4 to clients that know metadata and of type 1 to others."""
+
     async def play() -> None:
         async with Client(comfy.url) as client:
             listener = await client.listen("me")
@@ -212,6 +266,7 @@ def test_previews_come_only_when_asked_for(
 
 def test_the_same_id_and_number_twice_kill_the_executor(comfy: ComfyStandIn) -> None:
     """The heap compares dicts, TypeError: the server goes on taking prompts and runs none of them (trap 5)."""
+
     async def play() -> None:
         async with Client(comfy.url) as client:
             listener = await client.listen("me")
@@ -235,6 +290,7 @@ def test_the_same_id_and_number_twice_kill_the_executor(comfy: ComfyStandIn) -> 
 
 def test_an_interrupt_while_idle_does_not_hit_the_next_prompt(comfy: ComfyStandIn) -> None:
     """A global interrupt on an idle server is forgotten."""
+
     async def play() -> None:
         async with Client(comfy.url) as client:
             assert await client.post("/interrupt") == (200, "")
@@ -245,6 +301,7 @@ def test_an_interrupt_while_idle_does_not_hit_the_next_prompt(comfy: ComfyStandI
 
 def test_an_interrupt_for_another_prompt_hits_nobody(comfy: ComfyStandIn) -> None:
     """With a prompt_id only that prompt is stopped; another one that runs then ends well (trap 9)."""
+
     async def play() -> None:
         async with Client(comfy.url) as client:
             listener = await client.listen("me")
@@ -258,10 +315,14 @@ def test_an_interrupt_for_another_prompt_hits_nobody(comfy: ComfyStandIn) -> Non
 
 def test_requests_of_the_same_site_pass_and_others_do_not(comfy: ComfyStandIn) -> None:
     """A page served by this very host may post; one from elsewhere gets 403, also when only Sec-Fetch-Site says so."""
+
     async def play() -> None:
         async with Client(comfy.url) as client:
-            for headers, status in (({"Origin": comfy.url}, 200), ({"Origin": "http://127.0.0.1:1"}, 403),
-                                    ({"Sec-Fetch-Site": "cross-site"}, 403)):
+            for headers, status in (
+                ({"Origin": comfy.url}, 200),
+                ({"Origin": "http://127.0.0.1:1"}, 403),
+                ({"Sec-Fetch-Site": "cross-site"}, 403),
+            ):
                 assert (await client.post("/prompt", {"prompt": plain()}, headers=headers))[0] == status
 
     asyncio.run(play())
@@ -282,19 +343,27 @@ def test_test_nodes_are_there_only_when_asked_for(tmp_path: Path) -> None:
 
 def test_image_nodes_do_what_they_say(comfy: ComfyStandIn) -> None:
     """Invert, scale, flip, rotate, crop, blend, blur, sharpen and quantize run for real and keep sizes right."""
+
     def op(node: str, kind: str, source: str, **inputs: object) -> Json:
         return {node: {"class_type": kind, "inputs": {"image": [source, 0], **inputs}}}
 
-    graph = (plain(0xFF0000, width=40, height=20) | op("i", "ImageInvert", "1")
-             | op("s", "ImageScale", "i", upscale_method="area", width=0, height=10, crop="disabled")
-             | op("r", "ImageRotate", "s", rotation="90 degrees")
-             | op("f", "ImageFlip", "r", flip_method="x-axis: vertically")
-             | op("b", "ImageBlur", "f", blur_radius=2, sigma=1.0)
-             | op("h", "ImageSharpen", "b", sharpen_radius=1, sigma=1.0, alpha=1.0)
-             | op("q", "ImageQuantize", "h", colors=4, dither="none")
-             | op("c", "ImageCrop", "q", width=8, height=8, x=6, y=0)
-             | {"m": {"class_type": "ImageBlend", "inputs": {
-                 "image1": ["c", 0], "image2": ["1", 0], "blend_factor": 0.5, "blend_mode": "normal"}}})
+    graph = (
+        plain(0xFF0000, width=40, height=20)
+        | op("i", "ImageInvert", "1")
+        | op("s", "ImageScale", "i", upscale_method="area", width=0, height=10, crop="disabled")
+        | op("r", "ImageRotate", "s", rotation="90 degrees")
+        | op("f", "ImageFlip", "r", flip_method="x-axis: vertically")
+        | op("b", "ImageBlur", "f", blur_radius=2, sigma=1.0)
+        | op("h", "ImageSharpen", "b", sharpen_radius=1, sigma=1.0, alpha=1.0)
+        | op("q", "ImageQuantize", "h", colors=4, dither="none")
+        | op("c", "ImageCrop", "q", width=8, height=8, x=6, y=0)
+        | {
+            "m": {
+                "class_type": "ImageBlend",
+                "inputs": {"image1": ["c", 0], "image2": ["1", 0], "blend_factor": 0.5, "blend_mode": "normal"},
+            }
+        }
+    )
     graph["2"]["inputs"]["images"] = ["m", 0]
 
     async def play() -> None:

@@ -23,17 +23,45 @@ from sandbox.comfy import ComfyStandIn
 from tests.edges.comfy_recordings import Client, Listener, comparable, frame_of, is_noise, replay, starts, transcript
 
 QUIET = [
-    "01_emptyimage_saveimage", "02_same_again_fully_cached", "03_same_graph_new_prefix", "04_loadimage_scale_save",
-    "05_invert_batch_save_and_preview", "06_missing_node_type", "07_bad_input_values", "08_value_not_in_list",
-    "09_missing_required", "10_loadimage_missing_file", "11_no_outputs", "12_partly_valid_two_outputs",
-    "13_type_mismatch", "14_link_to_missing_node", "15_cycle", "16_runtime_error_prefix_outside_output",
-    "17_runtime_error_after_one_output", "18_slow_progress_previews", "19_slow_progress_previews_feature_flag",
-    "20_builtin_progress_SaveImageWebsocket", "21_execution_blocker_message", "22_execution_blocker_silent",
-    "23_no_client_id", "24_async_node", "25_ui_abs", "25_ui_gifs", "25_ui_none", "25_ui_strings", "25_ui_text",
+    "01_emptyimage_saveimage",
+    "02_same_again_fully_cached",
+    "03_same_graph_new_prefix",
+    "04_loadimage_scale_save",
+    "05_invert_batch_save_and_preview",
+    "06_missing_node_type",
+    "07_bad_input_values",
+    "08_value_not_in_list",
+    "09_missing_required",
+    "10_loadimage_missing_file",
+    "11_no_outputs",
+    "12_partly_valid_two_outputs",
+    "13_type_mismatch",
+    "14_link_to_missing_node",
+    "15_cycle",
+    "16_runtime_error_prefix_outside_output",
+    "17_runtime_error_after_one_output",
+    "18_slow_progress_previews",
+    "19_slow_progress_previews_feature_flag",
+    "20_builtin_progress_SaveImageWebsocket",
+    "21_execution_blocker_message",
+    "22_execution_blocker_silent",
+    "23_no_client_id",
+    "24_async_node",
+    "25_ui_abs",
+    "25_ui_gifs",
+    "25_ui_none",
+    "25_ui_strings",
+    "25_ui_text",
     "26_oom",
-    "30_client_prompt_id_and_dup", "31_partial_execution_targets", "44_two_clients_A_submits",
-    "47_error_without_client_id_B_listens", "48_cached_output_file_deleted", "60_media_preview_any_text",
-    "60_media_save_text", "60_media_animwebp", "60_media_animpng",
+    "30_client_prompt_id_and_dup",
+    "31_partial_execution_targets",
+    "44_two_clients_A_submits",
+    "47_error_without_client_id_B_listens",
+    "48_cached_output_file_deleted",
+    "60_media_preview_any_text",
+    "60_media_save_text",
+    "60_media_animwebp",
+    "60_media_animpng",
 ]
 # Transcripts whose server had something in its cache from the ones before.
 BEFORE = {
@@ -54,6 +82,7 @@ def with_input_picture(directory: Path) -> Path:
 @pytest.mark.parametrize("name", QUIET)
 def test_the_same_prompts_bring_the_same_frames_answers_and_history(name: str, tmp_path: Path) -> None:
     """Frames, answers and history of a recorded transcript come again, status frames and every tick included."""
+
     async def play() -> None:
         async with Client(comfy.url) as client:
             if name in BEFORE:
@@ -72,7 +101,7 @@ def test_the_same_prompts_bring_the_same_frames_answers_and_history(name: str, t
 async def replay_with_deletion(client: Client, comfy: ComfyStandIn, records: list[dict]) -> None:
     """Play transcript 48, whose file is deleted before its second prompt: "success", and a file that is not there."""
     posts = [i for i, r in enumerate(records) if r.get("note") == "POST /prompt"]
-    parts = [records[:posts[1]], [records[0], *records[posts[1]:posts[2]]], [records[0], *records[posts[2]:]]]
+    parts = [records[: posts[1]], [records[0], *records[posts[1] : posts[2]]], [records[0], *records[posts[2] :]]]
     for number, part in enumerate(parts):
         if number:
             part.insert(1, records[1])
@@ -84,6 +113,7 @@ async def replay_with_deletion(client: Client, comfy: ComfyStandIn, records: lis
 
 def test_front_and_number_decide_the_order(tmp_path: Path) -> None:
     """Waiting prompts run by number: an explicit one, then `front` ones last in first out, then the others (32)."""
+
     async def play() -> None:
         async with Client(comfy.url) as client:
             result = await replay(client, transcript("32_order_front_number", sleep_s=0.5), noisy=True)
@@ -95,6 +125,7 @@ def test_front_and_number_decide_the_order(tmp_path: Path) -> None:
 
 def test_interrupt_stops_the_running_prompt_and_delete_removes_a_waiting_one(tmp_path: Path) -> None:
     """Interrupting a waiting id does nothing, deleting it leaves no trace, interrupting the running id ends it (33)."""
+
     async def deed(client: Client, _: Listener, ids: list[str]) -> None:
         assert await client.post("/interrupt", {"prompt_id": ids[1]}) == (200, "")
         assert await client.post("/queue", {"delete": [ids[1]]}) == (200, "")
@@ -111,6 +142,7 @@ def test_interrupt_stops_the_running_prompt_and_delete_removes_a_waiting_one(tmp
 
 def test_cancel_works_for_waiting_and_running_and_not_for_finished_jobs(tmp_path: Path) -> None:
     """POST /api/jobs/{id}/cancel says true for a waiting and a running job, false for one that is over (34)."""
+
     async def deed(client: Client, listener: Listener, ids: list[str]) -> None:
         assert await client.post(f"/api/jobs/{ids[1]}/cancel") == (200, {"cancelled": True})
         assert await client.post(f"/api/jobs/{ids[0]}/cancel") == (200, {"cancelled": True})
@@ -128,6 +160,7 @@ def test_cancel_works_for_waiting_and_running_and_not_for_finished_jobs(tmp_path
 
 def test_a_node_in_one_long_call_ends_before_the_interrupt_counts(tmp_path: Path) -> None:
     """An interrupt during a node without ticks is noticed when the next node begins (35)."""
+
     async def deed(client: Client, listener: Listener, ids: list[str]) -> None:
         await listener.until(starts("2"))
         await client.post("/interrupt", {"prompt_id": ids[0]})
@@ -145,6 +178,7 @@ def test_a_node_in_one_long_call_ends_before_the_interrupt_counts(tmp_path: Path
 @pytest.mark.parametrize("kind", ["CancelledError", "GeneratorExit", "KeyboardInterrupt", "SystemExit"])
 def test_what_is_no_exception_makes_a_zombie(kind: str, tmp_path: Path) -> None:
     """After such a node the server still takes prompts and answers, but nothing ever runs again (trap 6, 50)."""
+
     async def play() -> None:
         async with Client(comfy.url) as client:
             result = await replay(client, transcript(f"50_baseexception_{kind}"), noisy=True)
@@ -224,11 +258,14 @@ def test_a_fresh_client_id_is_safe_after_a_break(tmp_path: Path) -> None:
         asyncio.run(play())
 
 
-@pytest.mark.parametrize(("name", "owner"), [
-    ("44_two_clients_B_listens", "8d4f9531-af62-47f3-92af-6522380d3484"),
-    ("45_prompt_for_unconnected_client_B_listens", "nobody-is-connected-under-this"),
-    ("46_interrupt_prompt_without_client_id_B_listens", None),
-])
+@pytest.mark.parametrize(
+    ("name", "owner"),
+    [
+        ("44_two_clients_B_listens", "8d4f9531-af62-47f3-92af-6522380d3484"),
+        ("45_prompt_for_unconnected_client_B_listens", "nobody-is-connected-under-this"),
+        ("46_interrupt_prompt_without_client_id_B_listens", None),
+    ],
+)
 def test_others_hear_only_what_is_for_all(name: str, owner: str | None, tmp_path: Path) -> None:
     """A bystander hears status; of a prompt without owner also ticks, node states and its interrupt (44, 45, 46)."""
     wanted = [f for r in transcript(name) if (f := frame_of(r)) and (f["type"] == "status" or not is_noise(f))]
@@ -256,6 +293,7 @@ def test_others_hear_only_what_is_for_all(name: str, owner: str | None, tmp_path
 
 def test_a_stopped_server_breaks_its_sockets_without_goodbye(tmp_path: Path) -> None:
     """Whoever listens to a killed server sees 1006, no closing frame; queue and history are gone (51)."""
+
     async def play() -> None:
         async with Client(comfy.url) as client:
             listener = await client.listen("x")

@@ -190,9 +190,7 @@ def test_a_killed_worker_leaves_no_comfyui_behind(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(tmp_path), str(port)], cwd=Path(__file__).parents[2]
-    )
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path), str(port)], cwd=Path(__file__).parents[2])
     url = f"http://127.0.0.1:{port}/system_stats"
 
     def answers() -> bool:

@@ -97,9 +97,7 @@ def test_a_hard_protection_of_somebody_else_stops_the_service_account(world: Wor
     body = {"requests": [cells(0, 0, text("a")), cells(0, 1, text("b"))]}
     refused = world.refused(world.api.batchUpdate(spreadsheetId=BOOK, body=body))
     assert refused == (400, f"Invalid requests[1].updateCells: {PROTECTED}")
-    write = world.api.values().update(
-        spreadsheetId=BOOK, range="B2", valueInputOption="RAW", body={"values": [["x"]]}
-    )
+    write = world.api.values().update(spreadsheetId=BOOK, range="B2", valueInputOption="RAW", body={"values": [["x"]]})
     assert world.refused(write) == (400, PROTECTED)
     assert world.sheet.row_cells(0) == {} and world.sheet.row_cells(1) == {}
     rows = {"deleteDimension": {"range": {"sheetId": 0, "dimension": "ROWS", "startIndex": 0, "endIndex": 1}}}

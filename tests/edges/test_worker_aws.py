@@ -72,9 +72,7 @@ def test_what_cannot_be_read_is_buried_with_its_reason(queues: Queues) -> None:
     delivery = queues.inbox.take(1)
     assert delivery is not None and delivery.message is None
     assert queues.inbox.bury(delivery, delivery.fault)
-    answer = queues.client.receive_message(
-        QueueUrl=queues.dlq_url, WaitTimeSeconds=2, MessageAttributeNames=["All"]
-    )
+    answer = queues.client.receive_message(QueueUrl=queues.dlq_url, WaitTimeSeconds=2, MessageAttributeNames=["All"])
     (message,) = answer["Messages"]
     assert message["Body"] == '{"job_id": 1}'
     assert "no job message" in message["MessageAttributes"]["reason"]["StringValue"]

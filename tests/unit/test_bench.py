@@ -86,4 +86,3 @@ def test_the_relay_adds_its_delay_and_changes_nothing() -> None:
     direct, relayed, said = asyncio.run(_relayed(0.04))
     assert said == b"you said hello\n"
     assert relayed - direct >= 0.039
-

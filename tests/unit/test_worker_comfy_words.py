@@ -109,8 +109,14 @@ def test_outputs_come_under_any_key_among_anything() -> None:
 @pytest.mark.parametrize(
     ("filename", "subfolder"),
     [
-        ("../x", ""), ("/etc/passwd", ""), ("x", "/etc"), ("x", "a/../.."),
-        ("C:\\x", ""), ("..\\x", ""), ("", "a"), ("\0", ""),
+        ("../x", ""),
+        ("/etc/passwd", ""),
+        ("x", "/etc"),
+        ("x", "a/../.."),
+        ("C:\\x", ""),
+        ("..\\x", ""),
+        ("", "a"),
+        ("\0", ""),
     ],
 )
 def test_paths_that_lead_out_are_left_out(filename: str, subfolder: str) -> None:

@@ -331,8 +331,6 @@ def test_an_adopted_prompt_that_its_former_owner_cancels_is_rendered_anew() -> N
     assert [prompt for prompt, _ in shop.comfy.submitted] == [shop.prompt_id(2)]
 
 
-
-
 def test_a_workflow_that_is_gone_fails_the_job_with_what_to_do() -> None:
     """Content-addressed documents are never overwritten; a missing one will not come back by itself."""
     shop = Shop()

@@ -231,9 +231,7 @@ def test_a_table_out_of_reach_does_not_stop_an_attempt() -> None:
     """The renewal is tried again after a third of the time; the message is not hidden past a lease that may end."""
     kept = Kept()
     keeper = Keeper(AwayLedger(), kept.inbox, kept.clock, settings())
-    holding = keeper.hold(
-        kept.holding.job, kept.holding.lease, kept.holding.delivery, kept.holding.ticket
-    )
+    holding = keeper.hold(kept.holding.job, kept.holding.lease, kept.holding.delivery, kept.holding.ticket)
     kept.clock.pass_time(15)
     keeper.beat()
     assert holding.stopped is None
@@ -254,9 +252,7 @@ def test_what_is_let_go_is_renewed_no_more() -> None:
 def test_what_is_let_go_while_others_are_renewed_is_left_alone() -> None:
     """The keeper looks again right before it renews: a slot may have settled meanwhile."""
     kept = Kept()
-    other = kept.keeper.hold(
-        kept.holding.job, kept.holding.lease, kept.holding.delivery, kept.holding.ticket
-    )
+    other = kept.keeper.hold(kept.holding.job, kept.holding.lease, kept.holding.delivery, kept.holding.ticket)
     hide = kept.inbox.hide
 
     def settled(delivery: Delivery, seconds: float) -> None:
@@ -296,9 +292,7 @@ def test_the_keeper_renews_by_itself_and_ends_when_closed() -> None:
     keeper = Keeper(Counting(), kept.inbox, Clock(), settings(HEARTBEAT_S="0.1", LEASE_S="1", VISIBILITY_S="12"))
     thread = threading.Thread(target=keeper.run, daemon=True)
     thread.start()
-    keeper.hold(
-        kept.holding.job, kept.holding.lease, kept.holding.delivery, kept.holding.ticket
-    )
+    keeper.hold(kept.holding.job, kept.holding.lease, kept.holding.delivery, kept.holding.ticket)
     assert beats.wait(5)
     keeper.close()
     thread.join(5)
@@ -306,9 +300,7 @@ def test_the_keeper_renews_by_itself_and_ends_when_closed() -> None:
 
 
 def health(comfy: FakeComfy, skew_s: float = 0.0) -> Health:
-    return Health(
-        comfy, comfy.doorbell, FakeSkew(skew_s), MemoryLedger(), settings(), free_bytes=lambda _: 10**12
-    )
+    return Health(comfy, comfy.doorbell, FakeSkew(skew_s), MemoryLedger(), settings(), free_bytes=lambda _: 10**12)
 
 
 def test_nothing_is_taken_while_comfyui_is_away() -> None:

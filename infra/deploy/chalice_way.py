@@ -1,0 +1,272 @@
+"""
+Deploy functions and API by Chalice's own deployer, beside a stack of the resources alone.
+
+Chalice 1.34 reads its stage's section of `.chalice/config.json`, literal policies, `vendor/`, and what it noted of its
+last run (`.chalice/deployed/STAGE.json`; without it, it would make a second API, so a copy lies in the artefact
+bucket). It notes nothing when it is cut short: its queue mappings are then taken away before the next run, which makes
+them anew; an API that it had made by then stays behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+from chalice.deploy.packager import DependencyBuilder, LambdaDeploymentPackager
+from chalice.utils import UI, OSUtils
+
+from infra import package, stack
+from infra.deploy.chalice_settings import Settings
+from infra.deploy.config_step import Config, Section, write_section
+from infra.deploy.preflight import CHALICE
+from infra.deploy.stage import Stage
+from infra.deploy.steps import Change, Say, Step, Stopped
+from infra.functions import API, FUNCTIONS
+from infra.resources_only import rendered, variables_of
+
+if TYPE_CHECKING:
+    from boto3.session import Session
+
+_BUILD: str = "comfysheet-build"
+"""The tag that says of which sources a function was made."""
+
+
+def steps(stage: Stage) -> list[Step]:
+    """Return the steps from a stack of resources to functions that answer."""
+    return [ChaliceConfig(stage), Functions(stage), Address(stage), ChaliceConfig(stage), Settings(stage)]
+
+
+def section_of(stage: Stage, outputs: Mapping[str, str]) -> Section:
+    """Return the stage's section for Chalice, from the stack's outputs."""
+    functions: dict[str, Any] = {}
+    for function in FUNCTIONS:
+        own: dict[str, Any] = {"iam_policy_file": f"stages/{stage.name}/policy-{function.word}.json"}
+        reserved = int(outputs[f"Reserved{function.title}"])
+        if reserved >= 0:
+            own["reserved_concurrency"] = reserved
+        if function == API:
+            own["environment_variables"] = {"PUBLIC_URL": outputs["EnvApiPublicUrl"]}
+        functions[function.chalice] = own
+    return {
+        "deployed_by": CHALICE,
+        "region": stage.session.region_name,
+        "api_gateway_stage": stage.name,
+        "environment_variables": variables_of(outputs),
+        "tags": {"app": "comfysheet", "stage": stage.name, _BUILD: built_of(stage.dist)},
+        "lambda_functions": functions,
+    }
+
+
+def built_of(dist: Path) -> str:
+    """Say of which sources the package in *dist* was made."""
+    return str(json.loads((dist / "built.json").read_text())["inputs"])[:32]
+
+
+class ChaliceConfig(Config):
+    """Write the stage's section, and its policies with the names of what is deployed."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage, lambda: section_of(stage, stage.outputs()))
+
+    def look(self) -> list[Change]:
+        """Say what differs from what is deployed."""
+        changes = super().look()
+        if self._stage.outputs():
+            stale = [path for path, text in self._policies().items() if not path.exists() or path.read_text() != text]
+            changes += [Change(f"write {path}") for path in stale]
+        return changes
+
+    def act(self, say: Say) -> None:
+        """Write them."""
+        for path, text in self._policies().items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        super().act(say)
+
+    def _policies(self) -> dict[Path, str]:
+        outputs, session = self._stage.outputs(), self._stage.session
+        _, partition, *_, account, _ = session.client("sts").get_caller_identity()["Arn"].split(":", 5)
+        pseudo = {
+            "Stage": self._stage.name,
+            "AWS::Partition": partition,
+            "AWS::Region": str(session.region_name),
+            "AWS::AccountId": account,
+        }
+        folder = self._stage.project / ".chalice" / "stages" / self._stage.name
+        return {
+            folder / f"policy-{word}.json": json.dumps(rendered(policy, outputs, pseudo), indent=1) + "\n"
+            for word, policy in package.read_policies(self._stage.project).items()
+        }
+
+
+class Functions:
+    """Run `chalice deploy` when the functions are not of these sources."""
+
+    name = "functions"
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._record = Record(stage.session, stage.name, stage.project)
+
+    def look(self) -> list[Change]:
+        """Say which functions are missing or of other sources."""
+        client, wanted = self._stage.session.client("lambda"), built_of(self._stage.dist)
+        changes = []
+        for function in FUNCTIONS:
+            name = function.name(self._stage.name)
+            try:
+                tags = client.get_function(FunctionName=name).get("Tags", {})
+            except client.exceptions.ResourceNotFoundException:
+                changes.append(Change(f"create {name}"))
+                continue
+            if tags.get(_BUILD) != wanted:
+                changes.append(Change(f"update {name}"))
+        if not changes and self._record.find() is None:
+            changes.append(Change("find out again what Chalice made"))
+        return changes
+
+    def act(self, say: Say) -> None:
+        """Let Chalice deploy. Raises Stopped with its own words."""
+        self._lend_package()
+        package.write_vendor(self._stage.project / "vendor")
+        if not self._record.fetch():
+            self._forget_mappings()
+        run_chalice(self._stage.session, self._stage.project, "deploy", self._stage.name, say)
+        self._record.keep()
+
+    def _lend_package(self) -> None:
+        """Put our zip where Chalice looks for one of the same sources, so that both ways deploy the same bytes."""
+        osutils = OSUtils()
+        packager = LambdaDeploymentPackager(osutils, DependencyBuilder(osutils), UI())
+        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        place = Path(packager.deployment_package_filename(str(self._stage.project), version))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self._stage.dist / "deployment.zip", place)
+
+    def _forget_mappings(self) -> None:
+        client = self._stage.session.client("lambda")
+        for function in FUNCTIONS:
+            if function.queue:
+                found = client.list_event_source_mappings(FunctionName=function.name(self._stage.name))
+                for mapping in found["EventSourceMappings"]:
+                    client.delete_event_source_mapping(UUID=mapping["UUID"])
+
+
+class Address:
+    """Tell the stack the API that Chalice made, so that its outputs name the address."""
+
+    name = "address"
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._record = Record(stage.session, stage.name, stage.project)
+
+    def look(self) -> list[Change]:
+        """Say whether the stack knows it."""
+        made = self._record.api_id()
+        if made and made == self._stage.outputs().get("ApiId"):
+            return []
+        return [Change("tell the stack the API's id")]
+
+    def act(self, _say: Say) -> None:
+        """Tell it. Raises Stopped when Chalice made none."""
+        made = self._record.api_id()
+        if not made:
+            raise Stopped("Chalice has noted no API; run the same command again.")
+        stack.deploy(
+            self._stage.dist,
+            stage=self._stage.name,
+            session=self._stage.session,
+            parameters={"ApiId": made},
+            template=self._stage.template,
+        )
+
+
+@dataclass(frozen=True)
+class Record:
+    """Find what Chalice noted of its last run: on this machine, else the copy in the artefact bucket."""
+
+    session: Session
+    stage: str
+    project: Path
+
+    @property
+    def path(self) -> Path:
+        return self.project / ".chalice" / "deployed" / f"{self.stage}.json"
+
+    def find(self) -> dict[str, Any] | None:
+        """Read it; None: there is none."""
+        if self.path.exists():
+            return dict(json.loads(self.path.read_text()))
+        bucket, key = self._place()
+        try:
+            return dict(json.loads(self.session.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()))
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchBucket"):
+                return None
+            raise
+
+    def fetch(self) -> bool:
+        """Bring it to where Chalice looks; False when there is none."""
+        found = self.find()
+        if found is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_text(json.dumps(found, indent=2))
+        return found is not None
+
+    def keep(self) -> None:
+        """Copy it to the artefact bucket, which the first template or zip made."""
+        bucket, key = self._place()
+        stack.make_bucket(self.session.client("s3"), bucket, str(self.session.region_name))
+        self.session.client("s3").put_object(Bucket=bucket, Key=key, Body=self.path.read_bytes())
+
+    def drop(self) -> None:
+        """Forget it, here and there."""
+        self.path.unlink(missing_ok=True)
+        bucket, key = self._place()
+        self.session.client("s3").delete_object(Bucket=bucket, Key=key)
+
+    def api_id(self) -> str:
+        """Say which API Chalice made; empty: none."""
+        resources = (self.find() or {}).get("resources", [])
+        return next((str(one["rest_api_id"]) for one in resources if one.get("resource_type") == "rest_api"), "")
+
+    def _place(self) -> tuple[str, str]:
+        account = self.session.client("sts").get_caller_identity()["Account"]
+        return stack.artefacts(account, str(self.session.region_name)), f"chalice/{self.stage}.json"
+
+
+def delete(session: Session, stage: str, project: Path, say: Say) -> None:
+    """Let Chalice delete what it made, and forget it."""
+    record = Record(session, stage, project)
+    if record.fetch():
+        run_chalice(session, project, "delete", stage, say)
+        record.drop()
+    shutil.rmtree(project / ".chalice" / "stages" / stage, ignore_errors=True)
+    write_section(project / ".chalice" / "config.json", stage, None)
+
+
+def run_chalice(session: Session, project: Path, verb: str, stage: str, say: Say) -> None:
+    """Run Chalice's command line in *project*; *say* gets its lines. Raises Stopped with the last of them."""
+    environment = {**os.environ, "AWS_DEFAULT_REGION": str(session.region_name)}
+    if session.profile_name != "default":
+        environment["AWS_PROFILE"] = session.profile_name
+    command = [sys.executable, "-c", "import chalice.cli; raise SystemExit(chalice.cli.main())", verb, "--stage", stage]
+    lines: list[str] = []
+    with subprocess.Popen(
+        command, cwd=project, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as chalice:
+        for line in chalice.stdout or ():
+            lines.append(line.rstrip())
+            say(f"{'':12} {line.rstrip()}")
+    if chalice.returncode:
+        told = "\n".join(lines[-15:])
+        raise Stopped(f"`chalice {verb}` failed; run the same command again when it is mended:\n{told}")
