@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+from uuid import uuid4
 
 from jsonschema import Draft202012Validator
 
@@ -58,6 +59,8 @@ class Site:
     """Method, status and headers of answers that are given instead, each once; 0 cuts the connection."""
     answers_after: list[int] = field(default_factory=list)
     """Status of an answer that is given once after a pod was made nevertheless; 0 cuts the connection."""
+    on_made: Callable[[dict[str, Any]], None] = lambda _: None
+    """Is told of each pod that was ordered: what its container would do."""
     hides_env: bool = False
     locked: set[str] = field(default_factory=set)
     url: str = ""
@@ -84,7 +87,7 @@ class Site:
     def _made(self, body: dict[str, Any], cost: float) -> dict[str, Any]:
         made_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         pod = {
-            "id": f"pod{len(self.pods):04d}x{len(self.requests)}",
+            "id": uuid4().hex[:14],
             "name": body["name"],
             "image": body.get("image", ""),
             "args": body.get("args", ""),
@@ -145,7 +148,9 @@ class Site:
             return _problem(400, "There are no instances currently available")
         if gpu["id"] in self.room:
             self.room[gpu["id"]] -= 1
-        return 201, self._made(body, round(price * wanted.get("count", 1) + self.extra_cost, 4))
+        pod = self._made(body, round(price * wanted.get("count", 1) + self.extra_cost, 4))
+        self.on_made(pod)
+        return 201, pod
 
     def _delete(self, pod_id: str) -> tuple[int, Any]:
         if pod_id not in self.pods:
