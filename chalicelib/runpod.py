@@ -52,7 +52,7 @@ class Order(BaseModel):
     data_centers: tuple[str, ...] = ()
     max_hour_price: float | None = Field(default=None, gt=0)
     """For a whole pod; None: whatever it costs."""
-    min_cuda: str | None = Field(default="12.8", pattern=r"^\d+\.\d+$")
+    min_cuda: str | None = Field(default="13.0", pattern=r"^\d+\.\d+$")
     registry: str | None = None
     """RunPod's id of the login for a private image."""
     env: dict[str, str] = {}

@@ -59,7 +59,7 @@ def add_order_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--volume", metavar="ID", help="network volume with the models; also say its --data-center")
     verb.add_argument("--data-center", action="append", metavar="ID", help="where; repeat for several")
     verb.add_argument("--max-price", type=float, metavar="DOLLARS", help="the most that a pod may cost an hour")
-    verb.add_argument("--min-cuda", metavar="VERSION", help="the host's CUDA, at least (12.8)")
+    verb.add_argument("--min-cuda", metavar="VERSION", help="the host's CUDA, at least (13.0)")
     verb.add_argument("--registry", metavar="ID", help="RunPod's id of the login for a private image")
     verb.add_argument("--env", action="append", metavar="NAME=VALUE", help="another setting of the worker; repeatable")
 
