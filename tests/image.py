@@ -262,10 +262,10 @@ def _pip(image: Image, words: list[str]) -> None:
     target = image.folder / bin_folder.lstrip("/") / f"../lib/{_PYTHON}/site-packages"
     source = image.folder / image.workdir.lstrip("/") / requirements
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(_packages(source), target.resolve(), dirs_exist_ok=True, copy_function=_link)
+    shutil.copytree(packages(source), target.resolve(), dirs_exist_ok=True, copy_function=_link)
 
 
-def _packages(requirements: Path) -> Path:
+def packages(requirements: Path) -> Path:
     """Install *requirements* once, compiled as pip does it; later images share the files."""
     folder = ROOT / ".build" / f"image-{hashlib.sha256(requirements.read_bytes()).hexdigest()[:16]}-{_PYTHON}"
     if not folder.exists():
