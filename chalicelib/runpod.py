@@ -17,13 +17,18 @@ import re
 import secrets
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
+import requests
+from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.pool import Machine, MachineState
-from chalicelib.runpod_api import Gpu, NotPlaced, Pod, RunPodApi, Unanswered
+from chalicelib.runpod_api import API_URL, Gpu, NotPlaced, Pod, RunPodApi, Unanswered
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm import SSMClient
 
 log = logging.getLogger(__name__)
 
@@ -225,6 +230,27 @@ class RunPods:
     def _is_ours(self, pod: Pod) -> bool:
         # Were the environment not told one day, the name must do: a pool that sees none of its pods orders for ever.
         return bool(self._name.fullmatch(pod.name)) and (not pod.env or pod.env.get(MARK) == self._stage)
+
+
+def saved_pool(ssm: SSMClient, prefix: str, stage: str, session: requests.Session, url: str = API_URL) -> RunPods:
+    """
+    Open the pool with the key and the order that were saved below *prefix* (`python -m infra runpod key`, `order`).
+
+    Raises `Rejected` where there is no key, `Unavailable` when SSM does not answer. Without an order it can be looked
+    at and given back, not enlarged.
+    """
+    key, text = saved(ssm, f"{prefix}/{KEY_PARAMETER}"), saved(ssm, f"{prefix}/{ORDER_PARAMETER}")
+    return RunPods(RunPodApi(session, key or "", url), stage, Order.model_validate_json(text) if text else None)
+
+
+def saved(ssm: SSMClient, name: str) -> str | None:
+    """Read a parameter; None: there is none."""
+    try:
+        return str(ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"])
+    except ssm.exceptions.ParameterNotFound:
+        return None
+    except (BotoCoreError, ClientError) as error:
+        raise Unavailable(f"The parameter {name} cannot be read: {error}") from error
 
 
 def reference(stage: str, name: str) -> str:

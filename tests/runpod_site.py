@@ -203,7 +203,7 @@ def _problem(status: int, detail: str, errors: list[str] | None = None) -> tuple
     return status, {"title": "Problem", "status": status, "detail": detail, **({"errors": errors} if errors else {})}
 
 
-def _faults(kind: str, value: Any) -> list[str]:
+def faults(kind: str, value: Any) -> list[str]:
     check = Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": SCHEMA["$defs"]})
     return [f"{error.json_path}: {error.message}" for error in check.iter_errors(value)]
 
@@ -251,12 +251,12 @@ def runpod_site() -> Iterator[Site]:
             known = {each["name"] for each in operation.get("query", [])}
             errors = [f"query: {name} is not known" for name in question if name not in known]
             if "body" in operation:
-                errors += _faults(operation["body"], body)
+                errors += faults(operation["body"], body)
             if errors:
                 return _problem(422, "Request validation failed.", errors)
             status, answer = site.answer(self.command, path, question, body)
             kind = operation["responses"].get(str(status), "ErrorResponse")
-            wrong.extend(_faults(kind, answer) if kind else [])
+            wrong.extend(faults(kind, answer) if kind else [])
             return status, answer
 
         def _send(self, status: int, answer: Any, headers: dict[str, str]) -> None:
