@@ -13,7 +13,7 @@ Texts that go through a parameter are followed into the edge modules (`self._cal
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,6 @@ from mypy import nodes, options, types
 from mypy.build import BuildResult, build
 from mypy.find_sources import create_source_list
 from mypy.subtypes import is_subtype
-from mypy.traverser import TraverserVisitor
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 OURS: Final = ("app", "chalicelib", "worker")
@@ -56,6 +55,8 @@ class Call:
     setting: str
     index: str = ""
     by: str = ""
+    owner: str = ""
+    """The class of the edge that makes it."""
 
 
 Known = frozenset[tuple[str, str]]
@@ -173,9 +174,11 @@ class _Reach:
         for name in self.built:
             info = self.source.classes[name]
             fits = kind.type in info.mro or (
-                kind.type.is_protocol and is_subtype(types.Instance(info, [types.AnyType(1)] * len(info.type_vars)), kind)
+                kind.type.is_protocol
+                and is_subtype(types.Instance(info, [types.AnyType(1)] * len(info.type_vars)), kind)
             )
-            if fits and (found := self._method(info, member)):
+            found = self._method(info, member) if fits else None
+            if found and found != self._method(kind.type, member):  # that one was reached at the mention itself
                 self.reach(found, frozenset(), by)
 
     def _method(self, info: nodes.TypeInfo, member: str) -> str | None:
@@ -207,16 +210,47 @@ class _Reach:
         if not named:
             raise LookupError(f"Which setting names what {call} is made on? Give it to the class by its constructor.")
         for each in named:
-            yield Call(call.service, call.operation, each.removeprefix("settings."), call.index, call.by)
+            yield replace(call, setting=each.removeprefix("settings."))
 
 
-class _Walk(TraverserVisitor):
+_AROUND: Final = frozenset(
+    {"node", "info", "type", "unanalyzed_type", "analyzed", "special_sig", "def_var", "fullname"}
+)
+"""Attributes of a node that lead out of its own text."""
+_PARTS: Final[dict[type, list[str]]] = {}
+
+
+def _parts(node: nodes.Node) -> Iterator[nodes.Node]:
+    """Give the parts of a node; mypy's own visitors cannot be inherited from, for they are compiled."""
+    kind = type(node)
+    if kind not in _PARTS:
+        names = [name for name in dir(kind) if name[0] != "_" and name not in _AROUND]
+        _PARTS[kind] = [name for name in names if not callable(getattr(kind, name))]
+    waiting = [getattr(node, name, None) for name in _PARTS[kind]]
+    while waiting:
+        part = waiting.pop(0)
+        if isinstance(part, (list, tuple)):
+            waiting[:0] = part
+        elif isinstance(part, (nodes.Statement, nodes.Expression, nodes.Argument, nodes.FuncItem, nodes.Block)):
+            yield part
+
+
+def _whole(node: nodes.Node) -> Iterator[nodes.Node]:
+    """Give a node and everything in it, each once, outermost first."""
+    seen: set[int] = set()
+    waiting = [node]
+    while waiting:
+        part = waiting.pop(0)
+        if id(part) not in seen:
+            seen.add(id(part))
+            yield part
+            waiting[:0] = _parts(part)
+
+
+class _Walk:
     """Walk through one function with what is known of its parameters."""
 
-    def __init__(
-        self, reach: _Reach, name: str, function: nodes.FuncDef | None, known: Known, by: str
-    ) -> None:
-        super().__init__()
+    def __init__(self, reach: _Reach, name: str, function: nodes.FuncDef | None, known: Known, by: str) -> None:
         self._reach, self._name, self._function, self._by = reach, name, function, by
         self._known = dict(known)
         self._owner = function.info.fullname if function is not None and function.info else name
@@ -227,43 +261,61 @@ class _Walk(TraverserVisitor):
 
     def module(self, file: nodes.MypyFile) -> None:
         for statement in file.defs:
-            if not isinstance(statement, nodes.ClassDef):
-                statement.accept(self)
+            if not isinstance(statement, nodes.ClassDef | nodes.FuncDef):
+                self._walk(statement)
 
     def body(self) -> None:
         assert self._function is not None
-        finder = _Indexes(self)
-        self._function.body.accept(finder)
-        self._index = next(iter(finder.found), self._index)
-        for default in self._function.arguments:
-            if default.initializer is not None:
-                default.initializer.accept(self)
-        self._function.body.accept(self)
+        for part in _whole(self._function):
+            pairs: Any = ()
+            if isinstance(part, nodes.CallExpr):
+                pairs = zip(part.arg_names, part.args, strict=True)
+            elif isinstance(part, nodes.DictExpr):
+                pairs = ((key.value, value) for key, value in part.items if isinstance(key, nodes.StrExpr))
+            for name, value in pairs:
+                if name == "IndexName":
+                    self._index = self._text(value) or self._index
+        self._walk(self._function)
+
+    def _walk(self, whole: nodes.Node) -> None:
+        for part in _whole(whole):
+            match part:
+                case nodes.AssignmentStmt():
+                    self._assignment(part)
+                case nodes.AssignmentExpr():
+                    self._note(part.target, part.value)
+                case nodes.CallExpr():
+                    self._call(part)
+                case nodes.NameExpr():
+                    self._node(part, part.node)
+                case nodes.MemberExpr():
+                    self._member(part)
 
     # -- what stands in the text --------------------------------------------------------------------------------
 
-    def visit_assignment_stmt(self, o: nodes.AssignmentStmt) -> None:
-        service = self._service(o.rvalue)
+    def _assignment(self, o: nodes.AssignmentStmt) -> None:
         for target in o.lvalues:
-            if isinstance(target, nodes.NameExpr) and service:
-                self._locals[target.name] = service
+            self._note(target, o.rvalue)
             if isinstance(target, nodes.MemberExpr) and isinstance(o.rvalue, nodes.NameExpr):
                 # `self._table = table`: the attribute is the constructor's parameter.
                 self._reach.given.setdefault((self._owner, target.name), set()).add(f"{self._owner}|{o.rvalue.name}")
-        super().visit_assignment_stmt(o)
 
-    def visit_name_expr(self, o: nodes.NameExpr) -> None:
-        self._node(o, o.node)
+    def _note(self, target: nodes.Expression, value: nodes.Expression) -> None:
+        """Remember what a variable stands for: a client, or a setting."""
+        if isinstance(target, nodes.NameExpr):
+            if service := self._service(value):
+                self._locals[target.name] = service
+            if (text := self._text(value)) and text.startswith("settings."):
+                self._known[target.name] = text
 
-    def visit_member_expr(self, o: nodes.MemberExpr) -> None:
-        super().visit_member_expr(o)
+    def _member(self, o: nodes.MemberExpr) -> None:
         if self._node(o, o.node) and not isinstance(o.node, nodes.Var):
             return
         for kind in self._kinds(o.expr):
             if kind.type.module_name.split(".")[0] in OURS and id(o) not in self._called:
                 self._reach.mention(kind, o.name, frozenset(), self._by)
 
-    def visit_call_expr(self, o: nodes.CallExpr) -> None:
+    def _call(self, o: nodes.CallExpr) -> None:
         callee = o.callee
         if isinstance(callee, nodes.MemberExpr):
             service = self._service(callee.expr)
@@ -275,10 +327,10 @@ class _Walk(TraverserVisitor):
                     known = self._arguments(o, self._reach.source.functions[method], 1) if method else frozenset()
                     self._reach.mention(kind, callee.name, known, self._by)
                     self._called.add(id(callee))
-        if isinstance(callee, nodes.CallExpr) and isinstance(callee.callee, nodes.NameExpr):
-            # getattr(self._client, operation)(…)
-            if callee.callee.name == "getattr" and (service := self._service(callee.args[0])):
-                if operation := self._text(callee.args[1]):
+        match callee:
+            case nodes.CallExpr(callee=nodes.NameExpr(name="getattr"), args=[client, named]):
+                # getattr(self._client, operation)(…)
+                if (service := self._service(client)) and (operation := self._text(named)):
                     self._add(service, operation, o)
         if isinstance(callee, nodes.RefExpr):
             if isinstance(callee.node, nodes.TypeInfo):
@@ -286,7 +338,6 @@ class _Walk(TraverserVisitor):
             elif isinstance(callee.node, nodes.FuncDef):
                 self._reach.reach(callee.node.fullname, self._arguments(o, callee.node, 0), self._by)
                 self._called.add(id(callee))
-        super().visit_call_expr(o)
 
     def _node(self, o: nodes.RefExpr, node: Any) -> bool:
         node = node.func if isinstance(node, nodes.Decorator) else node
@@ -319,7 +370,7 @@ class _Walk(TraverserVisitor):
         if not setting.startswith("settings.") and "|" not in setting:
             setting = f"{self._owner}|"
         index = self._index if operation == "query" else ""
-        self._reach.calls.add(Call(service, operation, setting, index, self._by))
+        self._reach.calls.add(Call(service, operation, setting, index, self._by, self._owner))
 
     def _arguments(self, o: nodes.CallExpr, function: nodes.FuncDef, skip: int) -> Known:
         names = [each.variable.name for each in function.arguments[skip:]]
@@ -372,23 +423,3 @@ class _Walk(TraverserVisitor):
             if isinstance(each, types.Instance):
                 kinds.append(each)
         return kinds
-
-
-class _Indexes(TraverserVisitor):
-    """Find the index that a function's query names, as a keyword or in the dictionary that it is made of."""
-
-    def __init__(self, walk: _Walk) -> None:
-        super().__init__()
-        self._walk = walk
-        self.found: list[str] = []
-
-    def visit_call_expr(self, o: nodes.CallExpr) -> None:
-        self._note(zip(o.arg_names, o.args, strict=True))
-        super().visit_call_expr(o)
-
-    def visit_dict_expr(self, o: nodes.DictExpr) -> None:
-        self._note((key.value, value) for key, value in o.items if isinstance(key, nodes.StrExpr))
-        super().visit_dict_expr(o)
-
-    def _note(self, pairs: Any) -> None:
-        self.found += [text for name, value in pairs if name == "IndexName" and (text := self._walk._text(value))]
