@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chalicelib.contract.card import Seen
 from chalicelib.contract.pool import Machine, MachineState
-from chalicelib.scaling import Load, Past, Policy, Rented, Standing, needed
+from chalicelib.scaling import Load, Past, Policy, Rented, Standing, keep_s, needed
 
 SETTLE_MS: Final = 150_000
 """How long an order may be on its way before it counts as lapsed."""
@@ -150,10 +150,13 @@ def observe(memory: Memory, sight: Sight, policy: Policy, terms: Mapping[str, Te
 def past_of(memory: Memory, policy: Policy, terms: Mapping[str, Terms], now: int) -> Past:
     """Say what the decision must know of the past."""
     left, cap = budget_left(memory, policy)
+    boot_s = memory.boot_s or policy.boot_s
+    since = now - keep_s(policy, boot_s) * 1000
     return Past(
-        boot_s=memory.boot_s or policy.boot_s,
+        boot_s=boot_s,
         busy=memory.busy,
-        peak=max((count for _, count, _ in memory.peaks), default=0),
+        peak=max((count for at, count, _ in memory.peaks if at > since), default=0),
+        had_work=any(count for _, count, _ in memory.peaks),
         may_order=not memory.orders and now - memory.started_at >= policy.order_pause_s * 1000,
         order_price=max([each.hour_price for each in terms.values()] + [n.hour_price for n in memory.notes.values()]),
         left=left,

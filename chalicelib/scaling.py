@@ -6,7 +6,8 @@ The rules, the stronger first:
 1. The cap is hard. What runs is given back while the budget still pays for it until it is gone (`LAST_CALL_S`): first
    machines that only start, then idle ones, then busy ones (their jobs are handed back and go on elsewhere).
 2. A machine whose worker never showed itself, or fell silent, is given back as dead.
-3. Otherwise only idle machines are given back, and only as many as were too many during the whole idle time.
+3. Otherwise only idle machines are given back, and only as many as were too many for as long as a start takes (to
+   keep one longer costs more than to start it again); the last one when there was no work during the whole idle time.
 4. Machines are ordered when those that are there, or on their way, would not begin all waiting jobs within the target;
    never more than the most, never for less work than a start takes, never what the budget could not pay for.
 
@@ -49,7 +50,7 @@ class Policy:
     target_wait_s: float = 300.0
     """Within which a job should begin."""
     idle_s: float = 600.0
-    """How long there must have been too many machines before one is given back."""
+    """How long there must have been no work before the last machine is given back; and the most for any other."""
     order_pause_s: float = 60.0
     job_s: float = 60.0
     """What a job of a workflow that was never measured counts for."""
@@ -96,7 +97,9 @@ class Past:
     busy: float
     """Jobs being rendered, on average over the last minutes."""
     peak: int
-    """The most machines that were needed at once during the idle time."""
+    """The most machines that were needed at once for as long as a start takes (or the idle time, if that is less)."""
+    had_work: bool
+    """Whether there was any during the idle time."""
     may_order: bool
     """No order is under way, and the pause after the last one is over."""
     order_price: float
@@ -128,6 +131,11 @@ def needed(policy: Policy, load: Load, busy: float, gpus: float) -> int:
     return max(1, math.ceil((busy / BUSY_SHARE + begun) / gpus - 1e-9))
 
 
+def keep_s(policy: Policy, boot_s: float) -> float:
+    """Say how long a machine beyond the first is kept idle."""
+    return min(policy.idle_s, boot_s)
+
+
 def decide(policy: Policy, load: Load, fleet: Sequence[Rented], past: Past) -> Decision:
     """Decide what to start and stop now."""
     alive = [each for each in fleet if each.standing in (Standing.STARTING, Standing.READY)]
@@ -144,7 +152,8 @@ def decide(policy: Policy, load: Load, fleet: Sequence[Rented], past: Past) -> D
     surplus = _surplus(policy, alive, past)
     if surplus:
         kept = len(alive) - len(surplus)
-        text = f"{len(surplus)} fewer: for {_minutes(policy.idle_s)} no more than {kept} were needed."
+        time = _minutes(keep_s(policy, past.boot_s) if past.had_work else policy.idle_s)
+        text = f"{len(surplus)} fewer: for {time} no more than {kept} were needed."
         if past.stuck:
             alerts.append(f"{past.stuck} jobs wait while machines idle: the machines lack a model or node for them.")
         return Decision(0, _ids([*surplus, *dead]), wanted, text, tuple(alerts))
@@ -176,12 +185,12 @@ def _dispensable(each: Rented) -> tuple[bool, bool, float]:
 
 def _surplus(policy: Policy, alive: Sequence[Rented], past: Past) -> list[Rented]:
     """Choose the idle machines that were too many during the whole idle time, the longest idle first."""
-    too_many = len(alive) - max(policy.least, past.peak)
+    too_many = len(alive) - max(policy.least, past.peak, int(past.had_work))
     if too_many <= 0 or not past.may_order:
         return []
     idle = [each for each in alive if each.id and each.standing is Standing.READY and not each.jobs and each.idle_s > 0]
-    # Where none was needed at all, none goes before its own idle time is over.
-    ripe = [each for each in idle if past.peak or each.idle_s >= policy.idle_s]
+    # One that started late has not had its own time yet.
+    ripe = [each for each in idle if each.idle_s >= (keep_s(policy, past.boot_s) if past.had_work else policy.idle_s)]
     return sorted(ripe, key=lambda each: (-each.idle_s, each.id))[:too_many]
 
 
@@ -259,4 +268,4 @@ def _work(load: Load) -> str:
 
 
 def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:g} min"
+    return f"{seconds / 60:.3g} min"
