@@ -16,7 +16,7 @@ from typing import Final
 from rich.table import Table
 
 from bench.scale_loads import LOADS, read
-from bench.scale_world import DAY_S, MemoryBook, Nature, SimPool, World
+from bench.scale_world import DAY_S, MemoryBook, Nature, World
 from chalicelib.scale import Lender, Round, Scale
 from chalicelib.scale_memory import Terms
 from chalicelib.scaling import Policy
@@ -61,9 +61,7 @@ def world_of(load: str, natures: dict[str, Nature] | None = None, seed: str = ""
 def scale_of(world: World, policy: Policy) -> Scale:
     """Join the real use case to a world."""
     lenders = [Lender(name, pool, Terms(pool.nature.price)) for name, pool in world.pools.items()]
-    return Scale(
-        lenders, policy, MemoryBook(), world.work, world.cards, Silence(), lambda _alerts: None, world.now_ms
-    )
+    return Scale(lenders, policy, MemoryBook(), world.work, world.cards, Silence(), lambda _alerts: None, world.now_ms)
 
 
 def scaled(load: str, policy: Policy = POLICY, name: str = "autoscaler", world: World | None = None) -> Outcome:
@@ -78,7 +76,8 @@ def fixed(load: str, policy: Policy = POLICY) -> Outcome:
     """Play a load with the most machines, all day."""
     nature = replace(DEAR, boot_s=(1e-9, 0.0), dud_share=0.0)
     world = world_of(load, {"fixed": nature})
-    world.at(0.0, lambda: [world.rent("fixed", nature) for _ in range(policy.most)] and None)
+    for _ in range(policy.most):
+        world.at(0.0, lambda: world.rent("fixed", nature))
     world.play(lambda: None)
     return outcome(load, f"{policy.most} machines, always", world)
 

@@ -20,8 +20,7 @@ from typing import Final
 from chalicelib.contract.card import Seen, ServerCard
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.pool import Machine, MachineState
-from chalicelib.scale_memory import Memory, Work
-from chalicelib.scale_book import Page
+from chalicelib.scale_memory import Memory, Page, Work
 from chalicelib.scaling import Load
 
 MIDNIGHT: Final = 1_795_219_200_000
@@ -215,7 +214,7 @@ class World:
     # -- figures --------------------------------------------------------------------------------------------------
 
     def waits(self) -> list[float]:
-        """List how long jobs waited until they were begun for the first time (s); of those that never were, until now."""
+        """List how long jobs waited until they were first begun (s); of those that never were, until now."""
         return [(self.now if job.first_begun is None else job.first_begun) - job.came for job in self.jobs]
 
     def machine_hours(self) -> float:
@@ -224,8 +223,11 @@ class World:
 
     def dollars(self, since: float = 0.0, until: float = math.inf) -> float:
         """Add up what machines cost, within a time."""
-        spans = ((max(since, b.ordered), min(until, self.now if b.gone is None else b.gone), b.price) for b in self.boxes)
-        return sum(max(0.0, end - begin) * price for begin, end, price in spans) / 3600
+        spent = 0.0
+        for box in self.boxes:
+            end = min(until, self.now if box.gone is None else box.gone)
+            spent += max(0.0, end - max(since, box.ordered)) * box.price / 3600
+        return spent
 
     def renting(self) -> int:
         """Count the machines that cost now."""

@@ -16,8 +16,7 @@ from typing import Final, Protocol
 from chalicelib.contract.card import Seen
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.pool import Machine, Pool
-from chalicelib.scale_book import Book
-from chalicelib.scale_memory import Closed, Memory, Order, Sight, Terms, Work, budget_left, observe, past_of
+from chalicelib.scale_memory import Book, Closed, Memory, Order, Sight, Terms, Work, budget_left, observe, past_of
 from chalicelib.scaling import Decision, Policy, Rented, Standing, decide
 
 log = logging.getLogger(__name__)
@@ -53,6 +52,36 @@ class Round:
     after: int = 0
     reason: str = ""
     day_spent: float = 0.0
+
+
+class Listener(Protocol):
+    """Hear what a renter tells of its machines (`chalicelib.ec2_pool.Ec2Pool`)."""
+
+    def note_event(self, kind: str, detail: Mapping[str, object]) -> None:
+        """Note an event."""
+
+
+class NoGauges:
+    """Count nothing."""
+
+    def gauge(self, name: str, value: float) -> None:
+        """Count nothing."""
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Take what wakes the function: the schedule's minute is a round, an event of EC2 Auto Scaling is noted."""
+
+    scale: Scale
+    listeners: Sequence[Listener] = ()
+
+    def take(self, kind: str, detail: Mapping[str, object]) -> None:
+        """Take one. Raises `Unavailable` for an event that could not be noted: it is delivered again."""
+        if kind.startswith("EC2 Instance "):
+            for listener in self.listeners:
+                listener.note_event(kind, detail)
+        else:
+            self.scale.round()
 
 
 class Scale:
@@ -108,7 +137,7 @@ class Scale:
         if not self._write(memory):
             return Round("scale twice", reason="Another round was faster.")
         self._stop(decision, fleet)
-        granted = self._start(memory, order, decision.start, machines, now) if order is not None else 0
+        granted = self._start(memory, order, machines, now) if order is not None else 0
         return self._tell(memory, fleet, decision, granted)
 
     def _order(
@@ -139,9 +168,7 @@ class Scale:
                 # They are still listed in the next round, which decides again.
                 log.warning("machines not stopped", extra={"pool": name, "reason": reason.message})
 
-    def _start(
-        self, memory: Memory, order: Order | None, count: int, machines: Mapping[str, Sequence[Machine]], now: int
-    ) -> int:
+    def _start(self, memory: Memory, order: Order | None, machines: Mapping[str, Sequence[Machine]], now: int) -> int:
         """Ask one pool after the other for what is missing; each order is in the book before it is made."""
         total = 0
         while order is not None:

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
 from chalicelib.contract.errors import Unavailable
-from chalicelib.scale_memory import Memory
+from chalicelib.scale_memory import Memory, Page
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 SLOT: Final = "scale"
-
-
-@dataclass(frozen=True)
-class Page:
-    """Hold the memory as it was read, and its version (0: there is none yet)."""
-
-    memory: Memory
-    version: int
-
-
-class Book(Protocol):
-    """Keep the memory."""
-
-    def read(self) -> Page:
-        """Read it. Raises `Unavailable`."""
-
-    def write(self, memory: Memory, version: int) -> bool:
-        """Put it in place of *version*; False: another round was faster. Raises `Unavailable`."""
 
 
 class DynamoBook:
@@ -75,7 +56,7 @@ class DynamoBook:
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise Unavailable("The autoscaler's memory cannot be written.") from error
-            there = error.response.get("Item", {})  # type: ignore[typeddict-item]
+            there: Any = error.response.get("Item", {})
             # botocore repeats a put whose answer got lost. The text carries the round's own time, to the millisecond.
             return bool(there) and there["memory"]["S"] == text and there["version"]["N"] == str(version + 1)
         except BotoCoreError as error:

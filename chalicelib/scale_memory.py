@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -89,6 +89,24 @@ class Memory(BaseModel):
     stopped_at: int = 0
     dead: int = 0
     """Machines that were given back as dead, ever."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Hold the memory as it was read, and its version (0: there is none yet)."""
+
+    memory: Memory
+    version: int
+
+
+class Book(Protocol):
+    """Keep the memory."""
+
+    def read(self) -> Page:
+        """Read it. Raises `Unavailable`."""
+
+    def write(self, memory: Memory, version: int) -> bool:
+        """Put it in place of *version*; False: another round was faster. Raises `Unavailable`."""
 
 
 @dataclass(frozen=True)
