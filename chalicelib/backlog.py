@@ -43,7 +43,9 @@ class Backlog:
         pace_ms: Callable[[str], int | None],
         *,
         job_s: float,
+        held_looked_at: int = HELD_LOOKED_AT,
     ) -> None:
+        self._held_looked_at = held_looked_at
         self._client = client
         self._table = table
         self._get_many = get_many
@@ -54,7 +56,7 @@ class Backlog:
         """Read the work as it is at *now* (the index may be late by a moment). Raises `Unavailable`."""
         sent, held = self._open()
         sent_seen = self._get_many(_evenly(sent, SENT_LOOKED_AT))
-        held_seen = self._get_many(_evenly(held, HELD_LOOKED_AT))
+        held_seen = self._get_many(_evenly(held, self._held_looked_at))
         hashes = {job.workflow_hash for job in (*sent_seen, *held_seen)}
         paces = {each: self._pace_ms(each) for each in hashes}
         return work_of(
@@ -64,7 +66,7 @@ class Backlog:
             now,
             job_s=self._job_s,
             sent_share=_share(sent, SENT_LOOKED_AT),
-            held_share=_share(held, HELD_LOOKED_AT),
+            held_share=_share(held, self._held_looked_at),
         )
 
     def _open(self) -> tuple[list[str], list[str]]:

@@ -49,8 +49,9 @@ class DynamoBook:
             self._client.put_item(
                 TableName=self._table,
                 Item={"slot": {"S": SLOT}, "memory": {"S": text}, "version": {"N": str(version + 1)}},
-                ConditionExpression="version = :seen" if version else "attribute_not_exists(slot)",
-                ExpressionAttributeValues={":seen": {"N": str(version)}} if version else {},
+                # No item is ever of version 0.
+                ConditionExpression="version = :seen OR (attribute_not_exists(slot) AND :seen = :none)",
+                ExpressionAttributeValues={":seen": {"N": str(version)}, ":none": {"N": "0"}},
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:

@@ -68,9 +68,7 @@ class Shop:
         self.gauges: dict[str, float] = {}
         self.now = MIDNIGHT
         lenders = [Lender(pool.name, pool, Terms(0.5)) for pool in self.pools]
-        self.scale = Scale(
-            lenders, policy, self.book, self.work, self.seen, self, self.alerts.extend, lambda: self.now
-        )
+        self.scale = Scale(lenders, policy, self.book, self.work, self.seen, self, self.alerts.extend, lambda: self.now)
 
     def work(self, _now: int) -> Work:
         return Work(self.load, self.in_hand)
@@ -93,9 +91,7 @@ class Shop:
 
     def show(self, *names: str, running: int = 0, done: int = 0) -> None:
         """Put fresh cards on the table, and no others."""
-        self.cards = [
-            Seen(name, self.now, (ServerCard(name=name, running=running),), jobs_done=done) for name in names
-        ]
+        self.cards = [Seen(name, self.now, (ServerCard(name=name, running=running),), jobs_done=done) for name in names]
 
 
 def waiting(count: int) -> Load:

@@ -34,7 +34,7 @@ def test_one_job_starts_one_machine_and_no_job_starts_none() -> None:
 
 
 def test_as_many_start_as_the_target_needs() -> None:
-    """40 jobs of a minute are 2,400 s of work; each new machine does 180 s of it within the target, or in its start's time."""
+    """20 jobs of a minute are 1,200 s of work; a new machine counts for 180 s of it: less is not worth its start."""
     decision = decide(POLICY, jobs(20), [], BUSY)
     assert decision.start == math.ceil(20 * 60 / 180)
     assert "20 jobs wait (about 1,200 s of work)" in decision.reason and "5 min" in decision.reason
