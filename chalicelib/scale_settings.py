@@ -15,6 +15,7 @@ EC2_LEAST_S: Final = 60.0
 """EC2 bills by the second, and a minute at least."""
 _WHOLE: Final = {"SCALE_MIN": 0, "SCALE_MAX": 1, "SCALE_GPUS": 1}
 _SECONDS: Final = {"SCALE_TARGET_WAIT_S": 300.0, "SCALE_IDLE_S": 300.0, "SCALE_BOOT_S": 180.0, "SCALE_JOB_S": 30.0}
+_ABOVE_ZERO: Final = ("SCALE_TARGET_WAIT_S", "SCALE_BOOT_S", "SCALE_JOB_S", "SCALE_GPUS")
 _DOLLARS: Final = ("SCALE_DAY_DOLLARS", "SCALE_MONTH_DOLLARS", "SCALE_HOUR_PRICE", "SCALE_FALLBACK_HOUR_PRICE")
 
 
@@ -87,13 +88,16 @@ def _numbers(environment: Mapping[str, str], faults: list[str]) -> dict[str, flo
             faults.append(f"{name} is {text!r}: it must be a number.")
             found[name] = default
             continue
-        number = found[name]
-        if number is not None and not 0 <= number < 1e9:
+        number = found[name] or 0.0
+        if not 0 <= number < 1e9:
             faults.append(f"{name} is {text}: it must be 0 or more.")
-        elif number is not None and name in _WHOLE and number != int(number):
+        elif name in _WHOLE and number != int(number):
             faults.append(f"{name} is {text}: it must be a whole number.")
-        elif number == 0 and name in ("SCALE_TARGET_WAIT_S", "SCALE_BOOT_S", "SCALE_JOB_S", "SCALE_GPUS"):
+        elif number == 0 and name in _ABOVE_ZERO:
             faults.append(f"{name} is 0: it must be more.")
+        else:
+            continue
+        found[name] = default
     return found
 
 
