@@ -131,6 +131,7 @@ class Scale:
         memory, fleet = observe(page.memory, sight, self._policy, self._terms)
         decision = decide(self._policy, sight.work.load, fleet, past_of(memory, self._policy, self._terms, now))
         dead = {each.id for each in fleet if each.standing is Standing.DEAD}
+        memory = memory.model_copy(update={"reason": decision.reason})
         stopped = {"stopped_at": now, "dead": memory.dead + len(dead & set(decision.stop))} if decision.stop else {}
         order = self._order(decision.start, memory, machines, now)
         memory = memory.model_copy(update=stopped) if order is None else _with(memory, order, now, stopped)

@@ -89,6 +89,8 @@ class Memory(BaseModel):
     stopped_at: int = 0
     dead: int = 0
     """Machines that were given back as dead, ever."""
+    reason: str = ""
+    """What the last round said."""
 
 
 @dataclass(frozen=True)
