@@ -114,7 +114,20 @@ class Ec2Pool:
             begun = str(detail.get("StartTime") or "")
             if kind == "EC2 Instance Launch Successful" and begun:
                 at = int(datetime.fromisoformat(begun).timestamp() * 1000)
+            elif self._shrank(instance, detail):
+                self._groups.end(self._group, instance, at)
             self._groups.note(self._group, instance, _KINDS[kind], at)
+
+    def _shrank(self, instance: str, detail: Mapping[str, object]) -> bool:
+        """
+        Say whether the group wants one less because somebody else ended *instance*: the worker itself, or a person.
+
+        "… was taken out of service in response to a user request, shrinking the capacity from 2 to 1." (its activities'
+        causes). A spot machine that EC2 took is replaced, and the cause says nothing of shrinking.
+        """
+        known = self._groups.read(self._group).instances.get(instance)
+        is_news = known is not None and not known.ending_at and not known.gone_at
+        return is_news and "shrinking the capacity" in str(detail.get("Cause"))
 
     def _want(self, desired: int, now: int) -> None:
         self._groups.want(self._group, desired, now)

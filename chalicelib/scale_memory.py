@@ -26,6 +26,8 @@ BOOT_BOUNDS_S: Final = (20.0, 1800.0)
 DEAD_AFTER_BOOTS: Final = 3
 DEAD_AFTER_S: Final = 600.0
 """The least that a worker may be silent for; beyond it, three times a start."""
+ENDING_MS: Final = 900_000
+"""How long a machine may take to end. It costs until then; after that it is given back again."""
 UNSEEN_PAID_MS: Final = 300_000
 """What a machine that vanished between two rounds is still charged for, at most."""
 
@@ -43,6 +45,8 @@ class Note(BaseModel):
     idle_since: int = 0
     """0: it was busy in the last round."""
     jobs_done: int = 0
+    ending_since: int = 0
+    """When it was first seen to be on its way out; 0: it is not."""
 
 
 class Order(BaseModel):
@@ -207,6 +211,8 @@ def _charge(memory: Memory, sight: Sight, terms: Mapping[str, Terms]) -> Memory:
 
     def pay(note: Note, until: int) -> Note:
         nonlocal day_spent, month_spent
+        if note.ending_since:
+            until = min(until, note.ending_since + ENDING_MS)
         if until <= note.paid_until:
             return note
         day_spent += note.hour_price * max(0, until - max(note.paid_until, day_start)) / 3_600_000
@@ -216,8 +222,10 @@ def _charge(memory: Memory, sight: Sight, terms: Mapping[str, Terms]) -> Memory:
     for pool, machine in _listed(sight):
         price = terms[pool].hour_price if machine.hour_price is None else machine.hour_price
         note = memory.notes.get(machine.id) or Note(pool=pool, hour_price=price, paid_until=machine.started_at)
-        note = note.model_copy(update={"hour_price": price})
-        notes[machine.id] = pay(note, max(now, machine.started_at + int(terms[pool].least_s * 1000)))
+        ending_since = (note.ending_since or now) if machine.state is MachineState.STOPPING else 0
+        note = note.model_copy(update={"hour_price": price, "ending_since": ending_since})
+        until = max(now, machine.started_at + int(terms[pool].least_s * 1000))
+        notes[machine.id] = pay(note, until)
     for name, note in memory.notes.items():
         if name not in notes:
             pay(note, min(now, note.paid_until + UNSEEN_PAID_MS))
@@ -257,7 +265,8 @@ def _rented(
     gpus = sum(card.open_servers for card in cards)
     ready_in_s = 0.0
     if machine.state is MachineState.STOPPING:
-        standing = Standing.STOPPING
+        # One that never ends (a pod that only exited) is asked to go again, and told.
+        standing = Standing.DEAD if now - note.ending_since > ENDING_MS else Standing.STOPPING
     elif silent_s > max(DEAD_AFTER_S, DEAD_AFTER_BOOTS * boot_s) and not jobs:
         standing = Standing.DEAD
     elif note.served_at:

@@ -93,10 +93,11 @@ class PaperGroup:
     def lose(self, instance: str) -> None:
         """End an instance; the group replaces it if that leaves too few."""
         self.instances.remove(instance)
-        self._tell("EC2 Instance Terminate Successful", instance)
+        shrinks = len(self.instances) >= self.desired
+        self._tell("EC2 Instance Terminate Successful", instance, shrinks=shrinks)
         self.settle()
 
-    def _tell(self, kind: str, instance: str, why: str = "") -> None:
+    def _tell(self, kind: str, instance: str, why: str = "", *, shrinks: bool = False) -> None:
         at = (
             datetime.fromtimestamp(self._now_ms() / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         )
@@ -106,6 +107,8 @@ class PaperGroup:
             "StartTime": at,
             "EndTime": at,
             "StatusMessage": why,
+            "Cause": f"At {at} instance {instance} was taken out of service in response to a "
+            + ("user request, shrinking the capacity from 2 to 1." if shrinks else "spot interruption."),
         }
         if self.tells:
             self.listen(kind, detail)

@@ -76,6 +76,19 @@ def test_a_lost_spot_instance_is_replaced_by_the_group(yard: Yard) -> None:
     assert yard.states() == [(SECOND, MachineState.RUNNING)] and yard.group.calls == [1]
 
 
+def test_a_worker_that_ends_its_own_machine_makes_the_group_smaller(yard: Yard) -> None:
+    """Nothing is missing then, and the next order is not one too many; word of it may come twice."""
+    yard.pool.start(2)
+    heard: list[tuple[str, dict[str, object]]] = []
+    yard.group.listen = lambda kind, detail: heard.append((kind, detail))
+    yard.group.terminate_instance_in_auto_scaling_group(InstanceId=FIRST, ShouldDecrementDesiredCapacity=True)
+    for told in heard * 2:
+        yard.pool.note_event(*told)
+    assert yard.states() == [(SECOND, MachineState.RUNNING)]
+    yard.pool.start(1)
+    assert yard.group.calls == [2, 2] and len(yard.group.instances) == 2
+
+
 def test_without_stock_the_order_is_taken_back_and_nothing_granted_for_a_while(yard: Yard) -> None:
     """So another pool has its turn, and no machine comes that nobody wants any more."""
     yard.group.stock = 1

@@ -290,6 +290,17 @@ def test_jobs_that_no_machine_can_do_keep_none() -> None:
     assert shop.pools[0].asked == [1, 1]
 
 
+def test_a_machine_that_never_ends_is_asked_again_and_costs_no_more() -> None:
+    """A pod whose container exited is on its way out for ever: after a quarter of an hour it is given back again."""
+    shop = Shop()
+    shop.pools[0].rented = [Machine("old", MachineState.STOPPING, MIDNIGHT, hour_price=6.0)]
+    shop.minutes(16)
+    assert shop.pools[0].given_back == []
+    shop.minutes(3)
+    assert shop.pools[0].given_back == ["old"]
+    assert shop.book.read().memory.day_spent == pytest.approx(1.5, abs=0.11)
+
+
 @dataclass
 class PaperListener:
     """Hear events."""
