@@ -81,3 +81,10 @@ def on_sweep(_event: CloudWatchEvent) -> None:
         world.sweep.sweep()
     finally:
         world.lane_sweep.sweep()
+
+
+@app.schedule(Rate(1, unit=Rate.MINUTES), name="scale")
+def on_scale(event: CloudWatchEvent) -> None:
+    """Rent and return machines, if that is wanted."""
+    if world.scale is not None:
+        world.scale.take(event.detail_type, event.detail)

@@ -15,6 +15,7 @@ from rich.console import Console
 from bench.api import measure as measure_api
 from bench.figures import Figure, single, spread, table, write
 from bench.line import Line
+from bench.scale import measure as measure_scale
 from bench.sheets import measure as measure_sheets
 from bench.worker import measure as measure_worker
 from sandbox.world import ROOT, Wishes, World
@@ -25,7 +26,7 @@ RESULTS = ROOT / "bench" / "results" / "latest.json"
 def main(arguments: Sequence[str]) -> int:
     """Measure, print the table, write the JSON file; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure ComfySheet on this machine.")
-    parts = ("line", "api", "sheets", "worker")
+    parts = ("line", "api", "sheets", "worker", "scale")
     parser.add_argument("--only", choices=parts, help="measure one part; the other figures are kept")
     parser.add_argument("--quick", action="store_true", help="fewer samples: to see that it runs")
     chosen = parser.parse_args(arguments)
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
         measure_api(note, quick=chosen.quick)
     if chosen.only in (None, "sheets"):
         measure_sheets(note, quick=chosen.quick)
+    if chosen.only in (None, "scale"):
+        console.print(measure_scale(lambda name, value, unit: note(name, single(value, unit, 1))))
     console.print(table(figures))
     write(figures, RESULTS)
     console.print(f"written to {RESULTS.relative_to(ROOT)}")

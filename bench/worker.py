@@ -159,9 +159,7 @@ def _cloud_ceiling(place: Farm, count: int) -> float:
             for folder in ("outputs", "runs"):
                 s3.put_object(Bucket=place.bucket, Key=f"{folder}/{job_id}", Body=b"x" * 12_000, IfNoneMatch="*")
             ledger.commit(claimed.lease, now=_now(), outputs=[], timings=Timings())
-            sqs.send_message(
-                QueueUrl=place.done, MessageBody=job_id, MessageGroupId="g", MessageDeduplicationId=job_id
-            )
+            sqs.send_message(QueueUrl=place.done, MessageBody=job_id, MessageGroupId="g", MessageDeduplicationId=job_id)
             for message in received:
                 sqs.delete_message(QueueUrl=place.queue, ReceiptHandle=message["ReceiptHandle"])
 

@@ -51,6 +51,10 @@ class EventBus:
             [("Webhook Disabled", {"client_id": lane.client_id, "webhook_id": lane.webhook_id, "reason": reason})]
         )
 
+    def tell_machines(self, sentences: Sequence[str]) -> None:
+        """Say what is wrong with rented machines. Nothing is raised."""
+        self._send([("Machines Alert", {"reason": sentence}) for sentence in sentences])
+
     def _send(self, events: Sequence[tuple[str, Mapping[str, object]]]) -> None:
         for start in range(0, len(events), AT_ONCE):
             entries: list[Any] = [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.contract.card import SHOWN_MS, Seen, read
+from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.kit import Kit, unpacked_kits
 from chalicelib.contract.manifest import Workflow
 from chalicelib.contract.parameter import NAMES, Parameter
@@ -70,6 +71,14 @@ class Crew:
         """List the cards of the last hour, five seconds old at most; none when they cannot be read."""
         self._refresh(FRESH_MS)
         return self._cards
+
+    def cards(self) -> list[Seen]:
+        """List the cards of the last hour as they are now. Raises `Unavailable`: none read is not none there."""
+        try:
+            items = self._scan(self._now_ms())
+        except (BotoCoreError, ClientError) as error:
+            raise Unavailable("The workers' cards cannot be read.") from error
+        return [card for item in items if (card := _card_of(item)) is not None]
 
     def _refresh(self, age_ms: int = CACHE_MS) -> None:
         now = self._now_ms()

@@ -188,9 +188,7 @@ class Programs:
             graph, given = raw.workflow, dict[str, Scalar](raw.inputs)
             job = self._submit.draft(caller.client_id, key, graph, given, link_base, target)
         else:
-            inputs = with_assets(
-                request.inputs, lambda asset_id: self._around.find_asset(caller.client_id, asset_id)
-            )
+            inputs = with_assets(request.inputs, lambda asset_id: self._around.find_asset(caller.client_id, asset_id))
             job = self._submit.draft(caller.client_id, key, request.workflow_id or "", inputs, link_base, target)
         job = job.model_copy(
             update={

@@ -24,6 +24,7 @@ from chalicelib.asset_store import AssetStore
 from chalicelib.assets import Assets
 from chalicelib.assets_api import AssetsApi
 from chalicelib.auto import AutoStart
+from chalicelib.backlog import Backlog
 from chalicelib.batches import Batches
 from chalicelib.batches_api import BatchesApi
 from chalicelib.blobs import Blobs
@@ -37,10 +38,12 @@ from chalicelib.crew import Crew
 from chalicelib.curate import Curator
 from chalicelib.deliver import Deliver
 from chalicelib.delivery_book import DynamoDeliveryBook
+from chalicelib.ec2_pool import Ec2Pool
 from chalicelib.ends import Ends
 from chalicelib.errands import Errands
 from chalicelib.farm import Farm
 from chalicelib.gate import Gate, Meter
+from chalicelib.group_book import DynamoGroups
 from chalicelib.herald import Herald
 from chalicelib.job_watch import Clock
 from chalicelib.jobs_api import Desk, JobsApi
@@ -60,6 +63,9 @@ from chalicelib.queues import CompletionQueue, DeliveryQueue, JobQueue
 from chalicelib.rates import Counters, SheetsBudget, UsageBook
 from chalicelib.records import Records
 from chalicelib.registry import Registry
+from chalicelib.scale import Lender, NoGauges, Scale, Turns
+from chalicelib.scale_book import DynamoBook
+from chalicelib.scale_settings import read_scale_settings
 from chalicelib.sent_graph import SentGraphs
 from chalicelib.settings import Settings, read_settings
 from chalicelib.sheet_api import SheetApi
@@ -323,6 +329,7 @@ class World:
 
     def _account_of(self, key_id: str) -> Account:
         return self._accounts.account(key_id, now_ms())
+
     # -- webhooks -----------------------------------------------------------------------------------------------
 
     @cached_property
@@ -385,6 +392,39 @@ class World:
     def sweep(self) -> Sweep:
         """Make the sweeper."""
         return Sweep(self.ledger, self._jobs, self.completions, self._registry, now_ms, self._window)
+
+    # -- rented machines ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def scale(self) -> Turns | None:
+        """Make the autoscaler; None: there is none."""
+        settings = read_scale_settings(self._environment)
+        if settings is None:
+            return None
+        groups = {name: self._group(name) for name in settings.groups if "ec2" in settings.pools}
+        lenders = [
+            lender
+            for pool in settings.pools
+            for lender in ([Lender(n, g, settings.terms[n]) for n, g in groups.items()] if pool == "ec2" else [])
+        ]
+        books = UsageBook(self._counters)
+        table, job_s = self.settings.jobs_table, settings.policy.job_s
+        backlog = Backlog(self._dynamodb, table, self.ledger.get_many, books.pace_ms, job_s=job_s)
+        scale = Scale(
+            lenders,
+            settings.policy,
+            DynamoBook(self._dynamodb, self.settings.rates_table),
+            backlog.read,
+            self._crew.cards,
+            NoGauges(),
+            self._bus.tell_machines,
+            now_ms,
+        )
+        return Turns(scale, list(groups.values()))
+
+    def _group(self, name: str) -> Ec2Pool:
+        groups = DynamoGroups(self._dynamodb, self.settings.rates_table)
+        return Ec2Pool(self._client("autoscaling"), groups, name, self._crew.cards, now_ms)
 
 
 def log_as_json(level: str) -> None:

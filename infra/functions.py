@@ -50,5 +50,6 @@ API: Final = Function("api", "APIHandler", "api_handler")
 COMPLETION: Final = Function("completion", "OnCompletion", "completion", queue="Completions")
 DELIVERY: Final = Function("delivery", "OnDelivery", "delivery", queue="Deliveries")
 SWEEP: Final = Function("sweep", "OnSweep", "sweep")
+SCALE: Final = Function("scale", "OnScale", "scale")
 
-FUNCTIONS: Final = (API, COMPLETION, DELIVERY, SWEEP)
+FUNCTIONS: Final = (API, COMPLETION, DELIVERY, SWEEP, SCALE)

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, Final
 
-from infra.functions import API, FUNCTIONS, Function
+from infra.functions import API, FUNCTIONS, SCALE, Function
 
 REQUESTS_A_SECOND: Final = 100
 BURST_AT_ONCE: Final = 200
@@ -58,6 +58,7 @@ def finish(packaged: Mapping[str, Any], resources: Mapping[str, Any]) -> dict[st
         _finish_function(properties, function)
         if function.queue:
             _finish_source(properties, function)
+    _finish_schedule(template["Resources"][SCALE.logical]["Properties"])
     _finish_api(template["Resources"]["RestAPI"]["Properties"])
     return template
 
@@ -98,6 +99,20 @@ def environment() -> dict[str, Any]:
         "GOOGLE_SECRET_ID": {"Fn::Sub": "comfysheet/${Stage}/google"},
         "SHEETS_API_ENDPOINT": {"Ref": "SheetsApiEndpoint"},
         "LOG_LEVEL": {"Ref": "LogLevel"},
+        "SCALE_POOL": {"Ref": "ScalePool"},
+        "SCALE_MIN": {"Ref": "ScaleMin"},
+        "SCALE_MAX": {"Ref": "ScaleMax"},
+        "SCALE_TARGET_WAIT_S": {"Ref": "ScaleTargetWaitS"},
+        "SCALE_IDLE_S": {"Ref": "ScaleIdleS"},
+        "SCALE_BOOT_S": {"Ref": "ScaleBootS"},
+        "SCALE_JOB_S": {"Ref": "ScaleJobS"},
+        "SCALE_GPUS": {"Ref": "ScaleGpus"},
+        "SCALE_DAY_DOLLARS": {"Ref": "ScaleDayDollars"},
+        "SCALE_MONTH_DOLLARS": {"Ref": "ScaleMonthDollars"},
+        "SCALE_HOUR_PRICE": {"Ref": "ScaleHourPrice"},
+        "SCALE_FALLBACK_HOUR_PRICE": {"Ref": "ScaleFallbackHourPrice"},
+        "WORKER_GROUP": {"Ref": "WorkerGroup"},
+        "WORKER_GROUP_2": {"Ref": "WorkerGroupFallback"},
     }
 
 
@@ -143,6 +158,12 @@ def _finish_source(properties: dict[str, Any], function: Function) -> None:
     source["Queue"] = {"Fn::GetAtt": [f"{function.queue}Queue", "Arn"]}
     source["FunctionResponseTypes"] = ["ReportBatchItemFailures"]
     source["ScalingConfig"] = {"MaximumConcurrency": {"Ref": f"{function.title}Concurrency"}}
+
+
+def _finish_schedule(properties: dict[str, Any]) -> None:
+    """Have the autoscaler's minute strike only where there is an autoscaler."""
+    for event in properties.get("Events", {}).values():
+        event["Properties"]["State"] = {"Fn::If": ["Scales", "ENABLED", "DISABLED"]}
 
 
 def _finish_api(properties: dict[str, Any]) -> None:

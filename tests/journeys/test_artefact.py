@@ -1,16 +1,21 @@
 """The package in dist/ itself, deployed as one stack into the local cloud and called over HTTP."""
 
 import json
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from infra.functions import FUNCTIONS, SWEEP
+from chalicelib.group_book import DynamoGroups
+from chalicelib.ledger import DynamoLedger
+from infra.functions import FUNCTIONS, SCALE, SWEEP
 from infra.package import ROOT, build, wheels_run_here
 from infra.stack import StackFailed, deploy, environment, read_outputs
 from sandbox.cloud import LocalCloud
+from tests.jobs import new_job
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +51,11 @@ def test_the_completion_reads_its_fifo_queue_and_reports_single_failures(deploye
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
-def test_the_sweeper_runs_each_minute(deployed: LocalCloud) -> None:
-    """A rule of one minute is on."""
-    (rule,) = deployed.session().client("events").list_rules()["Rules"]
-    assert (rule["ScheduleExpression"], rule["State"]) == ("rate(1 minute)", "ENABLED")
+def test_the_sweeper_runs_each_minute_and_the_autoscaler_does_not(deployed: LocalCloud) -> None:
+    """Both have a rule of one minute; the autoscaler's is off until a pool is named."""
+    rules = deployed.session().client("events").list_rules()["Rules"]
+    assert {rule["ScheduleExpression"] for rule in rules} == {"rate(1 minute)"}
+    assert sorted(rule["State"] for rule in rules) == ["DISABLED", "ENABLED"]
 
 
 def test_functions_find_the_stack_by_their_environment(deployed: LocalCloud) -> None:
@@ -136,3 +142,45 @@ def test_a_kept_cloud_answers_at_the_same_address_after_a_kill(dist: Path, tmp_p
             assert answer.status == 200
         found = cloud.session().client("dynamodb").scan(TableName=outputs["JobsTable"])
         assert found["Items"] == [{"job_id": {"S": "kept"}}]
+
+
+def event(kind: str, **detail: str) -> bytes:
+    """Write what EventBridge gives a function."""
+    about = {"version": "0", "id": "1", "account": "0", "region": "r", "time": "", "source": "aws.x", "resources": []}
+    return json.dumps({**about, "detail-type": kind, "detail": detail}).encode()
+
+
+def test_the_autoscaler_asks_the_workers_group_for_machines(deployed: LocalCloud, dist: Path) -> None:
+    """Turned on by parameters: a minute with jobs that wait orders an instance, and its launch is noted."""
+    session = deployed.session()
+    ledger = DynamoLedger(session.client("dynamodb"), deployed.outputs["JobsTable"])
+    for _ in range(3):
+        ledger.submit(new_job(now=time.time_ns() // 1_000_000))
+    groups: Any = session.client("autoscaling")
+    launched_as: dict[str, Any] = {
+        "LaunchTemplate": {"LaunchTemplateName": "worker"},
+        "AvailabilityZones": ["us-east-1a"],
+    }
+    groups.create_auto_scaling_group(AutoScalingGroupName="gpu", MinSize=0, MaxSize=4, **launched_as)
+    # Its real minute may strike at any time from here on: it finds the jobs too.
+    wanted = {
+        "ScalePool": "ec2",
+        "WorkerGroup": "gpu",
+        "ScaleMax": "3",
+        "ScaleHourPrice": "0.5",
+        "ScaleDayDollars": "9",
+    }
+    outputs = deploy(dist, stage="local", session=session, parameters=wanted)
+    assert all(rule["State"] == "ENABLED" for rule in session.client("events").list_rules()["Rules"])
+    functions = session.client("lambda")
+    call = {"FunctionName": SCALE.name("local")}
+    answer = functions.invoke(**call, Payload=event("Scheduled Event"))
+    assert "FunctionError" not in answer, answer["Payload"].read()
+    (group,) = groups.describe_auto_scaling_groups(AutoScalingGroupNames=["gpu"])["AutoScalingGroups"]
+    assert group["DesiredCapacity"] == 1
+    (launched,) = group["Instances"]
+    told = {"AutoScalingGroupName": "gpu", "EC2InstanceId": launched["InstanceId"], "StartTime": "2026-11-21T10:00:00Z"}
+    answer = functions.invoke(**call, Payload=event("EC2 Instance Launch Successful", **told))
+    assert "FunctionError" not in answer, answer["Payload"].read()
+    known = DynamoGroups(session.client("dynamodb"), outputs["RatesTable"]).read("gpu")
+    assert list(known.instances) == [launched["InstanceId"]] and known.desired == 1

@@ -55,6 +55,7 @@ PACKAGED: dict[str, Any] = {
             }
         ),
         "Sweep": function(Events={"SweepEvent": {"Type": "Schedule", "Properties": {"Schedule": "rate(1 minute)"}}}),
+        "Scale": function(Events={"ScaleEvent": {"Type": "Schedule", "Properties": {"Schedule": "rate(1 minute)"}}}),
         "RestAPI": {
             "Type": "AWS::Serverless::Api",
             "Properties": {
@@ -143,7 +144,18 @@ def test_functions_keep_their_resources_from_release_to_release() -> None:
         "OnCompletion": {"OnCompletionSqsEventSource"},
         "OnDelivery": {"OnDeliverySqsEventSource"},
         "OnSweep": {"OnSweepEvent"},
+        "OnScale": {"OnScaleEvent"},
     }
+
+
+def test_the_autoscaler_sleeps_until_a_pool_is_named() -> None:
+    """Without one its minute never strikes, and nothing is paid for it; the sweeper's always does."""
+    resources = finished()["Resources"]
+    (event,) = resources["OnScale"]["Properties"]["Events"].values()
+    assert event["Properties"]["State"] == {"Fn::If": ["Scales", "ENABLED", "DISABLED"]}
+    (sweep,) = resources["OnSweep"]["Properties"]["Events"].values()
+    assert "State" not in sweep["Properties"]
+    assert RESOURCES["Parameters"]["ScalePool"]["Default"] == ""
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.word)
@@ -207,7 +219,7 @@ def policies() -> dict[str, list[dict[str, Any]]]:
     return {**found, "worker": worker}
 
 
-@pytest.mark.parametrize("who", ["api", "completion", "delivery", "sweep", "worker"])
+@pytest.mark.parametrize("who", ["api", "completion", "delivery", "sweep", "scale", "worker"])
 def test_no_policy_says_everything(who: str) -> None:
     """Every statement names its actions, and a resource that is ours."""
     for statement in policies()[who]:

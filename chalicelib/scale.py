@@ -1,0 +1,238 @@
+"""
+Bring the number of rented machines to what the work needs, once a minute.
+
+A round reads everything anew, writes down what it is about to do, and only then does it. The write names the version
+that was read: of two rounds at once one goes on. A round that dies after it leaves an order whose outcome is unknown;
+for `SETTLE_MS` it counts as if it had been granted, so nothing is ordered twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from chalicelib.contract.card import Seen
+from chalicelib.contract.errors import Rejected, Unavailable
+from chalicelib.contract.pool import Machine, Pool
+from chalicelib.scale_memory import Book, Closed, Memory, Order, Sight, Terms, Work, budget_left, observe, past_of
+from chalicelib.scaling import Decision, Policy, Rented, Standing, decide
+
+log = logging.getLogger(__name__)
+
+BACKOFFS_S: Final = (120.0, 300.0, 600.0, 900.0)
+"""How long a pool that had nothing to give is not asked: the first time, the second …"""
+GAP_MS: Final = 30_000
+"""Between two rounds. The schedule's minute is about a minute."""
+
+
+class Gauges(Protocol):
+    """Count for the dashboard."""
+
+    def gauge(self, name: str, value: float) -> None:
+        """Note that *name* is *value* now."""
+
+
+@dataclass(frozen=True)
+class Lender:
+    """Hold a pool and what its machines cost. The first lender is asked first, the next for what it does not have."""
+
+    name: str
+    pool: Pool
+    terms: Terms
+
+
+@dataclass(frozen=True)
+class Round:
+    """Say what a round did, for the log."""
+
+    action: str
+    before: int = 0
+    after: int = 0
+    reason: str = ""
+    day_spent: float = 0.0
+
+
+class Listener(Protocol):
+    """Hear what a renter tells of its machines (`chalicelib.ec2_pool.Ec2Pool`)."""
+
+    def note_event(self, kind: str, detail: Mapping[str, object]) -> None:
+        """Note an event."""
+
+
+class NoGauges:
+    """Count nothing."""
+
+    def gauge(self, name: str, value: float) -> None:
+        """Count nothing."""
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Take what wakes the function: the schedule's minute is a round, an event of EC2 Auto Scaling is noted."""
+
+    scale: Scale
+    listeners: Sequence[Listener] = ()
+
+    def take(self, kind: str, detail: Mapping[str, object]) -> None:
+        """Take one. Raises `Unavailable` for an event that could not be noted: it is delivered again."""
+        if kind.startswith("EC2 Instance "):
+            for listener in self.listeners:
+                listener.note_event(kind, detail)
+        else:
+            self.scale.round()
+
+
+class Scale:
+    """
+    Make a round. *read_work* and *read_cards* read what is; both raise `Unavailable`. *tell* hears sentences that
+    somebody should read.
+    """
+
+    def __init__(
+        self,
+        lenders: Sequence[Lender],
+        policy: Policy,
+        book: Book,
+        read_work: Callable[[int], Work],
+        read_cards: Callable[[], Sequence[Seen]],
+        gauges: Gauges,
+        tell: Callable[[Sequence[str]], None],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._lenders = {lender.name: lender for lender in lenders}
+        self._terms = {lender.name: lender.terms for lender in lenders}
+        self._policy = policy
+        self._book = book
+        self._read_work = read_work
+        self._read_cards = read_cards
+        self._gauges = gauges
+        self._tell_others = tell
+        self._now_ms = now_ms
+        self._version = 0
+
+    def round(self) -> Round:
+        """Make one round. Nothing is raised for what may work in the next one; the log says why nothing was done."""
+        try:
+            made = self._round()
+        except Unavailable as reason:
+            made = Round("scale later", reason=reason.message)
+            log.warning("scale later", extra={"action": "scale later", "reason": reason.message})
+        return made
+
+    def _round(self) -> Round:
+        page, now = self._book.read(), self._now_ms()
+        if now - page.memory.round_at < GAP_MS:
+            return Round("scale twice", reason="A round was made just now.")
+        self._version = page.version
+        machines = {name: lender.pool.machines() for name, lender in self._lenders.items()}
+        sight = Sight(now, machines, self._read_cards(), self._read_work(now))
+        memory, fleet = observe(page.memory, sight, self._policy, self._terms)
+        decision = decide(self._policy, sight.work.load, fleet, past_of(memory, self._policy, self._terms, now))
+        dead = {each.id for each in fleet if each.standing is Standing.DEAD}
+        memory = memory.model_copy(update={"reason": decision.reason})
+        stopped = {"stopped_at": now, "dead": memory.dead + len(dead & set(decision.stop))} if decision.stop else {}
+        order = self._order(decision.start, memory, machines, now)
+        memory = memory.model_copy(update=stopped) if order is None else _with(memory, order, now, stopped)
+        if not self._write(memory):
+            return Round("scale twice", reason="Another round was faster.")
+        self._stop(decision, fleet)
+        granted = self._start(memory, order, machines, now) if order is not None else 0
+        return self._tell(memory, fleet, decision, granted)
+
+    def _order(
+        self, count: int, memory: Memory, machines: Mapping[str, Sequence[Machine]], now: int, after: str = ""
+    ) -> Order | None:
+        """Choose the first pool that may be asked (behind *after*); None: there is nothing to order, or nowhere."""
+        names = list(self._lenders)
+        for name in names[names.index(after) + 1 if after else 0 :] if count else ():
+            closed = memory.closed.get(name)
+            if closed is None or closed.until <= now:
+                known = tuple(machine.id for machine in machines[name])
+                return Order(pool=name, at=now, count=count, known=known)
+        return None
+
+    def _write(self, memory: Memory) -> bool:
+        if not self._book.write(memory, self._version):
+            return False
+        self._version += 1
+        return True
+
+    def _stop(self, decision: Decision, fleet: Sequence[Rented]) -> None:
+        for name, lender in self._lenders.items():
+            ids = [each.id for each in fleet if each.pool == name and each.id in decision.stop]
+            try:
+                if ids:
+                    lender.pool.stop(ids)
+            except (Unavailable, Rejected) as reason:
+                # They are still listed in the next round, which decides again.
+                log.warning("machines not stopped", extra={"pool": name, "reason": reason.message})
+
+    def _start(self, memory: Memory, order: Order | None, machines: Mapping[str, Sequence[Machine]], now: int) -> int:
+        """Ask one pool after the other for what is missing; each order is in the book before it is made."""
+        total = 0
+        while order is not None:
+            granted = self._ask(order)
+            if granted is None:
+                return total
+            total += granted
+            memory = _settled(memory, order, granted, now)
+            missing = order.count - granted
+            order = self._order(missing, memory, machines, now, after=order.pool)
+            if order is not None:
+                memory = _with(memory, order, now, {})
+            if not self._write(memory):
+                # Another round has taken over, although this one is not over: it sees what was granted here.
+                return total
+        return total
+
+    def _ask(self, order: Order) -> int | None:
+        """Order; answer how many were granted, None: nobody knows."""
+        try:
+            return self._lenders[order.pool].pool.start(order.count)
+        except Unavailable as reason:
+            log.warning("order in doubt", extra={"pool": order.pool, "count": order.count, "reason": reason.message})
+            return None
+        except Rejected as reason:
+            extra = {"action": "scale refused", "pool": order.pool, "reason": reason.message}
+            log.error("order refused", extra=extra)
+            return 0
+
+    def _tell(self, memory: Memory, fleet: Sequence[Rented], decision: Decision, granted: int) -> Round:
+        """Write the round's line, its alerts and its figures."""
+        before = sum(each.standing is not Standing.STOPPING for each in fleet)
+        after = before - len(decision.stop) + granted
+        reason = decision.reason
+        if decision.start > granted:
+            reason += f" Only {granted} of {decision.start} were granted: no pool has more now."
+        for alert in decision.alerts:
+            log.warning("scale alert", extra={"action": "scale alert", "reason": alert})
+        if decision.alerts:
+            self._tell_others(decision.alerts)
+        left, _ = budget_left(memory, self._policy)
+        told = {"before": before, "after": after, "needed": decision.needed, "reason": reason}
+        spent = {"day_dollars": round(memory.day_spent, 2), "month_dollars": round(memory.month_spent, 2)}
+        log.info("scale", extra={"action": "scale", **told, **spent})
+        self._gauges.gauge("Machines", float(after))
+        self._gauges.gauge("MachinesNeeded", float(decision.needed))
+        self._gauges.gauge("MachinesDead", float(sum(each.standing is Standing.DEAD for each in fleet)))
+        self._gauges.gauge("DollarsToday", memory.day_spent)
+        self._gauges.gauge("BudgetSpent", float(left <= 0))
+        return Round("scale", before, after, reason, memory.day_spent)
+
+
+def _with(memory: Memory, order: Order, now: int, changed: Mapping[str, object]) -> Memory:
+    return memory.model_copy(update={**changed, "orders": (*memory.orders, order), "started_at": now})
+
+
+def _settled(memory: Memory, order: Order, granted: int, now: int) -> Memory:
+    """Note how an order came out: what was granted is awaited; a pool that gave less than all is left alone a while."""
+    others = tuple(each for each in memory.orders if each != order)
+    orders = (*others, order.model_copy(update={"granted": granted})) if granted else others
+    closed = {name: each for name, each in memory.closed.items() if name != order.pool}
+    if granted < order.count:
+        times = memory.closed[order.pool].times + 1 if order.pool in memory.closed and not granted else 1
+        wait_s = BACKOFFS_S[min(times, len(BACKOFFS_S)) - 1]
+        closed[order.pool] = Closed(until=now + int(wait_s * 1000), times=times)
+    return memory.model_copy(update={"orders": orders, "closed": closed})
