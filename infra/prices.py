@@ -6,7 +6,7 @@ Everything here is an estimate from counts; the bill is AWS's.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Load:
-    """Say what was done: in how many days, how many jobs and files, on how many workers that were there all the time."""
+    """Say what was done: jobs and files in so many days, with so many workers there all the time."""
 
     days: float
     jobs: float
@@ -69,7 +69,7 @@ class Prices:
 
     def estimate(self, load: Load) -> list[Part]:
         """Give AWS's part of a load, the dearest line first."""
-        units: Counter[str] = Counter()
+        units: defaultdict[str, float] = defaultdict(float)
         for shares, times in (
             (self.per_job, load.jobs),
             (self.per_file, load.files),
@@ -77,9 +77,9 @@ class Prices:
             (self.per_worker_day, load.workers * load.days),
         ):
             for name, share in shares.items():
-                units[name] += share * times  # type: ignore[assignment]  # a Counter counts fractions as well
+                units[name] += share * times
         stored_gb = load.files * self.file_mb / 1000
-        units["s3_gb_months"] += stored_gb * self.kept_days / _DAYS_A_MONTH  # type: ignore[assignment]
+        units["s3_gb_months"] += stored_gb * self.kept_days / _DAYS_A_MONTH
         parts = [Part(self.prices[name].what, count, self.prices[name].of(count)) for name, count in units.items()]
         return sorted((part for part in parts if part.units), key=lambda part: -part.usd)
 
