@@ -55,14 +55,14 @@ def pairs(named: Iterable[tuple[str, str]]) -> Text:
     shown = [(name, value) for name, value in named if value]
     width = max((len(name) for name, _ in shown), default=0)
     lines = [Text.assemble((f"{name:{width}}", "bold"), f"  {value}") for name, value in shown]
-    return Text("\n", no_wrap=True, overflow="ignore").join(lines)
+    return Text("\n").join(lines)
 
 
 def show(*parts: RenderableType) -> None:
     """Print for a person: in colour on a terminal, plain and without trailing blanks elsewhere (or with NO_COLOR)."""
     console = Console(highlight=False)
     if console.is_terminal:
-        console.print(*parts, sep="\n", crop=False)
+        _lay_out(console, parts)
     else:
         print(text(*parts, width=console.width))
 
@@ -70,10 +70,15 @@ def show(*parts: RenderableType) -> None:
 def text(*parts: RenderableType, width: int = 80) -> str:
     """Give what `show` prints where there are no colours."""
     console = Console(file=io.StringIO(), width=width, highlight=False, color_system=None, force_terminal=False)
-    for part in parts:
-        console.print(part, crop=False)
+    _lay_out(console, parts)
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+
+
+def _lay_out(console: Console, parts: Iterable[RenderableType]) -> None:
+    """Fit tables into the width; lines of text are left whole, for there may be addresses and ids in them."""
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, (str, Text)), markup=False)
 
 
 def show_json(document: Any, *, one_line: bool = False) -> None:

@@ -119,7 +119,7 @@ class UseStand:
 
 @dataclass(frozen=True)
 class VersionStand:
-    """Name the deployed package by its SHA-256; *same_as_dist*: it is what dist/ holds (None: there is no dist/ here)."""
+    """Name the deployed package by its SHA-256; *same_as_dist*: dist/ holds it (None: there is no dist/ here)."""
 
     functions: Mapping[str, str]
     same_as_dist: bool | None
