@@ -140,6 +140,11 @@ def money(usd: float) -> str:
     return f"${usd:,.2f}" if usd >= 0.01 or usd == 0 else f"${usd:.2g}"
 
 
+def some(count: int, thing: str) -> str:
+    """Count things: 1 letter, 2 letters."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
 def cut(words: str, length: int) -> str:
     """Shorten to *length* characters, one line, with a sign that there is more."""
     line = " ".join(words.split())

@@ -15,6 +15,7 @@ from chalicelib.contract.states import TERMINAL, State
 from chalicelib.farm import Farm
 from infra.deployed import Deployed, now_ms
 from infra.open_jobs import READ_MOST, clients_of, newest_first, read_behind, read_open
+from infra.paper import some
 
 QUEUES: Final[Mapping[str, tuple[str, str]]] = {
     "jobs": ("JobsQueueUrl", "JobsDeadLettersUrl"),
@@ -144,7 +145,7 @@ class Standing:
         """Say in sentences what needs a person; empty: nothing."""
         told = [f"Alarm {alarm.name} rings." for alarm in self.alarms]
         told += [
-            f"{queue.dead} dead letters of {queue.name}: look with `dlq show {queue.name}`."
+            f"{some(queue.dead, 'dead letter')} of {queue.name}: look with `dlq show {queue.name}`."
             for queue in self.queues
             if queue.dead
         ]

@@ -174,7 +174,7 @@ def _workers(standing: Standing, now: int) -> RenderableType:
 
 def _foot(standing: Standing) -> list[Text]:
     use = standing.today
-    told = f"{use.gpu_s:,.0f} GPU seconds"
+    told = f"{use.gpu_s:,.1f} GPU seconds"
     if use.cost_usd is None:
         told += " (tell their price: deploy --set GpuHourPrice=0.69)"
     else:
