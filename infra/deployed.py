@@ -55,7 +55,7 @@ class Function:
     update_status: str
     """Successful, InProgress or Failed."""
     update_reason: str
-    variables: Mapping[str, str]
+    runtime: str
 
 
 class Deployed:
@@ -114,7 +114,7 @@ class Deployed:
                 digest=base64.b64decode(told["CodeSha256"]).hex(),
                 update_status=told.get("LastUpdateStatus", "Successful"),
                 update_reason=told.get("LastUpdateStatusReason", ""),
-                variables=told.get("Environment", {}).get("Variables", {}),
+                runtime=told.get("Runtime", ""),
             )
         return None
 

@@ -81,4 +81,5 @@ def test_a_key_is_shown_in_a_row() -> None:
     assert (told["used_at"], told["scopes"], told["rate_per_s"], told["is_expired"]) == (None, "read raw", None, False)
     assert told["old_secret_until"] == "1970-01-03T00:00:00.000Z"
     assert "canary" not in str(told)
-    XX
+    later = shown(record, None, now_s=10 * DAY_S)
+    assert (later[3], later[5]) == ("never", "scopes=read,raw  ended 1970-01-04")
