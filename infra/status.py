@@ -142,7 +142,7 @@ def _queues(standing: Standing) -> RenderableType:
 
 def _jobs(jobs: JobsStand, counted: Mapping[str, int] | None) -> list[Text]:
     more = "" if jobs.is_whole else " and more"
-    held = f" ({jobs.held:,} held back behind their client's own)" if jobs.held else ""
+    held = f" ({jobs.held:,} held back)" if jobs.held else ""
     first = f"{jobs.queued:,} queued{more}{held}, {jobs.running:,} running"
     if jobs.oldest_waits_ms is not None:
         first += f"; the oldest has waited {span(jobs.oldest_waits_ms)}"
