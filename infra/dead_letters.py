@@ -128,21 +128,17 @@ class DeadLetters:
         moved = unreadable = 0
         try:
             for batch in self._batches():
-                rest = list(batch)
-                try:
-                    while rest:
-                        letter = rest[0]
-                        meaning = meaning_of(self.queue, letter.body)
-                        if not _wanted(letter, ids) or (ids is None and not meaning.is_ours):
-                            aside.append(rest.pop(0))
-                            unreadable += ids is None
-                            continue
-                        self._send_back(letter, letter.group or group_of(meaning))
-                        self._delete(rest.pop(0))
-                        moved += 1
-                        say(letter)
-                finally:
-                    aside += rest
+                aside += batch
+                for letter in batch:
+                    meaning = meaning_of(self.queue, letter.body)
+                    if not _wanted(letter, ids) or (ids is None and not meaning.is_ours):
+                        unreadable += ids is None
+                        continue
+                    self._send_back(letter, letter.group or group_of(meaning))
+                    self._delete(letter)
+                    aside.remove(letter)
+                    moved += 1
+                    say(letter)
                 if ids is not None and moved == len(ids):
                     break
         finally:
@@ -181,12 +177,13 @@ class DeadLetters:
         dropped = 0
         try:
             for batch in self._batches():
+                aside += batch
                 wanted = [letter for letter in batch if _wanted(letter, ids)]
-                aside += [letter for letter in batch if letter not in wanted]
                 if wanted:
                     keep(wanted)
                 for letter in wanted:
                     self._delete(letter)
+                    aside.remove(letter)
                     dropped += 1
                 if ids is not None and dropped == len(ids):
                     break
