@@ -99,14 +99,7 @@ class Registry:
 
     def autos(self) -> list[Registration]:
         """List the spreadsheets with such tabs."""
-        found: list[Registration] = []
-        start: dict[str, Any] = {}
-        while True:
-            page = self._call("scan", FilterExpression="attribute_exists(auto_tabs)", **start)
-            found += [_registration(item) for item in page["Items"]]
-            if not page.get("LastEvaluatedKey"):
-                return found
-            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        return self._scanned(FilterExpression="attribute_exists(auto_tabs)")
 
     def note_auto(self, spreadsheet_id: str, now: int) -> None:
         """Note that they are looked at."""
@@ -134,6 +127,22 @@ class Registry:
     def account(self) -> str:
         """Name it; empty until it was first used."""
         return str(self._item(_EVERYBODY).get("account", {}).get("S", ""))
+
+    # -- looking at all of them ---------------------------------------------------------------------------------
+
+    def every(self) -> list[Registration]:
+        """List all spreadsheets that are known, for an operator: the functions' roles do not need it."""
+        return [each for each in self._scanned() if each.spreadsheet_id != _EVERYBODY]
+
+    def _scanned(self, **only: str) -> list[Registration]:
+        found: list[Registration] = []
+        start: dict[str, Any] = {}
+        while True:
+            page = self._call("scan", **only, **start)
+            found += [_registration(item) for item in page["Items"]]
+            if not page.get("LastEvaluatedKey"):
+                return found
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     # -- the one way to write -----------------------------------------------------------------------------------
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 import infra
 from chalicelib.contract.errors import Rejected, Unavailable
+from infra.aws_words import sentence
 from infra.deploy.steps import Stopped
 from infra.npm import NpmFailed
 from infra.package import PackagingFailed
@@ -45,6 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _SAID as said:
         print(said, file=sys.stderr)
         return 1
+    except (ClientError, BotoCoreError) as refusal:
+        print(sentence(refusal), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read has read enough (`… | head`); Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 if __name__ == "__main__":

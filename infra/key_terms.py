@@ -11,6 +11,7 @@ from typing import Final, get_args
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.limits import BURST, QUEUED_MAX, RATE
 from chalicelib.gate import Scope
+from infra.paper import Column, moment
 
 SCOPES: Final[tuple[str, ...]] = get_args(Scope)
 _NUMBERS: Final[tuple[tuple[str, str, float, float, type[int] | type[float]], ...]] = (
@@ -75,31 +76,57 @@ def spreadsheet_id_of(text: str) -> str:
     return match[1] if match else text.strip()
 
 
-def shown(record: Mapping[str, str], used_at: int | None, now_s: float) -> str:
-    """Show a key in a line: id, kind, made, last used (ms since the epoch; None: not known), client, and its terms."""
+COLUMNS: Final = (
+    Column("Key"),
+    Column("Kind"),
+    Column("Made"),
+    Column("Last used"),
+    Column("Client", may_fold=True),
+    Column("Not as usual", may_fold=True),
+)
+_WORDS: Final[Mapping[str, str]] = {
+    "spreadsheet_id": "sheet",
+    "scopes": "scopes",
+    "rate_per_s": "rate",
+    "burst": "burst",
+    "queued_max": "queued",
+    "gpu_s_per_day": "gpu-s/day",
+    "note": "note",
+}
+
+
+def shown(record: Mapping[str, str], used_at: int | None, now_s: float) -> tuple[str, ...]:
+    """Show a key as a row of `COLUMNS`; *used_at* in ms since the epoch, None: not known. Never a secret or a hash."""
     used = "never" if used_at is None else _day(used_at / 1000)
-    words = [record["key_id"], f"{record['kind']:5}", _day(float(record["created_at"])), f"{used:10}"]
-    words.append(f"{record['client_id']:20}")
-    told = {
-        "spreadsheet_id": "sheet",
-        "scopes": "scopes",
-        "rate_per_s": "rate",
-        "burst": "burst",
-        "queued_max": "queued",
-        "gpu_s_per_day": "gpu-s/day",
-        "note": "note",
-    }
-    words += [
+    terms = [
         f"{word}={record[name].replace(' ', ',' if name == 'scopes' else ' ')}"
-        for name, word in told.items()
+        for name, word in _WORDS.items()
         if name in record
     ]
     if "expires_at" in record:
         ends_s = float(record["expires_at"])
-        words.append(f"{'ends' if ends_s > now_s else 'ended'} {_day(ends_s)}")
+        terms.append(f"{'ends' if ends_s > now_s else 'ended'} {_day(ends_s)}")
     if float(record.get("old_until", "0")) > now_s:
-        words.append(f"two secrets until {_day(float(record['old_until']))}")
-    return "  ".join(words).rstrip()
+        terms.append(f"two secrets until {_day(float(record['old_until']))}")
+    made = _day(float(record["created_at"]))
+    return (record["key_id"], record["kind"], made, used, record["client_id"], "  ".join(terms))
+
+
+def document(record: Mapping[str, str], used_at: int | None, now_s: float) -> dict[str, object]:
+    """Give a key to scripts: absent terms are null, which is as usual; never a secret or a hash."""
+    old_until_s = float(record.get("old_until", "0"))
+    expires_at = record.get("expires_at")
+    return {
+        "key_id": record["key_id"],
+        "kind": record["kind"],
+        "client": record["client_id"],
+        "created_at": moment(float(record["created_at"]) * 1000),
+        "used_at": moment(used_at),
+        **{name: record.get(name) for name in _WORDS},
+        "expires_at": moment(float(expires_at) * 1000) if expires_at else None,
+        "is_expired": bool(expires_at) and float(expires_at or 0) <= now_s,
+        "old_secret_until": moment(old_until_s * 1000) if old_until_s > now_s else None,
+    }
 
 
 def _day(moment_s: float) -> str:

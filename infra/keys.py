@@ -15,7 +15,8 @@ from chalicelib.contract.errors import Rejected
 from chalicelib.keymaker import KeyMaker
 from chalicelib.registry import Registry
 from infra import stack
-from infra.key_terms import add_terms, shown, spreadsheet_id_of, terms_of
+from infra.key_terms import COLUMNS, add_terms, document, shown, spreadsheet_id_of, terms_of
+from infra.paper import show, show_json, table
 from infra.release import add_stage_options, session
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def register(verbs: Verbs) -> None:
     sheet.add_argument("--spreadsheet", required=True, help="the spreadsheet's id or its whole address")
     sheet.set_defaults(run=_new_sheet)
     listing = actions.add_parser("list", help="list the keys (never their secrets)")
+    listing.add_argument("--json", action="store_true", help="as JSON, for scripts")
     listing.set_defaults(run=_list)
     revoke = actions.add_parser("revoke", help="end a key; it is dead within a minute")
     revoke.add_argument("key_id", help="the 12 digits after ck_")
@@ -155,8 +157,14 @@ def _new_sheet(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace) -> int:
     keeper, now_s = _keeper(arguments), time.time()
-    for record in sorted(keeper.maker.records(), key=lambda record: record["created_at"]):
-        print(shown(record, keeper.used_at(record["key_id"], now_s), now_s))
+    records = sorted(keeper.maker.records(), key=lambda record: record["created_at"])
+    known = [(record, keeper.used_at(record["key_id"], now_s)) for record in records]
+    if arguments.json:
+        show_json({"keys": [document(record, used_at, now_s) for record, used_at in known]})
+    elif known:
+        show(table(COLUMNS, [shown(record, used_at, now_s) for record, used_at in known]))
+    else:
+        show("There are no keys. Make one: keys create --client NAME, or keys new-code for a spreadsheet.")
     return 0
 
 

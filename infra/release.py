@@ -30,6 +30,7 @@ def register(verbs: Verbs) -> None:
     outputs = verbs.add_parser("outputs", help="print what a deployed stage is called: API, queues, tables, bucket")
     add_stage_options(outputs)
     outputs.add_argument("--env", action="store_true", help="as the variables that a worker's environment needs")
+    outputs.add_argument("--json", action="store_true", help="as JSON, for scripts")
     outputs.set_defaults(run=_outputs)
 
 
@@ -62,6 +63,9 @@ def _package(arguments: argparse.Namespace) -> int:
 def _outputs(arguments: argparse.Namespace) -> int:
     outputs = stack.read_outputs(session(arguments), arguments.stage)
     shown = stack.environment(outputs) if arguments.env else outputs
+    if arguments.json:
+        print(json.dumps(shown, indent=2, sort_keys=True))
+        return 0
     for name in sorted(shown):
         print(f"{name}={shown[name]}" if arguments.env else f"{name:26} {shown[name]}")
     return 0

@@ -21,6 +21,7 @@ from chalicelib.contract.errors import Rejected
 from chalicelib.contract.manifest import ManifestError, to_document
 from chalicelib.publish import Publisher
 from infra import stack, wildcards
+from infra.paper import Column, moment, show, show_json, table
 from infra.release import add_stage_options, session
 from infra.workflow_files import FOLDER, read_base, read_files, read_folder
 from infra.workflow_infer import register_infer
@@ -43,6 +44,7 @@ def register(verbs: Verbs) -> None:
     remove = _action(actions, "remove", "take a workflow out of a stage; jobs that exist keep it", _remove)
     restore = _action(actions, "restore", "bring back a removed workflow, or a former version of one", _restore)
     push.add_argument("files", nargs="*", type=Path, help="workflows by their .yaml; none: the whole folder")
+    listing.add_argument("--json", action="store_true", help="as JSON, for scripts")
     listing.add_argument("--all", action="store_true", help="former versions and removed workflows, too")
     for action in (check, push):
         action.add_argument("--folder", type=Path, default=FOLDER, help="default: workflows/")
@@ -109,22 +111,51 @@ def _push(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    for place, entry in sorted(_Stage(arguments).index().items()):
-        owner, workflow_id = split_place(place)
-        whose = f"{owner}'s own: " if owner else ""
+    places = [
+        (*split_place(place), entry)
+        for place, entry in sorted(_Stage(arguments).index().items())
+        if arguments.all or entry.removed_at is None
+    ]
+    if arguments.json:
+        show_json({"workflows": [_document(*place, with_former=arguments.all) for place in places]})
+        return 0
+    rows: list[tuple[str, ...]] = []
+    for owner, workflow_id, entry in places:
+        name = f"{owner}'s own: {entry.name}" if owner else entry.name
         if entry.removed_at is None:
-            print(f"{workflow_id:28} {_version(entry)}  {whose}{entry.name}")
-        elif arguments.all:
-            print(f"{workflow_id:28} removed {_minute(entry.removed_at)} by {entry.removed_by}  {whose}{entry.name}")
+            rows.append((workflow_id, *_version(entry), name))
+        else:
+            rows.append((workflow_id, "removed", _minute(entry.removed_at), entry.removed_by, name))
         if arguments.all:
             former = entry.versions if entry.removed_at is not None else entry.former
-            for version in former:
-                print(f"{'':28} {_version(version)}")
+            rows += [("", *_version(version), "") for version in former]
+    columns = [Column("Workflow"), Column("Version"), Column("Pushed"), Column("By", may_fold=True)]
+    empty = "There are no workflows. Push the folder: workflows push."
+    show(table([*columns, Column("Name", may_fold=True)], rows) if rows else empty)
     return 0
 
 
-def _version(version: Version) -> str:
-    return f"{version.hash[:12]}  {_minute(version.pushed_at)}  {version.pushed_by or '–':24}"
+def _document(owner: str, workflow_id: str, entry: Entry, *, with_former: bool) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "workflow_id": workflow_id,
+        "owner": owner or None,
+        "name": entry.name,
+        "hash": entry.hash,
+        "pushed_at": moment(entry.pushed_at or None),
+        "pushed_by": entry.pushed_by or None,
+        "removed_at": moment(entry.removed_at),
+        "removed_by": entry.removed_by or None,
+    }
+    if with_former:
+        told["former"] = [
+            {"hash": each.hash, "pushed_at": moment(each.pushed_at or None), "pushed_by": each.pushed_by or None}
+            for each in entry.former
+        ]
+    return told
+
+
+def _version(version: Version) -> tuple[str, str, str]:
+    return (version.hash[:12], _minute(version.pushed_at), version.pushed_by or "–")
 
 
 def _minute(at_ms: int) -> str:

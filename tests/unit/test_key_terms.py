@@ -6,7 +6,7 @@ import pytest
 
 from chalicelib.contract.errors import Rejected
 from infra.__main__ import parser
-from infra.key_terms import shown, terms_of
+from infra.key_terms import document, shown, terms_of
 
 DAY_S = 86_400
 
@@ -60,7 +60,7 @@ def test_an_empty_value_goes_back_to_what_is_usual() -> None:
     assert terms_of(arguments, now_s=0) == {"queued_max": "", "scopes": "", "burst": "5"}
 
 
-def test_a_key_is_shown_in_a_line() -> None:
+def test_a_key_is_shown_in_a_row() -> None:
     """Whose, since when, last used, its terms, and that it has two secrets; never a hash."""
     record = {
         "key_id": "0123456789ab",
@@ -73,9 +73,13 @@ def test_a_key_is_shown_in_a_line() -> None:
         "expires_at": str(3 * DAY_S),
         "old_until": str(2 * DAY_S),
     }
-    line = shown(record, DAY_S * 1000, now_s=DAY_S)
-    assert line.split() == [
-        *("0123456789ab", "api", "1970-01-01", "1970-01-02", "studio", "scopes=read,raw"),
-        *("ends", "1970-01-04", "two", "secrets", "until", "1970-01-03"),
-    ]
-    assert "never" in shown(record, None, now_s=10 * DAY_S) and "ended" in shown(record, None, now_s=10 * DAY_S)
+    assert shown(record, DAY_S * 1000, now_s=DAY_S) == (
+        *("0123456789ab", "api", "1970-01-01", "1970-01-02", "studio"),
+        "scopes=read,raw  ends 1970-01-04  two secrets until 1970-01-03",
+    )
+    told = document(record, None, now_s=DAY_S)
+    assert (told["used_at"], told["scopes"], told["rate_per_s"], told["is_expired"]) == (None, "read raw", None, False)
+    assert told["old_secret_until"] == "1970-01-03T00:00:00.000Z"
+    assert "canary" not in str(told)
+    later = shown(record, None, now_s=10 * DAY_S)
+    assert (later[3], later[5]) == ("never", "scopes=read,raw  ended 1970-01-04")
