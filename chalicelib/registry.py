@@ -85,6 +85,10 @@ class Registry:
         """Note that they are."""
         self._update(spreadsheet_id, "REMOVE parked", {}, condition="attribute_exists(spreadsheet_id)")
 
+    def parked(self) -> list[Registration]:
+        """List those that refuse us, or did when they were last written to."""
+        return self._scanned(FilterExpression="attribute_exists(parked)")
+
     # -- errands ------------------------------------------------------------------------------------------------
 
     def note_errand(self, spreadsheet_id: str, note: ErrandNote) -> None:
@@ -99,14 +103,7 @@ class Registry:
 
     def autos(self) -> list[Registration]:
         """List the spreadsheets with such tabs."""
-        found: list[Registration] = []
-        start: dict[str, Any] = {}
-        while True:
-            page = self._call("scan", FilterExpression="attribute_exists(auto_tabs)", **start)
-            found += [_registration(item) for item in page["Items"]]
-            if not page.get("LastEvaluatedKey"):
-                return found
-            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        return self._scanned(FilterExpression="attribute_exists(auto_tabs)")
 
     def note_auto(self, spreadsheet_id: str, now: int) -> None:
         """Note that they are looked at."""
@@ -134,6 +131,16 @@ class Registry:
     def account(self) -> str:
         """Name it; empty until it was first used."""
         return str(self._item(_EVERYBODY).get("account", {}).get("S", ""))
+
+    def _scanned(self, **only: str) -> list[Registration]:
+        found: list[Registration] = []
+        start: dict[str, Any] = {}
+        while True:
+            page = self._call("scan", **only, **start)
+            found += [_registration(item) for item in page["Items"]]
+            if not page.get("LastEvaluatedKey"):
+                return found
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     # -- the one way to write -----------------------------------------------------------------------------------
 

@@ -54,6 +54,18 @@ class Line:
     is_whole: bool
 
 
+@dataclass(frozen=True)
+class Census:
+    """
+    Count the open jobs of all clients: ids of those *sent* to the workers, how many are *held* back, and when the
+    oldest of these was made (ms; None: none is held).
+    """
+
+    sent: tuple[str, ...]
+    held: int = 0
+    oldest_held_at: int | None = None
+
+
 class Refusal(StrEnum):
     """Say why a claim was refused."""
 
