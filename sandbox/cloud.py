@@ -46,8 +46,6 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "DeliveryConcurrency": str(RESERVED[DELIVERY]),
     # A program that is told by webhooks listens on this machine, without a certificate.
     "WebhookNetworks": "127.0.0.0/8",
-    # MiniStack 1.5.33 has no AWS::Events::Archive, though it has archives.
-    "EventArchiveDays": "0",
     **{f"{function.title}ReservedConcurrency": str(size) for function, size in RESERVED.items()},
 }
 

@@ -170,6 +170,9 @@ class Ledger(Protocol):
     def open_jobs(self, client_id: str) -> int:
         """Count a client's open jobs, sent or held (may be late by a moment)."""
 
+    def census(self) -> Census:
+        """Count the open jobs of all clients (may be late by a moment)."""
+
     def look_later(self, job: Job, *, due_at: int) -> None:
         """Put off the sweeper's next look at *job* (only if it is still the version that was read)."""
 
