@@ -5,18 +5,36 @@ Be the doorway of the Lambdas: routes, the two queues, and the sweeper's minute.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
 
 from chalice import Chalice, Rate, Response
 from chalice.app import CloudWatchEvent, SQSEvent
 
-from chalicelib.api_parts import Call, guarded
+from chalicelib.api_parts import Call, count_answer, guarded
 from chalicelib.hints import work_through
 from chalicelib.lanes import work_lanes
+from chalicelib.logs import ids_of, named_call
 from chalicelib.operation import Operation
 from chalicelib.operations import OPERATIONS
 from chalicelib.wiring import world
 
-app = Chalice(app_name="comfysheet")
+# Chalice's own handler writes text; chalicelib/logs.py gives its logger ours.
+app = Chalice(app_name="comfysheet", configure_logs=False)
+
+
+@app.middleware("all")
+def watched(event: Any, get_response: Callable[[Any], Any]) -> Any:
+    """Name the call in its log lines, and write down what it has counted when it is over."""
+    with named_call(ids_of(event)):
+        try:
+            answer = get_response(event)
+            if isinstance(answer, Response):
+                count_answer(answer.status_code, world.counts)
+            return answer
+        finally:
+            world.tell()
 
 
 def _serve(operation: Operation) -> None:
@@ -63,7 +81,14 @@ for each in OPERATIONS:
 )
 def on_completion(event: SQSEvent) -> None:
     """Bring rows up to date."""
-    work_through(event.to_dict()["Records"], world.complete, world.errands, world.completions, settle=world.ends.settle)
+    work_through(
+        event.to_dict()["Records"],
+        world.complete,
+        world.errands,
+        world.completions,
+        settle=world.ends.settle,
+        counts=world.counts,
+    )
 
 
 @app.on_sqs_message(
@@ -71,16 +96,16 @@ def on_completion(event: SQSEvent) -> None:
 )
 def on_delivery(event: SQSEvent) -> None:
     """Post to webhooks."""
-    work_lanes(event.to_dict()["Records"], world.deliver, world.deliveries)
+    work_lanes(event.to_dict()["Records"], world.deliver, world.deliveries, world.counts)
 
 
 @app.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")
 def on_sweep(_event: CloudWatchEvent) -> None:
-    """Close the gaps."""
-    try:
+    """Close the gaps, and say how things stand."""
+    with ExitStack() as rest:  # whatever becomes of the one, the next is done, from the last line up
+        rest.callback(world.readings.take)
+        rest.callback(world.lane_sweep.sweep)
         world.sweep.sweep()
-    finally:
-        world.lane_sweep.sweep()
 
 
 @app.schedule(Rate(1, unit=Rate.MINUTES), name="scale")

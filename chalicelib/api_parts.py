@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from chalicelib.contract.counts import Counts, Metric
 from chalicelib.contract.errors import Exhausted, Rejected, Unavailable
 from chalicelib.keys import ApiKey
 from chalicelib.settings import MAX_BODY_BYTES
@@ -88,6 +89,16 @@ def guarded(answer: Callable[[], Answer]) -> Answer:
         return _error(429, spent.code, spent.message, spent.retry_in_s)
     except Unavailable as later:
         return _error(503, "unavailable", later.message, later.retry_in_s or 2)
+
+
+def count_answer(status: int, counts: Counts) -> None:
+    """Count an answer that was no yes, by whose turn it is: theirs to change it, theirs to wait, ours."""
+    if status >= 500:
+        counts.add(Metric.REQUESTS_FAILED)
+    elif status == 429:
+        counts.add(Metric.REQUESTS_TURNED_AWAY)
+    elif status >= 400:
+        counts.add(Metric.REQUESTS_REFUSED)
 
 
 def check_size(body: bytes, most: int = MAX_BODY_BYTES, remedy: str = "Send fewer rows at once.") -> None:

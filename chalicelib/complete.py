@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from chalicelib.cells import UNDER_WAY, Cell, Moved, RowMatch, Tab, Unreachable, cells_of, changed_cells, match_rows
+from chalicelib.contract.counts import NOWHERE, Counts, Metric
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import SHOWN_BEFORE, Job, job_id_of
 from chalicelib.contract.ports import Ledger
@@ -55,6 +56,11 @@ TAB_REFUSES: Final = Unreachable(
     may_heal=True,
     of_tab=True,
 )
+_ENDS: Final = {
+    State.SUCCEEDED: Metric.JOBS_SUCCEEDED,
+    State.FAILED: Metric.JOBS_FAILED,
+    State.CANCELED: Metric.JOBS_CANCELED,
+}
 _LINK: Final = re.compile(r"/o/([0-9a-f]{8}-[0-9a-f-]{27})[/?]")
 
 
@@ -120,6 +126,11 @@ def of_owner(ledger: Ledger, jobs: Sequence[Job], owner: str | None) -> list[Job
     return [job for job in jobs if owner in (None, job.client_id)]
 
 
+def _of(job: Job) -> dict[str, object]:
+    """Name a job in a line of the log."""
+    return {"job_id": job.job_id, "attempt": job.attempt, "client_id": job.client_id, "state": job.state.value}
+
+
 class Complete:
     """Show jobs in their rows."""
 
@@ -132,7 +143,9 @@ class Complete:
         books: Books,
         herald: Herald,
         now_ms: Callable[[], int],
+        counts: Counts = NOWHERE,
     ) -> None:
+        self._counts = counts
         self._ledger = ledger
         self._sheets = sheets
         self._spreadsheets = spreadsheets
@@ -157,7 +170,7 @@ class Complete:
             if job.job_id in later:
                 continue
             if job.target is None:
-                self._ledger.mark_synced(job)
+                self._told(job)
             elif not job.is_shown or job.job_id in checks:
                 waiting[job.target.spreadsheet_id].append(job)
         began = self._now_ms()
@@ -173,6 +186,7 @@ class Complete:
             except Exception:
                 # A fault of ours: it stays this spreadsheet's own, and its messages end in the dead letters.
                 log.exception("sheet failed", extra={"action": "failed", "jobs": len(asked)})
+                self._counts.add(Metric.COMPLETION_FAULTS)
                 later.update({job.job_id: None for job in asked})
         return later
 
@@ -296,6 +310,7 @@ class Complete:
         """Give up the rows that alone refused while others of their tab were written: it is not the tab."""
         for job in flush.refused:
             log.warning("row refused", extra={"job_id": job.job_id, "action": "refused"})
+            self._counts.add(Metric.ROWS_GIVEN_UP)
             self._ledger.mark_synced(job, gone=job.state in TERMINAL)
         flush.left = [job for job in flush.left if job not in flush.refused]
         flush.refused.clear()
@@ -329,7 +344,18 @@ class Complete:
         look_at = now + CHECK_MS if is_new and found and job.job_id not in flush.checks else None
         if self._ledger.mark_synced(job, look_at=look_at, gone=has_ended and not found) and is_first:
             self._books.note(job, now)
-        log.info("row", extra={"job_id": job.job_id, "action": "shown" if found else "row gone", "state": job.state})
+            self._counts.add(_ENDS[job.state])
+            self._counts.add(Metric.ROWS_WRITTEN if found else Metric.ROWS_GONE)
+            if found and job.finished_at is not None:
+                self._counts.add(Metric.COMMIT_TO_CELL, max(0, now - job.finished_at))
+        log.info("row", extra={"action": "shown" if found else "row gone", **_of(job)})
+
+    def _told(self, job: Job) -> None:
+        """Note that a job without a row is announced: there is nothing else to do for it."""
+        is_first = job.state in TERMINAL and not job.is_shown
+        if self._ledger.mark_synced(job) and is_first:
+            self._counts.add(_ENDS[job.state])
+            log.info("told", extra={"action": "told", **_of(job)})
 
     def _park(self, spreadsheet_id: str, jobs: Sequence[Job], trouble: Unreachable) -> None:
         """Leave a sheet that refuses us: try again now and then until the deadline, or never. Results stay."""
@@ -338,6 +364,7 @@ class Complete:
         self._spreadsheets.park(spreadsheet_id, Parked(reason=trouble.reason, since=now, until=until))
         for job in jobs:
             log.warning("row parked", extra={"job_id": job.job_id, "action": "parked", "reason": trouble.reason})
+            self._counts.add(Metric.ROWS_PARKED)
             if trouble.may_heal and now < job.deadline:
                 self._ledger.look_later(job, due_at=now + HEAL_MS)
             else:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from chalicelib.contract.counts import NOWHERE, Counts, Metric
 from chalicelib.contract.deliveries import (
     OFF_AFTER_MS,
     PAUSE_MS,
@@ -94,7 +95,9 @@ class Deliver:
         bus: Bus,
         now_ms: Callable[[], int],
         draw: Callable[[], float] = random.random,
+        counts: Counts = NOWHERE,
     ) -> None:
+        self._counts = counts
         self._book = book
         self._ledger = ledger
         self._secrets = secrets
@@ -179,6 +182,7 @@ class Deliver:
         secrets = self._secrets.live(lane.client_id, lane.webhook_id, now)
         headers = signed_headers(delivery.delivery_id, now // 1000, body, secrets)
         posted = self._poster.post(url, body, headers)
+        self._counts.add(Metric.WEBHOOKS_FAILED if posted.error else Metric.WEBHOOKS_POSTED)
         log.info(
             "posted",
             extra={
@@ -213,6 +217,8 @@ class Deliver:
         if not self._book.move(move, delivery, after):
             # Somebody asked for it once more meanwhile; the book's next look knows.
             log.info("delivery moved meanwhile", extra={"delivery_id": delivery.delivery_id, "action": move})
+        elif move is Move.GIVE_UP:
+            self._counts.add(Metric.WEBHOOKS_GIVEN_UP)
         return after
 
     # -- the receiver's health ----------------------------------------------------------------------------------
@@ -248,6 +254,7 @@ class Deliver:
         after = lane.endpoint.model_copy(update={"off": reason})
         if self._book.change_endpoint(lane.endpoint, after):
             log.warning("webhook switched off", extra={"lane": lane.name, "action": "off", "reason": reason})
+            self._counts.add(Metric.WEBHOOKS_OFF)
             self._bus.tell_webhook_off(lane, reason)
         # Who waits is given up at once: nobody is asked any more.
         return lane.model_copy(update={"endpoint": after, "health": lane.health.model_copy(update={"probe_at": 0})})

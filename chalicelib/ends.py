@@ -7,9 +7,11 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from chalicelib.contract.counts import NOWHERE, Counts, Metric
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.events import Ended
 from chalicelib.contract.job import Job
+from chalicelib.contract.limits import EVERYBODY
 from chalicelib.contract.ports import Ledger
 from chalicelib.contract.states import TERMINAL
 from chalicelib.window import Window
@@ -33,7 +35,15 @@ class Accounts(Protocol):
 class Ends:
     """Settle ends. A message that comes twice lets nothing go twice, and is counted once."""
 
-    def __init__(self, ledger: Ledger, window: Window, accounts: Accounts, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        window: Window,
+        accounts: Accounts,
+        now_ms: Callable[[], int],
+        counts: Counts = NOWHERE,
+    ) -> None:
+        self._counts = counts
         self._ledger = ledger
         self._window = window
         self._accounts = accounts
@@ -57,7 +67,9 @@ class Ends:
         try:
             # An end is told again and again while its row or its webhook waits; it is paid for once.
             if self._accounts.is_new(job.job_id, now):
+                self._counts.add(Metric.GPU_SECONDS, used_ms / 1000)
                 self._accounts.charge(job.key_id, used_ms, now)
+                self._accounts.charge(EVERYBODY, used_ms, now)
         except Unavailable as reason:
             log.warning("not charged", extra={"job_id": job.job_id, "reason": reason.message})
 

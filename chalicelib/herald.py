@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
+from chalicelib.contract.counts import NOWHERE, Counts, Metric
 from chalicelib.contract.deliveries import (
     EVENT_OF,
     Delivery,
@@ -49,11 +50,19 @@ class Bus(Protocol):
 class Herald:
     """Announce the news of jobs."""
 
-    def __init__(self, book: DeliveryBook, posts: Posts, bus: Bus, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        book: DeliveryBook,
+        posts: Posts,
+        bus: Bus,
+        now_ms: Callable[[], int],
+        counts: Counts = NOWHERE,
+    ) -> None:
         self._book = book
         self._posts = posts
         self._bus = bus
         self._now_ms = now_ms
+        self._counts = counts
         self._told: OrderedDict[tuple[str, int], None] = OrderedDict()
 
     def announce(self, jobs: Iterable[Job]) -> dict[str, float | None]:
@@ -77,7 +86,8 @@ class Herald:
                 later[job.job_id] = reason.retry_in_s
             except Exception:
                 # A fault of ours stays this job's own; its message ends in the dead letters.
-                log.exception("news not announced", extra={"job_id": job.job_id})
+                log.exception("news not announced", extra={"action": "failed", "job_id": job.job_id})
+                self._counts.add(Metric.COMPLETION_FAULTS)
                 later[job.job_id] = None
         self._tell([job for job in news if job.state in TERMINAL and job.job_id not in later])
         return later

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 from pydantic import ValidationError
 
 from chalicelib.complete import Complete
+from chalicelib.contract.counts import NOWHERE, Counts, Metric
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.events import Check, Ended, Errand, Hint, read_news
 from chalicelib.errands import Errands
@@ -47,6 +48,7 @@ def work_through(
     clock_s: Callable[[], float] = time.monotonic,
     *,
     settle: Callable[[Sequence[Ended]], None],
+    counts: Counts = NOWHERE,
 ) -> None:
     """
     Act on the messages of an SQS event's *records*; *settle* what follows from a job's end (`chalicelib.ends`).
@@ -54,7 +56,7 @@ def work_through(
     Raise `Unavailable` when some could not be acted on now; their messages come again in a while. A fault of ours is
     logged with its trace and held to its own message: it neither undoes the others nor blocks its spreadsheet for ever.
     """
-    batch, began_s = _Batch(), clock_s()
+    batch, began_s = _Batch(counts), clock_s()
     for record in records:
         try:
             news = read_news(record["body"])
@@ -67,6 +69,16 @@ def work_through(
             case Hint():
                 batch.of_jobs.append((record, [news.job_id]))
                 batch.hinted.append(news.job_id)
+                log.info(
+                    "hint",
+                    extra={
+                        "action": "taken",
+                        "job_id": news.job_id,
+                        "version": news.version,
+                        "message_id": record.get("messageId"),
+                        "receives": _times(record),
+                    },
+                )
             case Check():
                 batch.of_jobs.append((record, news.check))
                 batch.checked += news.check
@@ -83,7 +95,8 @@ def work_through(
         behind = [waits[job_id] for job_id in job_ids if job_id in waits]
         batch.settle(record, max((wait or 0 for wait in behind), default=None))
     for record, errand in batch.errands:
-        batch.settle(record, 1 if clock_s() - began_s > ERRANDS_WITHIN_S else _run(record, errand, errands))
+        is_late = clock_s() - began_s > ERRANDS_WITHIN_S
+        batch.settle(record, 1 if is_late else _run(record, errand, errands, counts))
     if batch.later:
         receipts.settle(batch.done, batch.later)
         raise Unavailable(f"{len(batch.later)} messages could not be acted on now; they come again.")
@@ -112,10 +125,11 @@ def _settled(batch: _Batch, settle: Callable[[Sequence[Ended]], None]) -> float 
     except Exception:
         # The sweeper lets the next jobs go as well.
         log.exception("ends failed", extra={"action": "ended"})
+        batch.counts.add(Metric.COMPLETION_FAULTS)
     return None
 
 
-def _run(record: Mapping[str, Any], errand: Errand, errands: Errands) -> float | None:
+def _run(record: Mapping[str, Any], errand: Errand, errands: Errands, counts: Counts) -> float | None:
     """Run an errand; None when it is done, or in how many seconds it is to come again (0: after a while)."""
     try:
         errands.run(errand)
@@ -124,6 +138,7 @@ def _run(record: Mapping[str, Any], errand: Errand, errands: Errands) -> float |
         return reason.retry_in_s or 0
     except Exception:
         log.exception("errand failed", extra={"action": errand.errand})
+        counts.add(Metric.COMPLETION_FAULTS)
         if _times(record) < FAULTS_MOST:
             return 0
         errands.give_up(errand)
@@ -137,7 +152,8 @@ def _times(record: Mapping[str, Any]) -> int:
 class _Batch:
     """Collect what a batch holds and what became of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Counts) -> None:
+        self.counts = counts
         self.of_jobs: list[tuple[Mapping[str, Any], list[str]]] = []
         self.hinted: list[str] = []
         self.checked: list[str] = []

@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 from pydantic import ValidationError
 
+from chalicelib.contract.counts import NOWHERE, Counts, Metric
 from chalicelib.contract.deliveries import LaneHint
 from chalicelib.contract.delivery_ports import DeliveryBook
 from chalicelib.contract.errors import Unavailable
@@ -29,7 +30,9 @@ class Receipts(Protocol):
         """Delete what is done; show the rest again after as many seconds."""
 
 
-def work_lanes(records: Sequence[Mapping[str, Any]], deliver: Deliver, receipts: Receipts) -> None:
+def work_lanes(
+    records: Sequence[Mapping[str, Any]], deliver: Deliver, receipts: Receipts, counts: Counts = NOWHERE
+) -> None:
     """
     Look at the lanes of an SQS event's *records*.
 
@@ -38,7 +41,7 @@ def work_lanes(records: Sequence[Mapping[str, Any]], deliver: Deliver, receipts:
     done: list[str] = []
     later: dict[str, int] = {}
     for record in records:
-        wait_s = _look(record, deliver)
+        wait_s = _look(record, deliver, counts)
         if wait_s is None:
             done.append(record["receiptHandle"])
         else:
@@ -48,7 +51,7 @@ def work_lanes(records: Sequence[Mapping[str, Any]], deliver: Deliver, receipts:
         raise Unavailable(f"{len(later)} lanes are to be looked at again.")
 
 
-def _look(record: Mapping[str, Any], deliver: Deliver) -> float | None:
+def _look(record: Mapping[str, Any], deliver: Deliver, counts: Counts) -> float | None:
     try:
         hint = LaneHint.model_validate_json(record["body"])
     except ValidationError:
@@ -64,6 +67,7 @@ def _look(record: Mapping[str, Any], deliver: Deliver) -> float | None:
     except Exception:
         # A fault of ours: the lane's own message ends in the dead letters, the sweeper rings again.
         log.exception("lane failed", extra={"lane": hint.lane, "action": "failed"})
+        counts.add(Metric.DELIVERY_FAULTS)
         return own_s
 
 

@@ -85,6 +85,10 @@ class Registry:
         """Note that they are."""
         self._update(spreadsheet_id, "REMOVE parked", {}, condition="attribute_exists(spreadsheet_id)")
 
+    def parked(self) -> list[Registration]:
+        """List those that refuse us, or did when they were last written to."""
+        return self._scanned(FilterExpression="attribute_exists(parked)")
+
     # -- errands ------------------------------------------------------------------------------------------------
 
     def note_errand(self, spreadsheet_id: str, note: ErrandNote) -> None:

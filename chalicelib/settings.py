@@ -25,6 +25,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
+    stage: str = Field(alias="STAGE", min_length=1)
     jobs_table: str = Field(alias="JOBS_TABLE", min_length=1)
     keys_table: str = Field(alias="KEYS_TABLE", min_length=1)
     nonces_table: str = Field(alias="NONCES_TABLE", min_length=1)
@@ -43,6 +44,8 @@ class Settings(BaseModel):
     """The API's address as people reach it; empty: taken from each request."""
     gpu_hour_price: float | None = Field(default=None, alias="GPU_HOUR_PRICE", ge=0)
     """What an hour of a GPU costs, in US dollars; None: costs are not shown."""
+    gpu_seconds_per_day: int = Field(default=0, alias="GPU_SECONDS_PER_DAY", ge=0)
+    """What the whole stage is meant to use a day (UTC), for the alarm; 0: no such bound. It stops nobody."""
     max_asset_mb: float = Field(default=32, alias="MAX_ASSET_MB", gt=0, le=4096)
     """The largest file that a client may upload; workers have a bound of their own (MAX_INPUT_MB)."""
     webhook_networks: Networks = Field(default=(), alias="WEBHOOK_NETWORKS")

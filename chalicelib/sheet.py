@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from chalicelib.cells import Cell, Moved, Tab, Unreachable
+from chalicelib.contract.counts import NOWHERE, Counts, Metric
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.sheets import PROOF_KEY
 from chalicelib.grid import FILTER_VIEWS, cell_data, filter_view, tab_of, updates
@@ -58,9 +59,12 @@ def connect(credentials_json: str, api_endpoint: str) -> Service:
 class Sheets:
     """Read and write tabs. *service* makes the client on first use. All rows and columns are 0-based."""
 
-    def __init__(self, service: Callable[[], Service], spend: Spend = lambda _kind, _id, _urgent: None) -> None:
+    def __init__(
+        self, service: Callable[[], Service], spend: Spend = lambda _kind, _id, _urgent: None, counts: Counts = NOWHERE
+    ) -> None:
         self._service = service
         self._spend = spend
+        self._counts = counts
         self._built: Service = None
 
     def read(self, spreadsheet_id: str, sheet_id: int, *, with_values: bool = False, urgent: bool = False) -> Tab:
@@ -202,18 +206,23 @@ class Sheets:
         from httplib2 import HttpLib2Error
 
         self._spend(kind, spreadsheet_id, urgent)
+        self._counts.add(Metric.SHEETS_CALLS)
         try:
             answer: dict[str, Any] = call.execute(num_retries=_RETRIES)
         except HttpError as error:
-            raise _renamed(int(error.resp.status), error.error_details) from error
+            raise self._counted(_renamed(int(error.resp.status), error.error_details)) from error
         except RefreshError as error:
             if error.retryable:
-                raise Unavailable("Google does not hand out access just now.") from error
-            raise Unreachable("Google refused the service account's key.", may_heal=True) from error
+                raise self._counted(Unavailable("Google does not hand out access just now.")) from error
+            raise self._counted(Unreachable("Google refused the service account's key.", may_heal=True)) from error
         except (TransportError, HttpLib2Error, HTTPException, OSError, ValueError) as error:
             # ValueError: an answer that was cut off is no JSON.
-            raise Unavailable("Google Sheets cannot be reached.") from error
+            raise self._counted(Unavailable("Google Sheets cannot be reached.")) from error
         return answer
+
+    def _counted(self, trouble: Exception) -> Exception:
+        self._counts.add(Metric.SHEETS_BUSY if isinstance(trouble, Unavailable) else Metric.SHEETS_REFUSED)
+        return trouble
 
 
 def _renamed(status: int, details: object) -> Exception:

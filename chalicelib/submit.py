@@ -20,6 +20,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field
 
 from chalicelib.cells import prompt_of
+from chalicelib.contract.counts import NOWHERE, Counts, Metric
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.inputs import resolve_inputs
 from chalicelib.contract.job import (
@@ -138,7 +139,9 @@ class Submit:
         files: Callable[[Workflow, Parameter], tuple[str, ...]] = lambda _workflow, _parameter: (),
         window: Window | None = None,
         wildcards: Wildcards | None = None,
+        counts: Counts = NOWHERE,
     ) -> None:
+        self._counts = counts
         self._ledger = ledger
         self._catalog = catalog
         self._jobs = jobs
@@ -174,6 +177,11 @@ class Submit:
                     job.job_key, job.job_id, "rejected", code=full.code, message=full.message
                 )
         log.info("rows", extra={"client_id": client_id, "rows": len(request.rows), "accepted": len(submitted)})
+        refused = len(request.rows) - len(wanted)
+        if refused:
+            self._counts.add(Metric.ROWS_REFUSED, refused)
+        if len(wanted) > len(submitted):
+            self._counts.add(Metric.ROWS_TURNED_AWAY, len(wanted) - len(submitted))
         return [answers[row.job_key] for row in request.rows]
 
     def draft(
@@ -305,9 +313,19 @@ class Submit:
                 and not outcome.job.is_held
             ]
         )
+        new = [outcome.job for outcome in outcomes if outcome.created]
+        for job in new:
+            log.info("accepted", extra={"action": "accepted", **_of(job)})
+        if new:
+            self._counts.add(Metric.JOBS_ACCEPTED, len(new))
         if admitted.has_room:
             self._window.refill(admitted.jobs[0].client_id)
         return outcomes
+
+
+def _of(job: Job) -> dict[str, object]:
+    """Name a new job in a line of the log: of one that is held back no message is out (seq 0)."""
+    return {"job_id": job.job_id, "client_id": job.client_id, "seq": job.seq, "workflow": job.workflow_id}
 
 
 def _answer(asked: Job, outcome: Submitted, ignored: tuple[str, ...]) -> RowAnswer:

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol
 
+from chalicelib.contract.counts import NOWHERE, Counts, Metric
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.events import CHECKED_AT_ONCE, Errand
 from chalicelib.contract.job import QUEUED_LOST_MS, Job, JobError
@@ -97,7 +98,9 @@ class Sweep:
         spreadsheets: Spreadsheets,
         now_ms: Callable[[], int],
         window: Window,
+        counts: Counts = NOWHERE,
     ) -> None:
+        self._counts = counts
         self._ledger = ledger
         self._window = window
         self._held: dict[str, list[Job]] = {}
@@ -126,6 +129,10 @@ class Sweep:
             for begin in range(0, len(jobs), CHECKED_AT_ONCE):
                 self._hints.check(jobs[begin : begin + CHECKED_AT_ONCE], now // 60_000)
         log.info("sweep", extra={"action": "sweep", **done})
+        self._counts.add(Metric.SWEEPS)
+        for metric, what in ((Metric.JOBS_RESENT, "re-sent"), (Metric.JOBS_GAVE_UP, "gave up")):
+            if done[what]:  # a metric is billed for each hour in which it is told
+                self._counts.add(metric, done[what])
         return done
 
     def _start_autos(self, now: int) -> int:

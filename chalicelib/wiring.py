@@ -9,14 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 import time
 from collections.abc import Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
-from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from botocore.config import Config
 
 from chalicelib.accounts import Accounts
@@ -52,7 +50,9 @@ from chalicelib.keys import Keys, Nonces
 from chalicelib.lanes import LaneSweep
 from chalicelib.ledger import DynamoLedger
 from chalicelib.link_api import LinkApi
+from chalicelib.logs import log_as_json
 from chalicelib.me_api import MeApi
+from chalicelib.metrics import Metrics
 from chalicelib.pairing import Pairing
 from chalicelib.panel import Edges, Panel
 from chalicelib.poster import GuardedPoster
@@ -61,6 +61,7 @@ from chalicelib.prompting.wildcards import WildcardBook
 from chalicelib.publish import Publisher
 from chalicelib.queues import CompletionQueue, DeliveryQueue, JobQueue
 from chalicelib.rates import Counters, SheetsBudget, UsageBook
+from chalicelib.readings import Readings
 from chalicelib.records import Records
 from chalicelib.registry import Registry
 from chalicelib.scale import Lender, NoGauges, Scale, Turns
@@ -114,6 +115,16 @@ class World:
         """Read the settings."""
         return read_settings(self._environment)
 
+    @cached_property
+    def counts(self) -> Metrics:
+        """Count what happens in a call."""
+        return Metrics(self.settings.stage)
+
+    def tell(self) -> None:
+        """Write down what a call has counted, at its end."""
+        if "counts" in self.__dict__:
+            self.counts.tell()
+
     def _client(self, name: str) -> Any:
         return self._session.client(name, config=_PATIENCE_S3 if name == "s3" else _PATIENCE)  # type: ignore[call-overload]
 
@@ -166,6 +177,7 @@ class World:
             files=self._crew.choices,
             window=self._window,
             wildcards=WildcardBook(self._blobs, clock_s=time.monotonic),
+            counts=self.counts,
         )
 
     @cached_property
@@ -183,7 +195,7 @@ class World:
     @cached_property
     def ends(self) -> Ends:
         """Make what follows from a job's end."""
-        return Ends(self.ledger, self._window, self._accounts, now_ms)
+        return Ends(self.ledger, self._window, self._accounts, now_ms, self.counts)
 
     @cached_property
     def _crew(self) -> Crew:
@@ -303,7 +315,7 @@ class World:
     def _sheets(self) -> Sheets:
         from chalicelib.sheet import Sheets
 
-        return Sheets(self._sheets_service, self._count)
+        return Sheets(self._sheets_service, self._count, self.counts)
 
     def _count(self, kind: Literal["reads", "writes"], spreadsheet_id: str, urgent: bool) -> None:
         self._budget.spend(kind, spreadsheet_id, now_ms(), urgent=urgent)
@@ -316,8 +328,8 @@ class World:
     def complete(self) -> Complete:
         """Make the completion."""
         books = UsageBook(self._counters)
-        herald = Herald(self._book, self.deliveries, self._bus, now_ms)
-        return Complete(self.ledger, self._sheets, self._registry, self._budget, books, herald, now_ms)
+        herald = Herald(self._book, self.deliveries, self._bus, now_ms, self.counts)
+        return Complete(self.ledger, self._sheets, self._registry, self._budget, books, herald, now_ms, self.counts)
 
     @cached_property
     def errands(self) -> Errands:
@@ -361,7 +373,7 @@ class World:
     def deliver(self) -> Deliver:
         """Make what delivers."""
         poster = GuardedPoster(self.settings.webhook_networks)
-        return Deliver(self._book, self.ledger, self._webhook_secrets, poster, self._bus, now_ms)
+        return Deliver(self._book, self.ledger, self._webhook_secrets, poster, self._bus, now_ms, counts=self.counts)
 
     @cached_property
     def lane_sweep(self) -> LaneSweep:
@@ -391,7 +403,15 @@ class World:
     @cached_property
     def sweep(self) -> Sweep:
         """Make the sweeper."""
-        return Sweep(self.ledger, self._jobs, self.completions, self._registry, now_ms, self._window)
+        return Sweep(self.ledger, self._jobs, self.completions, self._registry, now_ms, self._window, self.counts)
+
+    @cached_property
+    def readings(self) -> Readings:
+        """Make what takes the minute's readings."""
+        bound = self.settings.gpu_seconds_per_day or None
+        return Readings(
+            self.ledger, self._crew, self._registry, self._accounts, self.counts, now_ms, gpu_s_per_day=bound
+        )
 
     # -- rented machines ----------------------------------------------------------------------------------------
 
@@ -425,16 +445,6 @@ class World:
     def _group(self, name: str) -> Ec2Pool:
         groups = DynamoGroups(self._dynamodb, self.settings.rates_table)
         return Ec2Pool(self._client("autoscaling"), groups, name, self._crew.cards, now_ms)
-
-
-def log_as_json(level: str) -> None:
-    """Write our log lines to standard output as JSON, one an event, without touching anybody else's loggers."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(LambdaPowertoolsFormatter())
-    log = logging.getLogger("chalicelib")
-    log.handlers = [handler]
-    log.setLevel(level)
-    log.propagate = False
 
 
 log_as_json(os.environ.get("LOG_LEVEL", "INFO"))

@@ -78,6 +78,8 @@ def merge(template: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, An
 def environment() -> dict[str, Any]:
     """Return the variables that every function gets, by reference. PUBLIC_URL differs per function, see _public_url."""
     return {
+        "STAGE": {"Ref": "Stage"},
+        "GPU_SECONDS_PER_DAY": {"Ref": "GpuSecondsPerDay"},
         "JOBS_TABLE": {"Ref": "JobsTable"},
         "KEYS_TABLE": {"Ref": "KeysTable"},
         "NONCES_TABLE": {"Ref": "NoncesTable"},

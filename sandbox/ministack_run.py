@@ -4,7 +4,8 @@ Run MiniStack (1.5.33) so that it keeps its state and never outlives whoever sta
 Runs in MiniStack's own virtual environment, started by sandbox/cloud.py. Stock MiniStack writes its state only on a
 clean stop; this launcher also writes it within SNAPSHOT_S of any request, so that a kill loses seconds, not the day.
 It stops when its standard input closes, which the system does for a parent however that dies.
-It uses two private names of ministack.app: the version is pinned in requirements-cloud.txt.
+MiniStack has archives of events, but its CloudFormation does not know them; this launcher introduces them.
+It uses private names of MiniStack: the version is pinned in requirements-cloud.txt.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from ministack import app as ministack
 from ministack.core.persistence import PERSIST_STATE
+from ministack.services import eventbridge
+from ministack.services.cloudformation import provisioners
 
 SNAPSHOT_S = 2.0
 
@@ -45,7 +48,33 @@ async def _snapshots(watched: _Watched) -> None:
             (Path(os.environ["STATE_DIR"]) / "saved").touch()
 
 
+class _Archives:
+    """Be the resource AWS::Events::Archive of stacks."""
+
+    @staticmethod
+    def create(_logical_id: str, properties: dict[str, Any], _stack: str) -> tuple[str, dict[str, Any]]:
+        name = str(properties["ArchiveName"])
+        told = {**properties, "EventSourceArn": properties["SourceArn"]}
+        told["RetentionDays"] = int(properties.get("RetentionDays", 0))
+        if eventbridge._create_archive(told)[0] != 200:
+            raise ValueError(f"The archive {name} cannot be made.")
+        return name, {"Arn": eventbridge._archives[name]["ArchiveArn"]}
+
+    @staticmethod
+    def update(
+        physical_id: str, _old: dict[str, Any], properties: dict[str, Any], _stack: str
+    ) -> tuple[str, dict[str, Any]]:
+        eventbridge._archives[physical_id]["RetentionDays"] = int(properties.get("RetentionDays", 0))
+        return physical_id, {"Arn": eventbridge._archives[physical_id]["ArchiveArn"]}
+
+    @staticmethod
+    def delete(physical_id: str, _properties: dict[str, Any]) -> None:
+        eventbridge._delete_archive({"ArchiveName": physical_id})
+
+
 async def _main() -> None:
+    known = {"create": _Archives.create, "update": _Archives.update, "delete": _Archives.delete}
+    provisioners._RESOURCE_HANDLERS["AWS::Events::Archive"] = known
     config = Config()
     config.bind = [f"127.0.0.1:{os.environ['GATEWAY_PORT']}"]
     config.loglevel = "WARNING"

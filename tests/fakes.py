@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from chalicelib.contract.job import SHOWN_BEFORE, Job, JobError, Output, Progress, Timings
-from chalicelib.contract.ports import Claimed, Lease, Line, Refused, Spot, Submitted, refusal_of
+from chalicelib.contract.ports import Census, Claimed, Lease, Line, Refused, Spot, Submitted, refusal_of
 from chalicelib.contract.states import OPEN, TERMINAL, TRANSITIONS, Guard, State, Verb
 from chalicelib.ledger.item import SENT, place_of
 
@@ -177,6 +177,12 @@ class MemoryLedger:
     def open_jobs(self, client_id: str) -> int:
         with self._lock:
             return len(self._lines[client_id])
+
+    def census(self) -> Census:
+        with self._lock:
+            places = [each for line in self._lines.values() for each in line]
+            held = [self._jobs[job_id].created_at for place, job_id in places if place != SENT]
+        return Census(tuple(job_id for place, job_id in places if place == SENT), len(held), min(held, default=None))
 
     def look_later(self, job: Job, *, due_at: int) -> None:
         with self._lock:

@@ -56,6 +56,9 @@ class MemoryRegistry:
         if spreadsheet_id in self.kept:
             self._set(spreadsheet_id, parked=None)
 
+    def parked(self) -> list[Registration]:
+        return [each for each in self.kept.values() if each.parked is not None]
+
     def note_errand(self, spreadsheet_id: str, note: ErrandNote) -> None:
         self._set(spreadsheet_id, errand=note)
 

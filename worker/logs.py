@@ -32,7 +32,7 @@ def _clean(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = re.sub(r"(https?://)(?:[^/\s@]*@)?([^\s?#]*)[?#]\S*", r"\1\2", value)
-    return re.sub(r"(https?://)[^/\s@]+@", r"\1", text)[:MAX_TEXT * 8 if "\n" in text else MAX_TEXT]
+    return re.sub(r"(https?://)[^/\s@]+@", r"\1", text)[: MAX_TEXT * 8 if "\n" in text else MAX_TEXT]
 
 
 def start_logs(level: str, form: str, worker: str) -> None:

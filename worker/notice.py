@@ -31,9 +31,7 @@ log = structlog.get_logger()
 class Notices:
     """Watch for a notice; *on_notice* hears the reason and the seconds left, once. `run` on a thread of its own."""
 
-    def __init__(
-        self, environment: Mapping[str, str], clock: Clock, on_notice: Callable[[str, float], None]
-    ) -> None:
+    def __init__(self, environment: Mapping[str, str], clock: Clock, on_notice: Callable[[str, float], None]) -> None:
         self._url = environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", STANDARD_URL).rstrip("/")
         self._is_wanted = environment.get("AWS_EC2_METADATA_DISABLED", "").lower() != "true"
         self._clock = clock

@@ -164,9 +164,7 @@ def _with_inputs(
     return dict(json.loads(text))
 
 
-def _show(
-    console: Console, url: str, facts: ServerFacts, graph: Mapping[str, Any], changes: Sequence[Change]
-) -> None:
+def _show(console: Console, url: str, facts: ServerFacts, graph: Mapping[str, Any], changes: Sequence[Change]) -> None:
     """Say what will run, and where."""
     console.print(f"[bold]ComfyUI[/] {facts.version} on {facts.device}, {url}")
     classes = [node["class_type"] for node in graph.values()]

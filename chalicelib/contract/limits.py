@@ -54,5 +54,8 @@ class Account:
         )
 
 
+EVERYBODY: Final = "*"
+"""The account on which the GPU time of all keys is added up once more."""
+
 NO_ACCOUNT: Final = Account()
 """Nobody's: with the usual limits, and nothing is counted."""

@@ -54,6 +54,18 @@ class Line:
     is_whole: bool
 
 
+@dataclass(frozen=True)
+class Census:
+    """
+    Count the open jobs of all clients: ids of those *sent* to the workers, how many are *held* back, and when the
+    oldest of these was made (ms; None: none is held).
+    """
+
+    sent: tuple[str, ...]
+    held: int = 0
+    oldest_held_at: int | None = None
+
+
 class Refusal(StrEnum):
     """Say why a claim was refused."""
 
@@ -157,6 +169,9 @@ class Ledger(Protocol):
 
     def open_jobs(self, client_id: str) -> int:
         """Count a client's open jobs, sent or held (may be late by a moment)."""
+
+    def census(self) -> Census:
+        """Count the open jobs of all clients (may be late by a moment)."""
 
     def look_later(self, job: Job, *, due_at: int) -> None:
         """Put off the sweeper's next look at *job* (only if it is still the version that was read)."""

@@ -78,6 +78,11 @@ def place_of(job: Job) -> str:
     return f"1#{100 - job.priority:03}#{job.created_at:013}#{job.job_id}" if job.is_held else SENT
 
 
+def made_at_of(place: str) -> int:
+    """Say when a job was made (ms) that is held at *place*."""
+    return int(place.split("#")[2])
+
+
 def due_shard(job_id: str) -> str:
     """Name the partition of the `due` index that a job is in."""
     return str(int(job_id[:8], 16) % DUE_SHARDS)

@@ -51,6 +51,17 @@ def test_an_open_job_stays_in_line_whatever_becomes_of_it(ledger: Ledger) -> Non
     assert set(ledger.line("client-1", 10).sent) == {each.job.job_id for each in (given_back, again, third)}
 
 
+def test_a_census_counts_the_open_jobs_of_everybody(ledger: Ledger) -> None:
+    """Those with the workers by id, those held back by number, and how old the oldest of these is."""
+    sent = {put(ledger).job_id, put(ledger, client_id="another").job_id, running(ledger).job.job_id}
+    for created_at, client_id in ((NOW - 7_000, "another"), (NOW - 9_000, "client-1"), (NOW - 1, "client-1")):
+        put(ledger, seq=0, created_at=created_at, client_id=client_id)
+    ended = running(ledger)
+    assert ledger.commit(ended.lease, now=NOW, outputs=[], timings=Timings())
+    census = ledger.census()
+    assert (set(census.sent), census.held, census.oldest_held_at) == (sent, 3, NOW - 9_000)
+
+
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED, State.CANCELED])
 def test_an_ended_job_leaves_the_line(ledger: Ledger, state: State) -> None:
     """However it ended; it takes no place from then on."""

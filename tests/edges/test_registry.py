@@ -108,3 +108,13 @@ def test_what_a_key_was_for_ends_with_it(registry: Registry) -> None:
     there = registry.get("s")
     assert (there.client_id, there.key_id, there.auto_tabs, there.title) == ("studio-a", None, (), "My film")
     assert not registry.disconnect("unknown", "k1")
+
+
+def test_the_parked_ones_are_listed_until_they_are_written_to(registry: Registry) -> None:
+    """Whoever looks after the farm sees each that refuses us, and only those."""
+    registry.bind("a", "studio-a", "k1", "")
+    registry.bind("b", "studio-a", "k2", "")
+    registry.park("b", Parked(reason="Not shared.", since=NOW, until=NOW + 5))
+    assert [each.spreadsheet_id for each in registry.parked()] == ["b"]
+    registry.unpark("b")
+    assert registry.parked() == []

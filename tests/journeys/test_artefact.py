@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from chalicelib.group_book import DynamoGroups
 from chalicelib.ledger import DynamoLedger
@@ -16,6 +17,14 @@ from infra.package import ROOT, build, wheels_run_here
 from infra.stack import StackFailed, deploy, environment, read_outputs
 from sandbox.cloud import LocalCloud
 from tests.jobs import new_job
+from tests.waiting import wait_until
+
+RESOURCES = yaml.safe_load((ROOT / "infra/resources.yaml").read_text())["Resources"]
+ANCHORS = {
+    each["Properties"]["AlarmName"]["Fn::Sub"].removeprefix("comfysheet-${Stage}-")
+    for each in RESOURCES.values()
+    if each["Type"] == "AWS::CloudWatch::Alarm"
+}
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +65,35 @@ def test_the_sweeper_runs_each_minute_and_the_autoscaler_does_not(deployed: Loca
     rules = deployed.session().client("events").list_rules()["Rules"]
     assert {rule["ScheduleExpression"] for rule in rules} == {"rate(1 minute)"}
     assert sorted(rule["State"] for rule in rules) == ["DISABLED", "ENABLED"]
+
+
+def test_events_are_archived_and_those_of_ended_jobs_reach_the_queue(deployed: LocalCloud) -> None:
+    """The rule's pattern lets ends through and nothing else; the archive keeps them for two weeks."""
+    session = deployed.session()
+    events, sqs = session.client("events"), session.client("sqs")
+    for kind in ("Job Started", "Job Failed", "Node Executing"):
+        entry = {"Source": "comfyui.monitor", "DetailType": kind, "Detail": json.dumps({"job_id": "j1"})}
+        answer = events.put_events(Entries=[{**entry, "EventBusName": deployed.outputs["BusName"]}])
+        assert answer["FailedEntryCount"] == 0
+    heard = []
+    assert wait_until(lambda: heard.extend(_received(sqs, deployed.outputs["EventsQueueUrl"])) or bool(heard))
+    assert [event["detail-type"] for event in heard] == ["Job Failed"]
+    archive = events.describe_archive(ArchiveName="comfysheet-local")
+    assert (archive["RetentionDays"], archive["EventSourceArn"].split("/")[-1]) == (14, "comfysheet-local")
+
+
+def _received(sqs: Any, url: str) -> list[dict[str, Any]]:
+    answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+    return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
+
+
+def test_the_alarms_and_the_dashboard_stand_as_written(deployed: LocalCloud) -> None:
+    """Every alarm of the template is there, with its topic; the one of the budget only where there is a budget."""
+    cloudwatch = deployed.session().client("cloudwatch")
+    named = {alarm["AlarmName"]: alarm for alarm in cloudwatch.describe_alarms(MaxRecords=100)["MetricAlarms"]}
+    assert set(named) == {f"comfysheet-local-{anchor}" for anchor in ANCHORS - {"gpu-budget"}}
+    assert {tuple(alarm["AlarmActions"]) for alarm in named.values()} == {(deployed.outputs["AlarmTopicArn"],)}
+    assert json.loads(cloudwatch.get_dashboard(DashboardName="comfysheet-local")["DashboardBody"])["widgets"]
 
 
 def test_functions_find_the_stack_by_their_environment(deployed: LocalCloud) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import random
 import threading
 from collections.abc import Iterator
@@ -12,10 +13,17 @@ import pytest
 import requests
 from PIL import Image
 
+from chalicelib.contract.counts import Metric
+from chalicelib.contract.job import job_id_of
 from chalicelib.contract.states import State
+from infra.functions import API, COMPLETION, FUNCTIONS, SWEEP
 from sandbox.workbook import OPEN, Area, Formula
-from sandbox.world import Wishes, World
+from sandbox.world import CLIENT, Wishes, World
 from tests.journeys.line import Person
+from tests.journeys.log_lines import Line, lines_of, metrics_of, raw_lines, worker_lines
+from tests.waiting import wait_until
+
+CANARY = "canary: a heron at dusk"
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +212,64 @@ def test_a_copied_sheets_key_is_refused(person: Person) -> None:
         person.world.properties.document["SHEET_KEY"] = kept
     assert "belongs to another spreadsheet" in person.text(1, "Error")
     assert person.text(1, "Status") != "queued"
+
+
+def test_a_jobs_id_leads_from_its_cell_through_all_logs(person: Person) -> None:
+    """
+    The cell's Job ID gives the job's id; API, worker and completion tell of it, and of the calls in which they did.
+
+    What they count comes out of the real functions as embedded metric format.
+    """
+    world, (wanted,) = person.world, rows(1)
+    wanted["Prompt"] = CANARY
+    person.generate(person.type_rows(1, [wanted]))
+    assert person.all_ended(1)
+    job_id = job_id_of(CLIENT, person.text(1, "Job ID"))
+    assert wait_until(lambda: any(line.get("action") == "shown" for line in of(job_id, lines_of(world, COMPLETION))))
+
+    (accepted,) = of(job_id, lines_of(world, API))
+    assert (accepted["action"], accepted["client_id"]) == ("accepted", CLIENT)
+    assert accepted["request_id"] and accepted["api_request_id"], "Lambda's call and API Gateway's"
+    steps = {line["event"] for line in of(job_id, worker_lines(world))}
+    assert len(steps) > 1, "the worker's log carries the same id"
+    shown = of(job_id, lines_of(world, COMPLETION))
+    assert [line["action"] for line in shown if line["action"] != "taken"][-1] == "shown"
+    assert all(line["message_id"] for line in shown if line["action"] == "taken"), "which message brought it"
+    assert all(line["request_id"] for line in shown)
+
+    minute = dict.fromkeys(("version", "account", "region", "id", "source", "time", "detail-type"), "")
+    answer = (
+        world.cloud.session()
+        .client("lambda")
+        .invoke(
+            FunctionName=SWEEP.name("local"), Payload=json.dumps({**minute, "detail": {}, "resources": []}).encode()
+        )
+    )
+    assert "FunctionError" not in answer, raw_lines(world, SWEEP)
+    counted = {
+        name: values
+        for function in (API, COMPLETION, SWEEP)
+        for name, values in metrics_of(lines_of(world, function)).items()
+    }
+    assert sum(counted["JobsAccepted"]) >= 1 <= sum(counted["RowsWritten"])
+    assert len(counted["CommitToCellMs"]) == sum(counted["RowsWritten"]), "each is one value of a percentile"
+    assert 0 < max(counted["CommitToCellMs"]) < 60_000
+    assert sum(counted["Sweeps"]) >= 1 and max(counted["WorkersAlive"]) == 1 and counted["JobsStuck"][-1] == 0
+    assert max(counted["GpuSecondsToday"]) > 0 and "GpuBudgetUsedPercent" not in counted, "no budget, no share"
+    assert set(counted) <= {metric.value for metric in Metric}
+
+
+def test_no_log_holds_what_is_nobodys_business(person: Person) -> None:
+    """Neither prompts nor signed links nor keys are in any line that the run above has left anywhere."""
+    world = person.world
+    secret = world.properties.document["SHEET_KEY"]
+    everything = [line for function in FUNCTIONS for line in raw_lines(world, function)]
+    everything += (world.wishes.home / "worker-1.log").read_text().splitlines()
+    assert len(everything) > 10
+    for line in everything:
+        for hidden in (CANARY, "X-Amz-Signature", "PRIVATE KEY", secret, secret.rsplit("_", 1)[-1]):
+            assert hidden not in line
+
+
+def of(job_id: str, lines: list[Line]) -> list[Line]:
+    return [line for line in lines if line.get("job_id") == job_id]

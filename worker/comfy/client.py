@@ -142,9 +142,7 @@ class ComfyClient:
         files = {"image": (name, content, "application/octet-stream")}
         form = {"type": "input", "subfolder": subfolder, "overwrite": "true"}
         with _renamed():
-            answer = self._session.post(
-                f"{self.url}/upload/image", files=files, data=form, timeout=(CONNECT_S, VIEW_S)
-            )
+            answer = self._session.post(f"{self.url}/upload/image", files=files, data=form, timeout=(CONNECT_S, VIEW_S))
         if answer.status_code == 413:
             raise Rejected("too_large", "An input file is larger than ComfyUI accepts (its --max-upload-size).")
         if answer.status_code == 400:

@@ -50,9 +50,7 @@ log = structlog.get_logger()
 class SocketWatch:
     """Follow one prompt. Read it from any thread; the follower is told of its turns on the doorbell's thread."""
 
-    def __init__(
-        self, doorbell: SocketDoorbell, prompt_id: str, graph: Mapping[str, Any], follower: Follower
-    ) -> None:
+    def __init__(self, doorbell: SocketDoorbell, prompt_id: str, graph: Mapping[str, Any], follower: Follower) -> None:
         self.prompt_id = prompt_id
         self.follower = follower
         self.client_id = doorbell.client_id

@@ -115,9 +115,7 @@ class Solo:
                 raise
             return prompt_id
 
-    def _wait(
-        self, prompt_id: str, graph: Mapping[str, Any], watch: Watch, tell: Callable[[Progress], None]
-    ) -> Result:
+    def _wait(self, prompt_id: str, graph: Mapping[str, Any], watch: Watch, tell: Callable[[Progress], None]) -> Result:
         told: Progress | None = None
         asked_at, answered_at, missing = self._clock.monotonic(), self._clock.monotonic(), 0
         while True:
