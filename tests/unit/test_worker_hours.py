@@ -1,4 +1,4 @@
-"""Judge when a worker with a time limit, or one that is paid for by the minute, ends by itself. All time is emulated."""
+"""Judge when a worker with a time limit, or one that is paid for by the minute, ends by itself, in emulated time."""
 
 from __future__ import annotations
 
@@ -149,13 +149,10 @@ def test_rendered_jobs_count_as_work_and_turned_away_ones_do_not() -> None:
     assert shop.job.state is State.SUCCEEDED and len(noted) == 2
 
 
-@pytest.mark.parametrize(
-    ("given", "ms"),
-    [("1795249200", 1_795_249_200_000), ("2026-11-21T08:20:00Z", 1_795_249_200_000), ("2026-11-21T09:20:00+01:00", 1_795_249_200_000)],
-)  # fmt: skip
-def test_the_end_may_be_told_as_slurm_does_or_as_people_do(given: str, ms: int) -> None:
+@pytest.mark.parametrize("given", ["1795249200", "2026-11-21T08:20:00Z", "2026-11-21T09:20:00+01:00"])
+def test_the_end_may_be_told_as_slurm_does_or_as_people_do(given: str) -> None:
     """Seconds since 1970, or ISO 8601 with a zone."""
-    assert settings(END_AT=given).end_at == ms
+    assert settings(END_AT=given).end_at == 1_795_249_200_000
 
 
 @pytest.mark.parametrize("given", ["tomorrow", "2026-11-21T08:20:00", "99999999999999999999"])
