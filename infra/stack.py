@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from boto3.session import Session
 
 _INLINE_TEMPLATE_BYTES: Final = 51_200  # CloudFormation's limit for TemplateBody; a larger one is read from S3
-_DEADLINE_S: Final = 1800.0
-_CAPABILITIES: Final = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
+DEADLINE_S: Final = 1800.0
+HUSKS: Final = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS")
+"""States of a stack that holds nothing: its first creation failed, or was never begun."""
+_RESTING: Final = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE")
+CAPABILITIES: Final = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 
 # Environment variable of functions and workers -> output of the stack.
 VARIABLES: Final[Mapping[str, str]] = {
@@ -57,10 +60,10 @@ def environment(outputs: Mapping[str, str]) -> dict[str, str]:
 
 def read_outputs(session: Session, stage: str) -> dict[str, str]:
     """Return the outputs of the deployed stack. Raises StackFailed when there is none."""
-    stack = _describe(session.client("cloudformation"), stack_name(stage))
+    stack = describe(session.client("cloudformation"), stack_name(stage))
     if stack is None:
         raise StackFailed(f"There is no stack {stack_name(stage)}; `python -m infra deploy --stage {stage}` makes it.")
-    return _outputs(stack)
+    return outputs_of(stack)
 
 
 def deploy(
@@ -70,45 +73,67 @@ def deploy(
     session: Session,
     parameters: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
+    template: str = "template.json",
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, str]:
     """
     Bring the stack of *stage* to what the folder *dist* holds; return its outputs.
 
-    *say* gets a line for every resource that changes. Raises StackFailed.
+    *template* is the file in *dist*; *say* gets a line for every resource that changes. Raises StackFailed.
     """
     cloudformation = session.client("cloudformation")
     name = stack_name(stage)
-    bucket, key = _upload(session, dist / "deployment.zip", "zip")
-    stack = _describe(cloudformation, name)
-    if stack and stack["StackStatus"] in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED"):
-        say(f"removing {name}, whose first creation had failed")
-        cloudformation.delete_stack(StackName=name)
-        _wait(cloudformation, name, seen=set(), say=say)
-        stack = None
-    request: dict[str, Any] = {
-        "StackName": name,
-        "Capabilities": _CAPABILITIES,
-        "Parameters": _parameters(
-            {**(parameters or {}), "Stage": stage, "CodeBucket": bucket, "CodeKey": key},
-            declared=json.loads((dist / "template.json").read_text())["Parameters"],
-            present={parameter["ParameterKey"] for parameter in stack.get("Parameters", [])} if stack else set(),
-        ),
-        "Tags": [{"Key": key, "Value": value} for key, value in (tags or {}).items()],
-        **_template(session, dist / "template.json"),
+    stack = without_husk(cloudformation, name, say)
+    asked: dict[str, Any] = {
+        **request(session, dist, template, stage, parameters or {}, stack, upload),
+        **({"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]} if tags else {}),
     }
-    seen = _event_ids(cloudformation, name) if stack else set()
+    seen = event_ids(cloudformation, name) if stack else set()
     try:
         if stack:
-            cloudformation.update_stack(**request)
+            cloudformation.update_stack(**asked)
         else:
-            cloudformation.create_stack(**request)
+            cloudformation.create_stack(**asked)
     except ClientError as error:
         if stack and "No updates are to be performed" in str(error):
             say(f"{name} is up to date")
-            return _outputs(stack)
+            return outputs_of(stack)
         raise StackFailed(f"Stack {name} was refused: {error.response['Error']['Message']}") from error
-    return _outputs(_finished(cloudformation, name, seen, say))
+    return outputs_of(finished(cloudformation, name, seen, say))
+
+
+def without_husk(cloudformation: Any, name: str, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """Return the stack, or None; one that holds nothing is removed, for it can be neither updated nor made."""
+    stack = describe(cloudformation, name)
+    if stack is None or stack["StackStatus"] not in HUSKS:
+        return stack
+    say(f"removing {name}, whose first creation had failed")
+    cloudformation.delete_stack(StackName=name)
+    wait(cloudformation, name, seen=set(), say=say)
+    return None
+
+
+def request(
+    session: Session,
+    dist: Path,
+    template: str,
+    stage: str,
+    parameters: Mapping[str, str],
+    stack: Mapping[str, Any] | None,
+    keep: Callable[[Session, Path, str], tuple[str, str]],
+) -> dict[str, Any]:
+    """Return what create, update and change set are asked with; *keep* puts a file into the artefact bucket."""
+    declared = json.loads((dist / template).read_text())["Parameters"]
+    ours = {"Stage": stage}
+    if "CodeKey" in declared:
+        ours["CodeBucket"], ours["CodeKey"] = keep(session, dist / "deployment.zip", "zip")
+    present = {parameter["ParameterKey"] for parameter in stack.get("Parameters", [])} if stack else set()
+    return {
+        "StackName": stack_name(stage),
+        "Capabilities": CAPABILITIES,
+        "Parameters": _parameters({**parameters, **ours}, declared=declared, present=present),
+        **_template_location(session, dist / template, keep),
+    }
 
 
 def _parameters(given: Mapping[str, str], *, declared: Mapping[str, Any], present: set[str]) -> list[dict[str, Any]]:
@@ -121,29 +146,45 @@ def _parameters(given: Mapping[str, str], *, declared: Mapping[str, Any], presen
     return values + [{"ParameterKey": key, "UsePreviousValue": True} for key in kept]
 
 
-def _template(session: Session, path: Path) -> dict[str, str]:
+def _template_location(
+    session: Session, path: Path, keep: Callable[[Session, Path, str], tuple[str, str]]
+) -> dict[str, str]:
     body = path.read_text()
     if len(body.encode()) <= _INLINE_TEMPLATE_BYTES:
         return {"TemplateBody": body}
-    bucket, key = _upload(session, path, "json")
+    bucket, key = keep(session, path, "json")
     return {"TemplateURL": f"{session.client('s3').meta.endpoint_url}/{bucket}/{key}"}
 
 
-def _upload(session: Session, path: Path, ending: str) -> tuple[str, str]:
+def artefact(session: Session, path: Path, ending: str) -> tuple[str, str]:
+    """Return bucket and key of a file in the artefact bucket: it is kept under its hash."""
+    account = session.client("sts").get_caller_identity()["Account"]
+    return artefacts(account, session.region_name), f"{hashlib.sha256(path.read_bytes()).hexdigest()}.{ending}"
+
+
+def artefacts(account: str, region: str) -> str:
+    """Name the artefact bucket, which all stages of an account and region share."""
+    return f"comfysheet-artefacts-{account}-{region}"
+
+
+def upload(session: Session, path: Path, ending: str) -> tuple[str, str]:
     """Put the file in the artefact bucket under its hash, once; return bucket and key."""
     s3 = session.client("s3")
-    account = session.client("sts").get_caller_identity()["Account"]
-    bucket = f"comfysheet-artefacts-{account}-{session.region_name}"
-    key = f"{hashlib.sha256(path.read_bytes()).hexdigest()}.{ending}"
+    bucket, key = artefact(session, path, ending)
+    if not is_there(s3, bucket, key):
+        _make_bucket(s3, bucket, session.region_name)
+        s3.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
+    return bucket, key
+
+
+def is_there(s3: Any, bucket: str, key: str) -> bool:
     try:
         s3.head_object(Bucket=bucket, Key=key)
-        return bucket, key
     except ClientError as error:  # HEAD says 404 for a missing bucket and for a missing key
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
             raise StackFailed(f"The artefact bucket {bucket} cannot be read: {error}") from error
-    _make_bucket(s3, bucket, session.region_name)
-    s3.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
-    return bucket, key
+        return False
+    return True
 
 
 def _make_bucket(s3: Any, bucket: str, region: str) -> None:
@@ -158,7 +199,7 @@ def _make_bucket(s3: Any, bucket: str, region: str) -> None:
     s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=blocked)
 
 
-def _describe(cloudformation: Any, name: str) -> dict[str, Any] | None:
+def describe(cloudformation: Any, name: str) -> dict[str, Any] | None:
     try:
         stack: dict[str, Any] = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     except ClientError as error:
@@ -168,15 +209,15 @@ def _describe(cloudformation: Any, name: str) -> dict[str, Any] | None:
     return stack if stack["StackStatus"] != "DELETE_COMPLETE" else None
 
 
-def _outputs(stack: Mapping[str, Any]) -> dict[str, str]:
+def outputs_of(stack: Mapping[str, Any]) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
-def _finished(cloudformation: Any, name: str, seen: set[str], say: Callable[[str], None]) -> dict[str, Any]:
+def finished(cloudformation: Any, name: str, seen: set[str], say: Callable[[str], None]) -> dict[str, Any]:
     """Wait for the operation under way; return the stack, or raise StackFailed with the reasons."""
-    failures = _wait(cloudformation, name, seen=seen, say=say)
-    stack = _describe(cloudformation, name)
-    if stack and stack["StackStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+    failures = wait(cloudformation, name, seen=seen, say=say)
+    stack = describe(cloudformation, name)
+    if stack and stack["StackStatus"] in _RESTING:
         return stack
     status = stack["StackStatus"] if stack else "gone"
     if any("DescribeEvents" in failure for failure in failures):  # refused before it began: the reasons lie elsewhere
@@ -195,12 +236,12 @@ def _validation_errors(cloudformation: Any, name: str) -> list[str]:
     ]
 
 
-def _wait(cloudformation: Any, name: str, *, seen: set[str], say: Callable[[str], None]) -> list[str]:
+def wait(cloudformation: Any, name: str, *, seen: set[str], say: Callable[[str], None]) -> list[str]:
     """Follow the stack's events until it rests; return "resource (type): reason" for each that failed of itself."""
     failures: list[str] = []
-    pause_s, deadline = 0.1, time.monotonic() + _DEADLINE_S
+    pause_s, deadline = 0.1, time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
-        stack = _describe(cloudformation, name)
+        stack = describe(cloudformation, name)
         for event in _new_events(cloudformation, name, seen) if stack else ():
             status, reason = event["ResourceStatus"], event.get("ResourceStatusReason", "")
             line = f"{event['LogicalResourceId']} ({event['ResourceType']})"
@@ -212,10 +253,10 @@ def _wait(cloudformation: Any, name: str, *, seen: set[str], say: Callable[[str]
             return failures
         time.sleep(pause_s)
         pause_s = min(3.0, pause_s * 1.5)
-    raise StackFailed(f"Stack {name} is still busy after {_DEADLINE_S / 60:.0f} minutes; look at its events.")
+    raise StackFailed(f"Stack {name} is still busy after {DEADLINE_S / 60:.0f} minutes; look at its events.")
 
 
-def _event_ids(cloudformation: Any, name: str) -> set[str]:
+def event_ids(cloudformation: Any, name: str) -> set[str]:
     seen: set[str] = set()
     _new_events(cloudformation, name, seen)
     return seen
