@@ -2,8 +2,8 @@
 Run batch scripts as Slurm does, on this machine: what `man sbatch` (24.05) says of the parts that our script uses.
 
 A copy of the script is run in the folder it was submitted from; `#SBATCH` lines count up to the first command, and the
-caller's options win over them; SLURM_* is set; the warning signal goes to the batch shell alone (`B:`) so long before the
-limit; at the limit all get SIGTERM, and KillWait later SIGKILL. Limits are told in seconds here.
+caller's options win over them; SLURM_* is set; the warning signal goes to the batch shell (`B:`) alone, so long before
+the limit; at the limit all get SIGTERM, and KillWait later SIGKILL. Limits are told in seconds here.
 """
 
 from __future__ import annotations
