@@ -29,6 +29,7 @@ OPTIONS: Final = {
     "idle-end": ("IdleEndSeconds", "SECONDS", "a machine without a job for so long goes (0: never)"),
     "drain": ("DrainSeconds", "SECONDS", "how long a machine that is told to go may finish its jobs"),
     "image": ("OwnImageId", "AMI", "an image of your own, with ComfyUI and models in it"),
+    "image-parameter": ("ImageId", "NAME", "SSM parameter that names the image (default: AWS's Deep Learning base)"),
     "snapshot": ("SnapshotId", "SNAP", 'a snapshot of a disk labelled "comfysheet" with ComfyUI and models'),
     "comfy-dir": ("ComfyDir", "DIR", "ComfyUI's folder on the machine"),
     "comfy-version": ("ComfyVersion", "TAG", "what is installed where no ComfyUI is"),
