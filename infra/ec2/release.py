@@ -14,14 +14,14 @@ from typing import Final
 
 from infra.archive import add_files
 
-_PARTS: Final = ("chalicelib/__init__.py", "chalicelib/guarded_http.py", "chalicelib/contract", "chalicelib/ledger")
+PARTS: Final = ("chalicelib/__init__.py", "chalicelib/guarded_http.py", "chalicelib/contract", "chalicelib/ledger")
 """What the worker needs of the Lambdas' code; worker/Dockerfile copies the same."""
 _OURS: Final = ("infra/ec2/userdata.sh", "infra/ec2/leave.sh", "infra/ec2/comfysheet-worker.service")
 
 
 def files(root: Path) -> dict[str, Path]:
     """List what is packed: name in the zip -> file."""
-    found = dict(_walk(root, [*_PARTS, "worker"]))
+    found = dict(_walk(root, [*PARTS, "worker"]))
     found["worker/requirements.txt"] = root / "worker/requirements.txt"
     return found | {name: root / name for name in _OURS}
 
