@@ -16,7 +16,9 @@ from infra.archive import add_files
 
 PARTS: Final = ("chalicelib/__init__.py", "chalicelib/guarded_http.py", "chalicelib/contract", "chalicelib/ledger")
 """What the worker needs of the Lambdas' code; worker/Dockerfile copies the same."""
-_OURS: Final = ("infra/ec2/userdata.sh", "infra/ec2/leave.sh", "infra/ec2/comfysheet-worker.service")
+_OURS: Final = tuple(
+    f"infra/ec2/{name}" for name in ("userdata.sh", "fence.sh", "leave.sh", "comfy-python", "comfysheet-worker.service")
+)
 
 
 def files(root: Path) -> dict[str, Path]:

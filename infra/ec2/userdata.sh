@@ -69,6 +69,16 @@ begin "installing the worker"
 python3 -m venv "$app/.venv-worker"
 "$app/.venv-worker/bin/python" -m pip install --quiet --disable-pip-version-check -r "$app/worker/requirements.txt"
 
+begin "making two users: the worker, and ComfyUI, which never meets its credentials"
+id comfysheet >/dev/null 2>&1 || useradd --system --user-group --create-home --shell /usr/sbin/nologin comfysheet
+id comfyui >/dev/null 2>&1 || useradd --system --gid comfysheet --create-home --shell /usr/sbin/nologin comfyui
+bash "$app/infra/ec2/fence.sh"
+python=$COMFY_DIR/venv/bin/python
+if [ ! -x "$python" ]; then python=$COMFY_DIR/.venv/bin/python; fi
+sed -e "s|@PYTHON@|$python|g" "$app/infra/ec2/comfy-python" >"$app/comfy-python"
+chmod 755 "$app/comfy-python"
+chown -R comfyui:comfysheet "$COMFY_DIR"
+
 begin "writing its settings"
 home=$app/cache
 if [ -d "$fast" ]; then home=$fast/comfysheet; fi
@@ -79,6 +89,7 @@ umask 077
   echo "WORKER_NAME=$instance"
   echo "WORKER_HOME=$home"
   echo "COMFY_DIR=$COMFY_DIR"
+  echo "COMFY_PYTHON=$app/comfy-python"
   echo "GPUS=all"
   echo "IDLE_END_S=$IDLE_END_S"
   echo "DRAIN_S=$DRAIN_S"
@@ -87,9 +98,7 @@ umask 077
 } >"$app/.env"
 umask 022
 
-begin "making its user"
-id comfysheet >/dev/null 2>&1 || useradd --system --create-home --shell /usr/sbin/nologin comfysheet
-chown -R comfysheet: "$home" "$COMFY_DIR"
+chown -R comfysheet: "$home"
 
 begin "starting the service"
 sed -e "s|@DIR@|$app|g" "$app/infra/ec2/comfysheet-worker.service" >"$units/comfysheet-worker.service"

@@ -32,7 +32,7 @@ if [ "$1 $2" = "-m venv" ]; then
 fi
 """
 GIT = """for last; do :; done; mkdir -p "$last"; touch "$last/main.py" "$last/requirements.txt" """
-TOOLS = (
+TOOLS = [
     "aws",
     "curl",
     "nvidia-smi",
@@ -45,7 +45,8 @@ TOOLS = (
     "systemctl",
     "python3",
     "sleep",
-)
+    "iptables",
+]
 
 
 class Machine:
@@ -129,8 +130,8 @@ def test_a_bare_machine_becomes_a_worker_and_says_each_step(machine: Machine) ->
         "installing what ComfyUI",
         "copying models",
         "installing the worker",
+        "making two users",
         "writing its",
-        "making its",
         "starting",
     ]
     assert [step[: len(want)] for step, want in zip(steps, wanted, strict=False)] == wanted
@@ -150,6 +151,7 @@ def test_its_settings_are_private_and_the_operators_win(machine: Machine) -> Non
     lines = written.read_text().splitlines()
     assert {"JOBS_TABLE=comfysheet-prod-jobs", "WORKER_NAME=i-0123", "GPUS=all", "DRAIN_S=300", "SLOTS=3"} <= set(lines)
     assert [line for line in lines if line.startswith("IDLE_END_S=")][-1] == "IDLE_END_S=60"
+    assert f"COMFY_PYTHON={machine.app}/comfy-python" in lines
     unit = (machine.units / "comfysheet-worker.service").read_text()
     assert f"ExecStart={machine.app}/.venv-worker/bin/python -m worker queue" in unit and "@" not in unit
 
@@ -185,6 +187,26 @@ def test_a_step_that_fails_is_named_and_the_machine_goes(machine: Machine, tool:
         "autoscaling terminate-instance-in-auto-scaling-group --instance-id i-0123 --should-decrement-desired-capacity"
     )
     assert gone in machine.called("aws")
+
+
+def test_comfyui_runs_apart_and_does_not_reach_the_credentials(machine: Machine) -> None:
+    """An account of its own, its folder in that account's hands, and the metadata service closed to it."""
+    machine.does("iptables", 'case "$*" in *--check*) exit 1;; esac')
+    ran = machine.run("userdata.sh")
+    assert ran.returncode == 0, ran.stderr
+    comfy = machine.environment["COMFY_DIR"]
+    assert f"-R comfyui:comfysheet {comfy}" in machine.called("chown")
+    rule = "OUTPUT --destination 169.254.169.254 --match owner --uid-owner comfyui --jump REJECT"
+    assert machine.called("iptables") == [f"--wait --check {rule}", f"--wait --insert {rule}"]
+    wrapper = (machine.app / "comfy-python").read_text()
+    assert "--reuid=comfyui" in wrapper and f'-- {comfy}/venv/bin/python "$@"' in wrapper
+
+
+def test_without_its_fence_no_worker_starts(machine: Machine) -> None:
+    """The step fails, and the machine goes."""
+    machine.does("iptables", "exit 1")
+    ran = machine.run("userdata.sh")
+    assert ran.returncode == 1 and machine.called("systemctl") == ["is-system-running"]
 
 
 def left(machine: Machine) -> list[str]:
@@ -245,6 +267,13 @@ def test_a_machine_that_the_group_needs_works_on(machine: Machine) -> None:
 def test_the_scripts_have_no_faults_that_shellcheck_knows() -> None:
     """All shell that goes onto a worker's machine."""
     linter = Path(sys.executable).with_name("shellcheck")
-    files = ["infra/ec2/userdata.sh", "infra/ec2/leave.sh", "infra/slurm/comfysheet-worker.sbatch", "worker/setup.sh"]
+    files = [
+        "infra/ec2/userdata.sh",
+        "infra/ec2/leave.sh",
+        "infra/ec2/fence.sh",
+        "infra/ec2/comfy-python",
+        "infra/slurm/comfysheet-worker.sbatch",
+        "worker/setup.sh",
+    ]
     told = subprocess.run([linter, *files], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (told.returncode, told.stdout) == (0, "")

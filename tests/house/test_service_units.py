@@ -61,5 +61,8 @@ def test_the_machines_unit_differs_where_it_must() -> None:
         "StartLimitIntervalSec=600",
         "StartLimitBurst=5",
         "User=comfysheet",
+        "ExecStartPre=+/bin/bash @DIR@/infra/ec2/fence.sh",
+        "AmbientCapabilities=CAP_SETUID CAP_SETGID CAP_KILL",
+        "CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_KILL",
         "ExecStopPost=+/bin/bash @DIR@/infra/ec2/leave.sh",
     }
