@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from chalicelib.contract.card import Seen
 
+AUTOSCALER_IDLE_S: Final = "3600"
 OPTIONS: Final = {
     "types": ("InstanceTypes", "TYPES", "instance types that will do, parted by commas"),
     "max": ("MaxSize", "N", "spot machines at most"),
@@ -55,7 +56,11 @@ def register(verbs: Any) -> None:
     kinds = up.add_mutually_exclusive_group()
     kinds.add_argument("--spot", action="store_true", help="spot machines (default)")
     kinds.add_argument("--on-demand", action="store_true", help="on-demand machines instead of spot ones")
-    up.add_argument("--session-manager", action="store_true", help="let people open a shell by Session Manager")
+    up.add_argument(
+        "--session-manager",
+        action=argparse.BooleanOptionalAction,
+        help="let people open a shell by Session Manager, or no more",
+    )
     up.add_argument("--count", type=_whole, metavar="N", help="have so many machines when it is done")
     up.add_argument("--plan", action="store_true", help="only show what would be deployed")
     up.add_argument(
@@ -93,8 +98,11 @@ def parameters(arguments: argparse.Namespace) -> dict[str, str]:
     given = {name: value for name, value in told.items() if value is not None}
     if arguments.on_demand or arguments.spot:
         given["OnDemandPercent"] = "100" if arguments.on_demand else "0"
-    if arguments.session_manager:
-        given["SessionManager"] = "true"
+    if arguments.session_manager is not None:
+        given["SessionManager"] = str(arguments.session_manager).lower()
+    if given.get("Scaling") == "autoscaler":
+        # It gives idle machines back itself, and sooner; this is for the day on which it does not.
+        given.setdefault("IdleEndSeconds", AUTOSCALER_IDLE_S)
     if arguments.models is not None:
         place = urlsplit(arguments.models)
         if arguments.models and (place.scheme != "s3" or not place.netloc or not place.path.strip("/")):
@@ -120,9 +128,12 @@ def _up(arguments: argparse.Namespace) -> int:
     fleet.up(aws, arguments.stage, made, given, print)
     if arguments.count is not None:
         _order(aws, arguments.stage, "spot", arguments.count)
-    if (before or {}).get("Scaling", given.get("Scaling")) == "autoscaler" or given.get("Scaling") == "autoscaler":
-        name = fleet.group_name(arguments.stage, "spot")
-        print(f"Tell the autoscaler: python -m infra deploy --stage {arguments.stage} --set WorkerGroup={name}")
+    if given.get("Scaling") == "autoscaler":
+        spot, other = (fleet.group_name(arguments.stage, kind) for kind in ("spot", "on-demand"))
+        print(
+            f"Tell the autoscaler (docs/scaling.md): python -m infra deploy --stage {arguments.stage} "
+            f"--set ScalePool=ec2 --set WorkerGroup={spot} --set WorkerGroupFallback={other} …"
+        )
     print(f"python -m infra ec2 status --stage {arguments.stage} shows the machines.")
     return 0
 

@@ -18,8 +18,8 @@ import boto3
 import pytest
 
 from chalicelib.contract.card import ServerCard
-from infra.__main__ import main
-from infra.ec2 import fleet
+from infra.__main__ import main, parser
+from infra.ec2 import fleet, verbs
 from infra.stack import VARIABLES
 from tests.conftest import make_table
 from worker.fleet import DynamoFleet
@@ -206,3 +206,13 @@ def test_more_than_allowed_is_refused_with_what_to_type() -> None:
     """The group's own bound is the last word."""
     with pytest.raises(Exception, match="`ec2 scale --max 6` allows more"):
         fleet.order(Scaling(), group(0), 6)  # type: ignore[arg-type]
+
+
+def test_the_autoscaler_is_the_first_to_give_a_machine_back() -> None:
+    """With it machines wait an hour before they go by themselves, unless something else is said."""
+    told = parser().parse_args(["ec2", "up", "--scaling", "autoscaler"])
+    assert verbs.parameters(told)["IdleEndSeconds"] == "3600"
+    told = parser().parse_args(["ec2", "up", "--scaling", "autoscaler", "--idle-end", "900", "--no-session-manager"])
+    given = verbs.parameters(told)
+    assert (given["IdleEndSeconds"], given["SessionManager"]) == ("900", "false")
+    assert set(given) <= set(fleet.template(1)["Parameters"])

@@ -32,21 +32,8 @@ if [ "$1 $2" = "-m venv" ]; then
 fi
 """
 GIT = """for last; do :; done; mkdir -p "$last"; touch "$last/main.py" "$last/requirements.txt" """
-TOOLS = [
-    "aws",
-    "curl",
-    "nvidia-smi",
-    "git",
-    "apt-get",
-    "mount",
-    "useradd",
-    "id",
-    "chown",
-    "systemctl",
-    "python3",
-    "sleep",
-    "iptables",
-]
+TOOLS = ("aws", "curl", "nvidia-smi", "git", "apt-get", "mount", "useradd", "id", "chown", "systemctl", "python3")
+MORE_TOOLS = ("sleep", "iptables")
 
 
 class Machine:
@@ -62,7 +49,7 @@ class Machine:
         self.world, self.tools, self.units = folder / "world", folder / "tools", folder / "units"
         for each in (self.world / "metadata/autoscaling", self.world / "metadata/spot", self.tools, self.units):
             each.mkdir(parents=True)
-        for tool in TOOLS:
+        for tool in (*TOOLS, *MORE_TOOLS):
             (self.tools / tool).write_text(NOTE)
             (self.tools / tool).chmod(0o755)
         for tool, does in {"curl": CURL, "python3": PYTHON, "git": GIT, "id": "exit 1"}.items():
@@ -267,13 +254,7 @@ def test_a_machine_that_the_group_needs_works_on(machine: Machine) -> None:
 def test_the_scripts_have_no_faults_that_shellcheck_knows() -> None:
     """All shell that goes onto a worker's machine."""
     linter = Path(sys.executable).with_name("shellcheck")
-    files = [
-        "infra/ec2/userdata.sh",
-        "infra/ec2/leave.sh",
-        "infra/ec2/fence.sh",
-        "infra/ec2/comfy-python",
-        "infra/slurm/comfysheet-worker.sbatch",
-        "worker/setup.sh",
-    ]
+    ours = [f"infra/ec2/{name}" for name in ("userdata.sh", "leave.sh", "fence.sh", "comfy-python")]
+    files = [*ours, "infra/slurm/comfysheet-worker.sbatch", "worker/setup.sh"]
     told = subprocess.run([linter, *files], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (told.returncode, told.stdout) == (0, "")
