@@ -29,11 +29,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--comfy-dir", metavar="DIR", help="start ComfyUI from this folder (COMFY_DIR)")
     parser.add_argument("--comfy-args", metavar="ARGS", help='further arguments for it, e.g. "--lowvram" (COMFY_ARGS)')
     parser.add_argument("--gpus", metavar="all|0,1", help="start one ComfyUI for each of these GPUs (GPUS)")
+    parser.add_argument("--idle-end", metavar="SECONDS", help="end when nothing was rendered for so long (IDLE_END_S)")
+    parser.add_argument("--run-for", metavar="SECONDS", help="end before this time is over (RUN_FOR_S)")
 
 
 def main(chosen: argparse.Namespace) -> int:
     """Work; the exit code: 0 well, 1 a fault of ours or a ComfyUI that will not run, 2 wrong settings."""
-    told = {"COMFY_DIR": chosen.comfy_dir, "COMFY_ARGS": chosen.comfy_args, "GPUS": chosen.gpus}
+    told = {
+        "COMFY_DIR": chosen.comfy_dir,
+        "COMFY_ARGS": chosen.comfy_args,
+        "GPUS": chosen.gpus,
+        "IDLE_END_S": chosen.idle_end,
+        "RUN_FOR_S": chosen.run_for,
+    }
     try:
         settings = read_settings({**os.environ, **{name: value for name, value in told.items() if value is not None}})
     except SettingsError as error:

@@ -17,7 +17,7 @@ from structlog.typing import EventDict, WrappedLogger
 FIELDS: Final = frozenset(
     {"event", "level", "timestamp", "worker", "slot", "action", "reason", "exception"}
     | {"job_id", "attempt", "seq", "prompt_id", "client_id", "version", "workflow", "receives"}
-    | {"code", "node", "node_class", "error", "delay_s", "seconds", "execution_ms", "upload_ms"}
+    | {"code", "node", "node_class", "error", "delay_s", "seconds", "execution_ms", "upload_ms", "expected_s", "left_s"}
     | {"files", "size_bytes", "url", "comfyui", "device", "skew_s", "slots", "thread", "command", "line", "host"}
 )
 MAX_TEXT: Final = 500

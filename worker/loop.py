@@ -5,7 +5,7 @@ Run the worker's day: hands take jobs and do them whole, the keeper renews lease
   many through to the GPU as there are slots, and while one hand's prompt renders the others upload and commit.
 - When any thread dies by a bug the process ends, non-zero: half a worker holds leases that nobody renews.
 - A stop hands running jobs back, or lets those end that are expected to within the grace. `once` ends when a hand finds
-  the queue empty and no other hand has a job.
+  the queue empty and no other hand has a job; a worker with a time limit, when the next job would not end before it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import structlog
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import JobError
 from chalicelib.contract.ports import Refused
+from chalicelib.contract.states import TERMINAL
+from worker.hours import Hours
 from worker.lease import Holding
 from worker.pace import Pace, Ticket
 from worker.perform import perform
@@ -44,17 +46,21 @@ log = structlog.get_logger()
 class House:
     """Hold what the hands share: whether to end, and who is busy."""
 
-    def __init__(self, *, once: bool) -> None:
+    def __init__(self, *, once: bool, hours: Hours | None = None) -> None:
         self.once = once
+        self.hours = hours
+        """None: open without end."""
         self.closing = threading.Event()
         self.is_empty = False
         """With `once`: a hand found nothing to do."""
+        self.is_late = False
+        """The next job would not end before the time limit."""
         self._busy: set[str] = set()
         self._lock = threading.Lock()
 
     def is_open(self) -> bool:
         """Say whether jobs are taken."""
-        return not self.closing.is_set() and not self.is_empty
+        return not self.closing.is_set() and not self.is_empty and not self.is_late
 
     def set_busy(self, hand: str, busy: bool) -> None:
         with self._lock:
@@ -113,7 +119,7 @@ class Hand:
 
     def _handle(self, delivery: Delivery, ticket: Ticket) -> None:
         tools, message = self._tools, delivery.message
-        if self._house.closing.is_set():
+        if self._house.closing.is_set() or self._house.is_late:
             tools.inbox.hide(delivery, 0)
             return
         if message is None:
@@ -126,6 +132,10 @@ class Hand:
         if tools.crew.is_turned_away(message.job_id):
             least, most = TURNED_AWAY_S
             tools.inbox.hide(delivery, least + tools.draw() * (most - least))
+            return
+        if not self._has_time_for(message.job_id, ticket):
+            self._house.is_late = True
+            tools.inbox.hide(delivery, 0)
             return
         answer = tools.ledger.claim(
             message.job_id,
@@ -149,6 +159,7 @@ class Hand:
             return
         tools.postman.tell(answer.job, answer.job.version)
         tools.monitor.job("Job Started", answer.job, None)
+        self._note_job()
         try:
             self._do(holding)
         except Exception as bug:
@@ -156,6 +167,27 @@ class Hand:
             text = f"The worker has a fault of its own ({type(bug).__name__})."
             settle(tools, holding, Again(JobError(code="worker_fault", text=text)))
             raise
+        self._note_job()
+
+    def _has_time_for(self, job_id: str, ticket: Ticket) -> bool:
+        """Say whether a job, behind what is ahead of it, is expected to end before the time limit."""
+        hours = self._house.hours
+        if hours is None or not hours.is_bounded:
+            return True
+        job = self._tools.ledger.get(job_id)
+        # What is not there, or has ended, costs no time: the claim tells.
+        if job is None or job.state in TERMINAL:
+            return True
+        expected_s = self._pace.until_done_s(ticket, job.workflow_hash)
+        if hours.has_time_for(expected_s):
+            return True
+        told = {"expected_s": round(expected_s or 0), "left_s": round(hours.left_s())}
+        log.info("no more jobs are taken: the next would not end in time", action="hours", job_id=job_id, **told)
+        return False
+
+    def _note_job(self) -> None:
+        if self._house.hours is not None:
+            self._house.hours.note_job()
 
     def _do(self, holding: Holding) -> None:
         """Perform on this hand's ComfyUI, or on another one of this worker that has what this one lacks; settle."""

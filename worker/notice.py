@@ -1,8 +1,13 @@
 """
-Hear when EC2 is about to take a spot machine away, and say how many seconds are left.
+Hear when EC2 is about to take this machine away, and say how many seconds are left.
 
-The metadata service (IMDSv2: a token first) is asked every 5 s, as AWS advises; the notice comes two minutes before, at
-best. On any other machine nothing answers, and nothing is asked again. RunPod gives none that we know of but SIGTERM.
+- A spot machine: the notice comes two minutes before, at best.
+- A machine of an Auto Scaling group that is being ended (by the autoscaler, a person, or because a better spot machine
+  has come): its target state becomes "Terminated". How long the group then waits is its lifecycle hook's to say, so we
+  are told by a setting (EC2 Auto Scaling user guide, "Retrieve the target lifecycle state through instance metadata").
+
+The metadata service (IMDSv2: a token first) is asked every 5 s, as AWS advises. On any other machine nothing answers,
+and nothing is asked again. RunPod gives none that we know of but SIGTERM.
 """
 
 from __future__ import annotations
@@ -31,11 +36,19 @@ log = structlog.get_logger()
 class Notices:
     """Watch for a notice; *on_notice* hears the reason and the seconds left, once. `run` on a thread of its own."""
 
-    def __init__(self, environment: Mapping[str, str], clock: Clock, on_notice: Callable[[str, float], None]) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        clock: Clock,
+        on_notice: Callable[[str, float], None],
+        drain_s: float = LEFT_S,
+    ) -> None:
+        """*drain_s*: how long a group waits for a machine that it ends."""
         self._url = environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", STANDARD_URL).rstrip("/")
         self._is_wanted = environment.get("AWS_EC2_METADATA_DISABLED", "").lower() != "true"
         self._clock = clock
         self._on_notice = on_notice
+        self._drain_s = drain_s
         self._closing = threading.Event()
         self._session = requests.Session()
         self._session.trust_env = False
@@ -65,23 +78,30 @@ class Notices:
         return self._token is not None
 
     def _has_notice(self) -> bool:
-        """Ask once; 404 is the normal answer: nothing is planned."""
+        """Ask once for each kind; 404 is the normal answer: nothing is planned, or there is no group."""
+        spot = self._ask("spot/instance-action")
+        if spot is not None:
+            self._tell(*_read(spot, self._clock.now_ms()))
+            return True
+        state = self._ask("autoscaling/target-lifecycle-state")
+        if state is not None and state.text.strip() == "Terminated":
+            self._tell("its group ends it", self._drain_s)
+            return True
+        return False
+
+    def _ask(self, what: str) -> requests.Response | None:
         headers = {"X-aws-ec2-metadata-token": self._token or ""}
         try:
-            answer = self._session.get(
-                f"{self._url}/latest/meta-data/spot/instance-action", headers=headers, timeout=ANSWER_S
-            )
+            answer = self._session.get(f"{self._url}/latest/meta-data/{what}", headers=headers, timeout=ANSWER_S)
         except requests.RequestException:
-            return False
+            return None
         if answer.status_code == 401:
             self._renew_token()
-            return False
-        if answer.status_code != 200:
-            return False
-        action, left_s = _read(answer, self._clock.now_ms())
-        log.warning("EC2 takes this machine away", action="notice", reason=action, seconds=round(left_s))
-        self._on_notice(action, left_s)
-        return True
+        return answer if answer.status_code == 200 else None
+
+    def _tell(self, why: str, left_s: float) -> None:
+        log.warning("EC2 takes this machine away", action="notice", reason=why, seconds=round(left_s))
+        self._on_notice(why, left_s)
 
 
 def _read(answer: requests.Response, now_ms: int) -> tuple[str, float]:

@@ -134,6 +134,16 @@ class Pace:
         with self._lock:
             return self._left_s(ticket, self._clock.monotonic())
 
+    def until_done_s(self, ticket: Ticket, workflow: str) -> float | None:
+        """Guess in how long a run of *workflow* at *ticket*'s place would be over; None: it never ran here."""
+        with self._lock:
+            expected_s = self._expected_s(workflow)
+            if expected_s is None:
+                return None
+            now = self._clock.monotonic()
+            ahead_s = [self._left_s(other, now) for other in self._tickets if other is not ticket]
+            return expected_s + sum(left_s for left_s in ahead_s if math.isfinite(left_s))
+
     def note_taken(self, ticket: Ticket) -> None:
         with self._lock:
             ticket.taken_at = self._clock.monotonic()

@@ -12,6 +12,7 @@ import shlex
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -65,6 +66,14 @@ class Settings:
     """EventBridge bus for monitor events; None: nobody is told."""
     grace_s: float
     """On SIGTERM, a job that is expected to end within this time is finished; the others are handed back."""
+    drain_s: float
+    """As `grace_s`, when the group that this machine belongs to takes it away."""
+    idle_end_s: float | None
+    """End when nothing was rendered for so long; None: never."""
+    end_at: int | None
+    """End before this time (ms since the epoch); None: no such time is set."""
+    run_for_s: float | None
+    """End before the worker is so old; None: no limit."""
     home: Path
     """Where inputs are cached and large outputs pass through."""
     max_input_bytes: int
@@ -77,7 +86,7 @@ class Settings:
     comfy_python: str | None
     """The managed ComfyUI's Python; None: its own venv's, else this one."""
     comfy_port: int
-    """Of the first managed ComfyUI; the next ones count up."""
+    """Of the first managed ComfyUI; the next ones count up. 0: free ones are looked for."""
     gpus: str
     """`all`, or numbers like `0,1`; empty: one ComfyUI that sees what it sees."""
     warm_workflow: Path | None
@@ -138,6 +147,20 @@ class _Reader:
             self.faults.append(f'{name} must be a whole number from {least} to {most}, not "{self.text(name)}".')
             return default
         return int(number)
+
+    def moment(self, name: str) -> int | None:
+        """Read a time as milliseconds since the epoch: seconds since 1970 (as Slurm tells), or ISO 8601 with a zone."""
+        value = self.text(name)
+        if not value:
+            return None
+        try:
+            at = datetime.fromtimestamp(float(value), UTC) if value.isdigit() else datetime.fromisoformat(value)
+            if at.tzinfo is None:
+                raise ValueError("it has no zone")
+        except (ValueError, OverflowError, OSError):
+            self.faults.append(f'{name} must be a time like 2026-11-21T08:00:00Z or seconds since 1970, not "{value}".')
+            return None
+        return int(at.timestamp() * 1000)
 
     def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
         value = self.text(name).lower() or default
@@ -221,13 +244,17 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         workers_table=reader.text("WORKERS_TABLE") or None,
         bus_name=reader.text("EVENTBRIDGE_BUS_NAME") or None,
         grace_s=reader.number("GRACE_S", 0, 0, 900),
+        drain_s=reader.number("DRAIN_S", 300, 0, 7200),
+        idle_end_s=reader.number("IDLE_END_S", 0, 0, 604_800) or None,
+        end_at=reader.moment("END_AT"),
+        run_for_s=reader.number("RUN_FOR_S", 0, 0, 2_592_000) or None,
         home=Path(reader.text("WORKER_HOME") or "~/.cache/comfysheet-worker").expanduser().absolute(),
         max_input_bytes=int(reader.number("MAX_INPUT_MB", 32, 0.001, 4096) * 1_000_000),
         input_cache_bytes=int(reader.number("INPUT_CACHE_MB", 2048, 0, 1_000_000) * 1_000_000),
         comfy_dir=reader.folder("COMFY_DIR", holding="main.py"),
         comfy_args=reader.arguments("COMFY_ARGS"),
         comfy_python=reader.text("COMFY_PYTHON") or None,
-        comfy_port=reader.whole("COMFY_PORT", 8188, 1, 65_000),
+        comfy_port=reader.whole("COMFY_PORT", 8188, 0, 65_000),
         gpus=reader.gpus(),
         warm_workflow=reader.file("WARM_WORKFLOW"),
         metrics_port=reader.whole("METRICS_PORT", 0, 0, 65_535) or None,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,6 +29,7 @@ from worker.fleet import DynamoFleet
 from worker.gpus import choose
 from worker.health import Health
 from worker.hints import SqsHints
+from worker.hours import Hours
 from worker.inbox import SqsInbox
 from worker.larder import Larder
 from worker.lease import Holding, Keeper
@@ -119,15 +122,30 @@ def build_worker(settings: Settings, *, once: bool) -> Worker:
         for _ in range(settings.slots * HANDS_PER_SLOT + MORE_HANDS)
     ]
     hasty = _with_own_clients(first, clients.hastier())
-    worker = stopper.worker = Worker(House(once=once), hands, hasty, parts.vital, parts.closers)
-    parts.add("notices", *_notices(worker, clock))
+    hours = Hours(
+        clock,
+        ends_at=_ends_at(settings, clock),
+        idle_end_s=settings.idle_end_s,
+        is_rendering=lambda: bool(keeper.holdings()),
+        on_end=lambda: stopper.stop(0),
+    )
+    parts.add("hours", hours.run, hours.close)
+    house = House(once=once, hours=hours)
+    worker = stopper.worker = Worker(house, hands, hasty, parts.vital, parts.closers)
+    parts.add("notices", *_notices(worker, clock, settings.drain_s))
     return worker
 
 
-def _notices(worker: Worker, clock: Clock) -> tuple[Callable[[], None], Callable[[], None]]:
+def _notices(worker: Worker, clock: Clock, drain_s: float) -> tuple[Callable[[], None], Callable[[], None]]:
     """Stop the worker when EC2 takes the machine away: what can end in time is finished."""
-    notices = Notices(os.environ, clock, lambda _why, left_s: worker.stop(max(0.0, left_s - NOTICE_SPARE_S)))
+    notices = Notices(os.environ, clock, lambda _why, left_s: worker.stop(max(0.0, left_s - NOTICE_SPARE_S)), drain_s)
     return notices.run, notices.close
+
+
+def _ends_at(settings: Settings, clock: Clock) -> int | None:
+    """Give the nearer one of the time limits (ms since the epoch)."""
+    after = clock.now_ms() + int(settings.run_for_s * 1000) if settings.run_for_s is not None else None
+    return min((at for at in (settings.end_at, after) if at is not None), default=None)
 
 
 class _Stopper:
@@ -141,16 +159,31 @@ class _Stopper:
         if self.worker is not None:
             self.worker.stop(GIVE_UP_GRACE_S, code=1)
 
+    def stop(self, grace_s: float) -> None:
+        """End well."""
+        if self.worker is not None:
+            self.worker.stop(grace_s)
+
 
 def _places(settings: Settings) -> list[str | ComfyCommand]:
     """List the servers to attach to, or the ones to start: one for each GPU. Raise `NoGpus`."""
     if settings.comfy_dir is None:
         return list(settings.comfy_urls)
-    python = python_of(settings.comfy_dir, settings.comfy_python)
+    python, gpus = python_of(settings.comfy_dir, settings.comfy_python), choose(settings.gpus)
+    ports = [settings.comfy_port + number for number in range(len(gpus))] if settings.comfy_port else _free(len(gpus))
     return [
-        ComfyCommand(settings.comfy_dir, python, settings.comfy_port + number, settings.comfy_args, gpu)
-        for number, gpu in enumerate(choose(settings.gpus))
+        ComfyCommand(settings.comfy_dir, python, port, settings.comfy_args, gpu)
+        for port, gpu in zip(ports, gpus, strict=True)
     ]
+
+
+def _free(count: int) -> list[int]:
+    """Find so many ports that nobody listens on: several workers may share a machine without knowing each other."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def _server(

@@ -20,6 +20,7 @@ class Metadata(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         self.notice: bytes | None = None
+        self.target_state = ""
         self.asked: list[str] = []
         self.token = "token-1"
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -40,7 +41,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked.append(self.path)
         if self.headers.get("X-aws-ec2-metadata-token") != self.server.token:
             self._send(401, b"")
-        elif self.server.notice is None:
+        elif self.path.endswith("/autoscaling/target-lifecycle-state") and self.server.target_state:
+            self._send(200, self.server.target_state.encode())
+        elif self.server.notice is None or not self.path.endswith("/spot/instance-action"):
             self._send(404, b"")
         else:
             self._send(200, self.server.notice)
@@ -77,7 +80,7 @@ def metadata() -> Iterator[Metadata]:
 
 def watching(environment: dict[str, str]) -> tuple[Notices, threading.Thread, list[tuple[str, float]]]:
     heard: list[tuple[str, float]] = []
-    notices = Notices(environment, QuickClock(), lambda why, left_s: heard.append((why, left_s)))
+    notices = Notices(environment, QuickClock(), lambda why, left_s: heard.append((why, left_s)), drain_s=300)
     thread = threading.Thread(target=notices.run, daemon=True)
     thread.start()
     return notices, thread, heard
@@ -106,6 +109,19 @@ def test_an_odd_notice_is_a_notice(metadata: Metadata) -> None:
     notices.close()
     thread.join(5)
     assert heard == [("terminate", 90.0)]
+
+
+def test_the_end_by_its_group_is_a_notice(metadata: Metadata) -> None:
+    """In service nothing is said; on the way out what the group's hook waits is what is left."""
+    metadata.target_state = "InService"
+    notices, thread, heard = watching({"AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata.url})
+    assert wait_until(lambda: len(metadata.asked) > 4, 10)
+    assert heard == []
+    metadata.target_state = "Terminated"
+    assert wait_until(lambda: bool(heard), 10)
+    notices.close()
+    thread.join(5)
+    assert heard == [("its group ends it", 300)]
 
 
 @pytest.mark.parametrize("disabled", [True, False])
