@@ -54,8 +54,13 @@ class Count:
     same: int = 0
     different: int = 0
 
-    def __str__(self) -> str:
-        return f"{self.missing} missing, {self.different} different, {self.same} as they were"
+    def told(self, *, wrote: bool, replaced: bool) -> str:
+        """Say it in a line, as what was done or as what would be."""
+        there = f"{self.same} as they were"
+        if not wrote:
+            return f"{self.missing} missing, {self.different} different, {there}"
+        put = self.missing + (self.different if replaced else 0)
+        return f"{put} put back, {self.different if not replaced else 0} left though different, {there}"
 
 
 class Vault:
@@ -136,9 +141,13 @@ class Vault:
 
     def _items(self, name: str) -> Iterator[Item]:
         """Yield a table's items but those that expire by themselves (deliveries, the book of who waits)."""
-        scan = self._dynamodb.get_paginator("scan")
-        for page in scan.paginate(TableName=self._outputs[name], ConsistentRead=True):
-            yield from (dict(item) for item in page["Items"] if "ttl" not in item)
+        table = self._outputs[name]
+        pages = self._dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+        try:
+            for page in pages:
+                yield from (dict(item) for item in page["Items"] if "ttl" not in item)
+        except self._dynamodb.exceptions.ResourceNotFoundException:
+            raise Rejected("no_table", f"There is no table {table}.") from None
 
     def _keys(self) -> Iterator[str]:
         for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._outputs["Bucket"], Prefix=FOLDER):
@@ -168,6 +177,9 @@ def register(verbs: Verbs) -> None:
     """Add the verbs."""
     save = verbs.add_parser("backup", help="write keys, sheets, webhooks and workflows of a stage into one file")
     save.add_argument("file", nargs="?", type=Path, help="default: comfysheet-STAGE-DATE.zip")
+    save.add_argument(
+        "--suffix", default="", help="read tables of this ending instead, e.g. --suffix=-restored (see operating.md)"
+    )
     save.set_defaults(run=_backup)
     back = verbs.add_parser(
         "restore", help="put back what a backup has and the stage lacks; tells first what it would do"
@@ -180,9 +192,10 @@ def register(verbs: Verbs) -> None:
         add_stage_options(verb)
 
 
-def _vault(arguments: argparse.Namespace) -> Vault:
+def _vault(arguments: argparse.Namespace, suffix: str = "") -> Vault:
     made = session(arguments)
-    return Vault(made, stack.read_outputs(made, arguments.stage))
+    outputs = stack.read_outputs(made, arguments.stage)
+    return Vault(made, {**outputs, **{name: outputs[name] + suffix for name in TABLES}})
 
 
 def _backup(arguments: argparse.Namespace) -> int:
@@ -190,7 +203,7 @@ def _backup(arguments: argparse.Namespace) -> int:
     file: Path = arguments.file or Path(f"comfysheet-{arguments.stage}-{today}.zip")
     if not file.parent.is_dir():
         raise Rejected("no_folder", f"There is no folder {file.parent}.")
-    for name, count in _vault(arguments).save(file, arguments.stage).items():
+    for name, count in _vault(arguments, arguments.suffix).save(file, arguments.stage).items():
         print(f"{count:7} {name}")
     print(f"{file}: {file.stat().st_size / 1024:.0f} KB, sha256 {hashlib.sha256(file.read_bytes()).hexdigest()[:16]}")
     print("It names your clients and spreadsheets, and holds no secret. Keep it private.")
@@ -203,7 +216,7 @@ def _restore(arguments: argparse.Namespace) -> int:
         print(f"{arguments.file}: stage {about['stage']}, made {about['made']}")
         counts = _vault(arguments).restore(zipped, write=arguments.yes, replace=arguments.replace)
     for name, count in counts.items():
-        print(f"{name:15} {count}")
+        print(f"{name:15} {count.told(wrote=arguments.yes, replaced=arguments.replace)}")
     if not arguments.yes:
         print("Nothing was written. Add --yes to put back what is missing (--replace: also what is different).")
     elif counts["KeysTable"].missing:

@@ -108,6 +108,31 @@ def test_a_restore_puts_back_what_is_missing_and_leaves_what_is_newer(
     assert set(rows(aws, table)) == {*before, json.dumps({**key, "sk": {"S": "wh_2"}}, sort_keys=True)}
 
 
+def test_a_table_of_another_time_is_read_by_its_ending(
+    aws: boto3.Session, outputs: dict[str, str], tmp_path: Path
+) -> None:
+    """What DynamoDB restored beside the live table goes back into it item by item, as operating.md says."""
+    furnish(aws, outputs)
+    dynamodb, names = aws.client("dynamodb"), ("KeysTable", "SheetsTable", "WebhooksTable")
+    kept = {name: rows(aws, outputs[name]) for name in names}
+    for name in names:
+        table = outputs[name]
+        dynamodb.restore_table_to_point_in_time(
+            SourceTableName=table, TargetTableName=f"{table}-restored", UseLatestRestorableTime=True
+        )
+    for item in dynamodb.scan(TableName=outputs["KeysTable"])["Items"]:
+        dynamodb.delete_item(TableName=outputs["KeysTable"], Key={"key_id": item["key_id"]})
+    then = {**outputs, **{name: f"{outputs[name]}-restored" for name in names}}
+    Vault(aws, then).save(tmp_path / "b.zip", "prod")
+    with open_backup(tmp_path / "b.zip") as zipped:
+        count = Vault(aws, outputs).restore(zipped, write=True, replace=False)["KeysTable"]
+    assert count.told(wrote=True, replaced=False) == "2 put back, 0 left though different, 0 as they were"
+    assert {name: rows(aws, outputs[name]) for name in names} == kept
+    with pytest.raises(Rejected, match=r"There is no table .*-other\."):
+        Vault(aws, {**outputs, "KeysTable": f"{outputs['KeysTable']}-other"}).save(tmp_path / "c.zip", "prod")
+    assert not (tmp_path / "c.zip").exists()
+
+
 def test_what_is_no_backup_is_told(tmp_path: Path) -> None:
     """No file, another file, another format: a sentence each."""
     with pytest.raises(Rejected, match=r"There is no file .*none\.zip"):
