@@ -12,9 +12,13 @@ import boto3
 import pytest
 
 from chalicelib.contract.errors import Rejected
+from chalicelib.contract.job import Job, Timings
+from chalicelib.contract.ports import Claimed, Lease
+from chalicelib.ledger import DynamoLedger
 from infra.backup import Vault, open_backup
 from infra.keys import Doorkeeper
 from tests.conftest import make_table
+from tests.jobs import NOW, new_job, output
 
 
 @pytest.fixture
@@ -131,6 +135,36 @@ def test_a_table_of_another_time_is_read_by_its_ending(
     with pytest.raises(Rejected, match=r"There is no table .*-other\."):
         Vault(aws, {**outputs, "KeysTable": f"{outputs['KeysTable']}-other"}).save(tmp_path / "c.zip", "prod")
     assert not (tmp_path / "c.zip").exists()
+
+
+def test_the_jobs_table_comes_back_under_its_own_name(aws: boto3.Session, resources: dict[str, Any]) -> None:
+    """
+    The way of operating.md: restored beside, backed up, deleted, restored in place; nothing that workers need is lost.
+
+    Jobs that were waiting or under way then are still on the sweeper's list, and are claimed and committed as ever.
+    """
+    dynamodb = aws.client("dynamodb")
+    table = make_table(dynamodb, resources["JobsTable"]["Properties"])
+    ledger = DynamoLedger(dynamodb, table)
+    waiting, running = (ledger.submit(new_job()).job for _ in range(2))
+    lease = claimed(ledger, running)
+    dynamodb.restore_table_to_point_in_time(
+        SourceTableName=table, TargetTableName=f"{table}-then", UseLatestRestorableTime=True
+    )
+    later = ledger.submit(new_job()).job
+    arn = dynamodb.create_backup(TableName=f"{table}-then", BackupName="then")["BackupDetails"]["BackupArn"]
+    dynamodb.delete_table(TableName=table)
+    dynamodb.restore_table_from_backup(TargetTableName=table, BackupArn=arn)
+    assert ledger.get(later.job_id) is None
+    assert set(ledger.due(NOW + 3_600_000, 10)) == {waiting.job_id, running.job_id}
+    assert ledger.commit(lease, now=NOW + 1, outputs=[output()], timings=Timings())
+    assert ledger.commit(claimed(ledger, waiting), now=NOW + 1, outputs=[output()], timings=Timings())
+
+
+def claimed(ledger: DynamoLedger, job: Job) -> Lease:
+    answer = ledger.claim(job.job_id, job.seq, owner="worker-1", token="t", now=NOW, lease_ms=60_000)
+    assert isinstance(answer, Claimed)
+    return answer.lease
 
 
 def test_what_is_no_backup_is_told(tmp_path: Path) -> None:
