@@ -2,7 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-UV := uv==0.13.8
 
 # In processes of their own: a browser's driver switches stacks, under which CPython 3.11 cannot always print a failure.
 BROWSER := tests/page tests/page_html tests/gallery
@@ -10,23 +9,23 @@ BROWSER := tests/page tests/page_html tests/gallery
 LONG_FIRST := --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-comfy check bench package sheet-push lock clean
+.PHONY: help setup demo test test-comfy check audit sbom bench package sheet-push lock clean
 
 help: ## list what can be done
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 setup: $(READY) ## install everything into .venv and .venv-cloud (other targets do this by themselves)
 
-$(READY): requirements-dev.txt sandbox/requirements-cloud.txt client/pyproject.toml Makefile
+$(READY): requirements-boot.txt requirements-dev.txt sandbox/requirements-cloud.txt client/pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "ComfySheet needs Python 3.11 or newer; $(PYTHON) is older. Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@echo "installing into .venv (once, about a minute) …"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip<26.3' $(UV)
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-boot.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e ./client
 	@$(PYTHON) -m venv --without-pip .venv-cloud
-	@$(BIN)/uv pip install --quiet --python .venv-cloud/bin/python -r sandbox/requirements-cloud.txt
+	@$(BIN)/uv pip install --quiet --python .venv-cloud/bin/python --require-hashes -r sandbox/requirements-cloud.txt
 	@touch $(READY)
 
 demo: $(READY) ## start the sandbox (ONCE=1: by itself and then end; KEEP=1: keep state; COMFY_URL=…: a real ComfyUI)
@@ -48,6 +47,10 @@ check: $(READY) ## lint, types, floors, workflows, the sheet's script
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m infra workflows check
 	@$(BIN)/python -m infra sheet check
+	@$(BIN)/python -m infra audit --shipped
+
+audit: $(READY) ## look for known vulnerabilities of everything locked, development's too
+	@$(BIN)/python -m infra audit --must
 
 bench: $(READY) ## measure; prints a table and writes bench/results/latest.json
 	@$(BIN)/python -m bench
@@ -55,14 +58,20 @@ bench: $(READY) ## measure; prints a table and writes bench/results/latest.json
 package: $(READY) ## build dist/: the CloudFormation template and the functions' zip
 	@$(BIN)/python -m infra package
 
+sbom: $(READY) ## build dist/ and write what the zip and the worker are made of (CycloneDX)
+	@$(BIN)/python -m infra sbom
+
 sheet-push: $(READY) ## put the script into the sheet that .clasp.json names (STAGE=prod, URL=…; DRY=1: only show it)
 	@$(BIN)/python -m infra sheet push --stage $(or $(STAGE),prod) $(if $(URL),--url $(URL)) $(if $(DRY),--dry-run)
 
-lock: ## renew the pinned requirements from the *.in files
-	$(BIN)/uv pip compile -q --python-version 3.11 --no-header --no-annotate requirements.in -o requirements.txt
-	$(BIN)/uv pip compile -q --python-version 3.11 --no-header --no-annotate -c requirements.txt worker/requirements.in -o worker/requirements.txt
-	$(BIN)/uv pip compile -q --python-version 3.11 --universal --no-header --no-annotate -c requirements.txt -c worker/requirements.txt requirements-dev.in -o requirements-dev.txt
-	$(BIN)/uv pip compile -q --python-version 3.11 --universal --no-header --no-annotate sandbox/requirements-cloud.in -o sandbox/requirements-cloud.txt
+# Pins stay as they are; LOCK=--upgrade renews all of them, LOCK='--upgrade-package NAME' one.
+COMPILE := $(BIN)/uv pip compile -q --python-version 3.11 --no-header --no-annotate --generate-hashes
+lock: ## write the pinned requirements, with their files' hashes, from the *.in files (LOCK=--upgrade: newer ones)
+	$(COMPILE) $(LOCK) requirements.in -o requirements.txt
+	$(COMPILE) $(LOCK) -c requirements.txt worker/requirements.in -o worker/requirements.txt
+	$(COMPILE) $(LOCK) --universal -c requirements.txt -c worker/requirements.txt requirements-dev.in -o requirements-dev.txt
+	$(COMPILE) $(LOCK) --universal -c requirements-dev.txt requirements-boot.in -o requirements-boot.txt
+	$(COMPILE) $(LOCK) --universal sandbox/requirements-cloud.in -o sandbox/requirements-cloud.txt
 
 clean: ## remove all that was installed or built
 	rm -rf .venv .venv-cloud .build dist .sandbox sandbox/page/node_modules tests/page/node_modules infra/apps_script/node_modules infra/apps_script/clasp/node_modules

@@ -273,10 +273,15 @@ def _run_chalice(project: Path, files: dict[str, Path]) -> Path:
     environment = {**os.environ, "AWS_DEFAULT_REGION": "us-east-1"}
     for name in ("AWS_PROFILE", "PYTHONPATH"):
         environment.pop(name, None)
+    # Chalice asks pip again, by name and version alone, for a wheel that loads on Lambda where this machine's own does
+    # not: as constraints the locked hashes hold for that one too. Relative, for pip splits the value at spaces.
+    environment["PIP_CONSTRAINT"] = "requirements.txt"
     python = [sys.executable, "-c", "import chalice.cli; raise SystemExit(chalice.cli.main())"]
     output = _run([*python, "package", "--stage", "prod", "out"], cwd=project, environment=environment)
     if "Could not install dependencies" in output:  # said, but no error to Chalice
-        raise PackagingFailed(f"A dependency has no Linux wheel for Python 3.{sys.version_info.minor}:\n{output}")
+        raise PackagingFailed(
+            f"A dependency has no Linux wheel for Python 3.{sys.version_info.minor}, or none with a locked hash:\n{output}"
+        )
     if not (project / "out" / "deployment.zip").exists():
         raise PackagingFailed(f"Chalice made no deployment.zip:\n{output}")
     return project / "out"

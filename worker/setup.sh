@@ -47,7 +47,7 @@ if [ "$install" = yes ]; then
     "$python" -m venv .venv-worker || { echo "venv is missing. Try: apt-get install python3-venv" >&2; exit 1; }
   fi
   echo "installing what the worker needs …"
-  .venv-worker/bin/python -m pip install --quiet --disable-pip-version-check -r worker/requirements.txt
+  .venv-worker/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r worker/requirements.txt
 fi
 
 if [ ! -e .env ]; then

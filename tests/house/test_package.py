@@ -1,7 +1,6 @@
 """What is in the package that is deployed: built as `make package` builds it."""
 
 import importlib.metadata
-import re
 import subprocess
 import sys
 import zipfile
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra.package import GOOGLE_CLIENT, LIMIT_BYTES, ROOT, Package, build
+from infra.supply.locks import LAMBDA, normal, read_lock
 
 CHALICE_RUNTIME = {"chalice/__init__.py", "chalice/app.py"}
 
@@ -27,12 +27,7 @@ def names(package: Package) -> list[str]:
 
 def declared() -> set[str]:
     """Return the normal names of all distributions that may be in the zip."""
-    pins = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] not in "#-"]
-    return {normal(re.split(r"[=<>;\[ ]", pin)[0]) for pin in pins} | {GOOGLE_CLIENT}
-
-
-def normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return {pin.name for pin in read_lock(LAMBDA)} | {GOOGLE_CLIENT}
 
 
 def ours() -> set[str]:
