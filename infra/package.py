@@ -280,7 +280,8 @@ def _run_chalice(project: Path, files: dict[str, Path]) -> Path:
     output = _run([*python, "package", "--stage", "prod", "out"], cwd=project, environment=environment)
     if "Could not install dependencies" in output:  # said, but no error to Chalice
         raise PackagingFailed(
-            f"A dependency has no Linux wheel for Python 3.{sys.version_info.minor}, or none with a locked hash:\n{output}"
+            f"A dependency has no Linux wheel for Python 3.{sys.version_info.minor}, "
+            f"or none with a locked hash:\n{output}"
         )
     if not (project / "out" / "deployment.zip").exists():
         raise PackagingFailed(f"Chalice made no deployment.zip:\n{output}")

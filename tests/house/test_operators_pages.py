@@ -7,9 +7,12 @@ import re
 import pytest
 import yaml
 
+from chalicelib.contract.counts import Metric
 from infra.package import ROOT
+from infra.prices import Load, read_prices
 
 PAGE = (ROOT / "docs/limits.md").read_text()
+TEMPLATE = yaml.safe_load((ROOT / "infra/resources.yaml").read_text())
 
 
 def test_every_constant_is_where_the_page_says() -> None:
@@ -25,9 +28,27 @@ def test_every_constant_is_where_the_page_says() -> None:
 
 def test_every_parameter_is_one_of_the_stack() -> None:
     """`deploy --set` takes what the page offers."""
-    parameters = yaml.safe_load((ROOT / "infra/resources.yaml").read_text())["Parameters"]
-    for name in re.findall(r"[Pp]arameters? `(\w+)`", PAGE):
+    parameters = TEMPLATE["Parameters"]
+    offered = re.findall(r"[Pp]arameters? ((?:`\w+`(?:, )?)+)", PAGE)
+    assert len(offered) > 3
+    for name in re.findall(r"`(\w+)`", " ".join(offered)):
         assert name in parameters, name
+
+
+def test_the_cost_table_adds_up() -> None:
+    """docs/costs.md says what `infra cost` reckons with, and the stack has as many alarms as are paid for."""
+    costs, prices = (ROOT / "docs/costs.md").read_text(), read_prices()
+    thousand = sum(part.usd for part in prices.estimate(Load(days=0, jobs=1000, files=1000)))
+    month = sum(part.usd for part in prices.estimate(Load(days=30, jobs=0, files=0)))
+    worker = sum(part.usd for part in prices.estimate(Load(days=30, jobs=0, files=0, workers=1))) - month
+    assert f"| **together** | | | | **{thousand:.2f}** |" in costs and f"${thousand:.2f} of AWS" in costs
+    assert f"| **together** | **{month:.2f}** |" in costs and f"${month:.2f} a month" in costs
+    assert re.search(rf"^\| each worker .*\| {worker:.2f} \|$", costs, re.MULTILINE)
+    units = {part.what: part.units for part in prices.estimate(Load(days=0, jobs=1000, files=1000))}
+    assert f"| {units['DynamoDB write units']:,.0f} |" in costs and f"| {units['EventBridge events']:,.0f} |" in costs
+    alarms = [each for each in TEMPLATE["Resources"].values() if each["Type"] == "AWS::CloudWatch::Alarm"]
+    assert prices.per_day["alarms"] == len(alarms)
+    assert f"the other {len(Metric) - int(prices.per_day['metrics'])} metrics" in costs
 
 
 @pytest.mark.parametrize("page", ["operating.md", "verify-live.md"])
