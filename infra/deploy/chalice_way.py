@@ -256,7 +256,12 @@ def delete(session: Session, stage: str, project: Path, say: Say) -> None:
 
 def run_chalice(session: Session, project: Path, verb: str, stage: str, say: Say) -> None:
     """Run Chalice's command line in *project*; *say* gets its lines. Raises Stopped with the last of them."""
-    environment = {**os.environ, "AWS_DEFAULT_REGION": str(session.region_name)}
+    # The locked hashes hold for what Chalice fetches by name, too (infra/package.py).
+    environment = {
+        **os.environ,
+        "AWS_DEFAULT_REGION": str(session.region_name),
+        "PIP_CONSTRAINT": "requirements.txt",
+    }
     if session.profile_name != "default":
         environment["AWS_PROFILE"] = session.profile_name
     command = [sys.executable, "-c", "import chalice.cli; raise SystemExit(chalice.cli.main())", verb, "--stage", stage]
