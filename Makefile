@@ -41,7 +41,7 @@ test-comfy: $(READY) ## run the worker's tests against a real ComfyUI (COMFY_URL
 	@$(if $(COMFY_URL),true,$(BIN)/python -m tests.comfy_real.install)
 	@COMFY_REAL=1 $(BIN)/pytest tests/comfy_real
 
-check: $(READY) ## lint, types, floors, workflows, the sheet's script
+check: $(READY) ## lint, types, floors, workflows, the sheet's script, known vulnerabilities of what is shipped
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
