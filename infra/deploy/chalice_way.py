@@ -143,7 +143,7 @@ class Functions:
         self._record.keep()
 
     def _lend_package(self) -> None:
-        """Put our zip where Chalice looks for one of the same sources (vendor/ too): both ways deploy the same bytes."""
+        """Put our zip where Chalice looks for one of the same sources and vendor/: both ways deploy the same bytes."""
         osutils = OSUtils()
         packager = LambdaDeploymentPackager(osutils, DependencyBuilder(osutils), UI())
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
