@@ -9,7 +9,7 @@ BROWSER := tests/page tests/page_html tests/gallery
 LONG_FIRST := --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-comfy check audit sbom bench package sheet-push lock clean
+.PHONY: help setup demo test test-comfy check audit sbom bench package deploy sheet-push lock clean
 
 help: ## list what can be done
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -60,6 +60,9 @@ package: $(READY) ## build dist/: the CloudFormation template and the functions'
 
 sbom: $(READY) ## build dist/ and write what the zip and the worker are made of (CycloneDX)
 	@$(BIN)/python -m infra sbom
+
+deploy: $(READY) ## bring a stage about, whole; repeatable (STAGE=prod, CLIENT=first, PLAN=1: only say what would change)
+	@$(BIN)/python -m infra deploy --stage $(or $(STAGE),prod) $(if $(CLIENT),--client $(CLIENT)) $(if $(PLAN),--plan) $(if $(YES),--yes)
 
 sheet-push: $(READY) ## put the script into the sheet that .clasp.json names (STAGE=prod, URL=…; DRY=1: only show it)
 	@$(BIN)/python -m infra sheet push --stage $(or $(STAGE),prod) $(if $(URL),--url $(URL)) $(if $(DRY),--dry-run)

@@ -25,7 +25,8 @@ def resources_only(resources: Mapping[str, Any], policies: Mapping[str, Mapping[
     Return the template of the resources alone, from resources.yaml and the functions' *policies*.
 
     Its outputs are those of resources.yaml that need no function, and: `ApiId`, `ApiUrl` (once the parameter ApiId is
-    told), `Env…` a function's variable, `Arn…` of what a policy names, `Reserved…` and `Concurrency…` of a function.
+    told), `Env…` a function's variable, `Arn…` and
+    `Named…` of what a policy names, `Reserved…` and `Concurrency…` of a function.
     """
     template: dict[str, Any] = deepcopy({"AWSTemplateFormatVersion": "2010-09-09", **resources})
     template["Description"] = "ComfySheet: what its functions and its API stand on. Chalice makes those."
@@ -47,6 +48,8 @@ def resources_only(resources: Mapping[str, Any], policies: Mapping[str, Mapping[
     }
     for name in sorted(set().union(*(arns_in(policy) for policy in policies.values()))):
         template["Outputs"][f"Arn{name}"] = {"Value": {"Fn::GetAtt": [name, "Arn"]}}
+    named = names_in(list(policies.values())) & set(template["Parameters"]) - {"Stage"}
+    template["Outputs"] |= {f"Named{name}": {"Value": {"Ref": name}} for name in sorted(named)}
     for function in FUNCTIONS:
         reserved = {"Ref": f"{function.title}ReservedConcurrency"}
         template["Outputs"][f"Reserved{function.title}"] = {"Value": reserved}
@@ -144,4 +147,6 @@ def _output(variable: str) -> str:
 
 
 def _named(name: str, outputs: Mapping[str, str], pseudo: Mapping[str, str]) -> str:
-    return outputs[f"Arn{name.removesuffix('.Arn')}"] if name.endswith(".Arn") else pseudo[name]
+    if name.endswith(".Arn"):
+        return outputs[f"Arn{name.removesuffix('.Arn')}"]
+    return pseudo[name] if name in pseudo else outputs[f"Named{name}"]

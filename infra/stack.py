@@ -210,7 +210,7 @@ def describe(cloudformation: Any, name: str) -> dict[str, Any] | None:
 
 
 def outputs_of(stack: Mapping[str, Any]) -> dict[str, str]:
-    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    return {output["OutputKey"]: output.get("OutputValue", "") for output in stack.get("Outputs", [])}
 
 
 def finished(cloudformation: Any, name: str, seen: set[str], say: Callable[[str], None]) -> dict[str, Any]:

@@ -135,15 +135,15 @@ class Functions:
 
     def act(self, say: Say) -> None:
         """Let Chalice deploy. Raises Stopped with its own words."""
-        self._lend_package()
         package.write_vendor(self._stage.project / "vendor")
+        self._lend_package()
         if not self._record.fetch():
             self._forget_mappings()
         run_chalice(self._stage.session, self._stage.project, "deploy", self._stage.name, say)
         self._record.keep()
 
     def _lend_package(self) -> None:
-        """Put our zip where Chalice looks for one of the same sources, so that both ways deploy the same bytes."""
+        """Put our zip where Chalice looks for one of the same sources and vendor/: both ways deploy the same bytes."""
         osutils = OSUtils()
         packager = LambdaDeploymentPackager(osutils, DependencyBuilder(osutils), UI())
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"

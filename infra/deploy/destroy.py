@@ -20,6 +20,7 @@ from infra.deploy.kept import Kept, found
 from infra.deploy.preflight import CHALICE, way_of
 from infra.deploy.stage import written_resources
 from infra.deploy.steps import Say, Stopped
+from infra.ec2 import fleet
 from infra.functions import FUNCTIONS
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def destroy(session: Session, stage: str, project: Path, *, with_data: bool, ask
     """
     cloudformation, name = session.client("cloudformation"), stack.stack_name(stage)
     stack.until_at_rest(cloudformation, name, say)
+    if stack.describe(cloudformation, fleet.stack_name(stage)) is not None:
+        raise Stopped(f"Stage {stage} has workers on EC2. First: python -m infra ec2 down --stage {stage}")
     there = stack.describe(cloudformation, name)
     data, secrets, logs = _data(session, stage), _secrets(session, stage), _log_groups(session, stage)
     if there is None and not (with_data and (data or secrets or logs)):
@@ -137,7 +140,7 @@ def _say_what_is_left(session: Session, stage: str, data: Sequence[Kept], secret
     for one in data:
         say(f"left: the {one.noun} {one.name}")
     if secrets:
-        say(f"left: {len(secrets)} secrets of sheets and webhooks in SSM below /comfysheet/{stage}/")
+        say(f"left: {len(secrets)} secrets in SSM below /comfysheet/{stage}/")
     google = f"comfysheet/{stage}/google"
     client = session.client("secretsmanager")
     try:

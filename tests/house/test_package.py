@@ -1,15 +1,19 @@
 """What is in the package that is deployed: built as `make package` builds it."""
 
 import importlib.metadata
+import json
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from infra.package import GOOGLE_CLIENT, LIMIT_BYTES, ROOT, Package, build
 from infra.supply.locks import LAMBDA, normal, read_lock
+from infra.template import environment
 
 CHALICE_RUNTIME = {"chalice/__init__.py", "chalice/app.py"}
 
@@ -97,8 +101,71 @@ def test_a_spoilt_package_is_built_again(tmp_path: Path) -> None:
     assert build(tmp_path).rebuilt
 
 
-def test_cloudformation_finds_no_fault_with_the_template(package: Package) -> None:
-    """cfn-lint, which knows the resource schemas of all regions, is silent."""
+def test_cloudformation_finds_no_fault_with_the_templates(package: Package) -> None:
+    """cfn-lint, which knows the resource schemas of all regions, is silent: for one stack, and for resources alone."""
     linter = Path(sys.executable).with_name("cfn-lint")
-    done = subprocess.run([linter, package.template], capture_output=True, text=True, check=False)
+    command = [linter, package.template, package.resources]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
+def allowing(value: Any) -> Iterator[dict[str, Any]]:
+    """Find every statement that allows something, wherever it stands."""
+    if isinstance(value, dict):
+        if value.get("Effect") == "Allow":
+            yield value
+        for part in value.values():
+            yield from allowing(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from allowing(part)
+
+
+def test_nobody_is_allowed_everything(package: Package) -> None:
+    """In what is deployed no statement allows a star as its action, or has a star as its whole resource."""
+    found = list(allowing(json.loads(package.template.read_text())["Resources"]))
+    assert len(found) > 40, "the functions' policies and the worker's"
+    for statement in found:
+        actions, resources = (
+            listed if isinstance(listed := statement.get(name, []), list) else [listed]
+            for name in ("Action", "Resource")
+        )
+        assert "*" not in actions and not any(str(action).endswith(":*") for action in actions), statement
+        assert "*" not in resources and {"Fn::Sub": "*"} not in resources, statement
+
+
+HEALTH = {
+    "resource": "/health",
+    "path": "/health",
+    "httpMethod": "GET",
+    "headers": {"accept": "*/*"},
+    "multiValueQueryStringParameters": None,
+    "pathParameters": None,
+    "stageVariables": None,
+    "body": None,
+    "isBase64Encoded": False,
+    "requestContext": {"resourcePath": "/health", "httpMethod": "GET", "stage": "prod", "path": "/prod/health"},
+}
+
+
+def test_the_api_never_loads_the_google_client(package: Package, tmp_path: Path) -> None:
+    """From the very zip: a cold start and the first request load neither the Google client nor what it speaks with."""
+    with zipfile.ZipFile(package.code) as zipped:
+        zipped.extractall(tmp_path)
+    program = (
+        "import json, sys, app\n"
+        "print(app.app(json.loads(sys.argv[1]), None)['statusCode'])\n"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & {'googleapiclient', 'httplib2', 'google'}))"
+    )
+    told = {**dict.fromkeys(environment(), "x"), "GPU_HOUR_PRICE": "", "MAX_ASSET_MB": "32", "LOG_LEVEL": "INFO"}
+    alone = {**told, "WEBHOOK_NETWORKS": "", "SHEETS_API_ENDPOINT": "", "AWS_DEFAULT_REGION": "us-east-1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, json.dumps(HEALTH)],
+        cwd=tmp_path,
+        env=alone,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout.split("\n")[:2] == ["200", "[]"], done.stdout + done.stderr

@@ -185,6 +185,11 @@ def test_a_killed_deployment_is_gone_on_with(operator: Operator) -> None:
 def test_destroying_asks_and_keeps_the_data(operator: Operator, program: Program) -> None:
     """Without a yes nothing happens; with it tables and pictures stay, and the next deployment takes them over."""
     job_id = program.submit("kept")
+    cloudformation = operator.cloud.session().client("cloudformation")
+    topic = {"Resources": {"It": {"Type": "AWS::SNS::Topic"}}}
+    cloudformation.create_stack(StackName="comfysheet-local-workers", TemplateBody=json.dumps(topic))
+    assert "infra ec2 down --stage local" in operator.run("destroy", "--stage", STAGE, "--yes", code=1)
+    cloudformation.delete_stack(StackName="comfysheet-local-workers")
     assert "Nobody can be asked here" in operator.run("destroy", "--stage", STAGE, code=1)
     assert program.job(job_id)["id"] == job_id
     text = operator.run("destroy", "--stage", STAGE, "--yes")
