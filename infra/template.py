@@ -174,7 +174,7 @@ def _finish_api(properties: dict[str, Any]) -> None:
     properties["DefinitionBody"]["x-amazon-apigateway-binary-media-types"] = ["*/*"]
     # What a Lambda cannot take (6 MB) never reaches the app: API Gateway itself names the other way.
     properties["DefinitionBody"]["x-amazon-apigateway-gateway-responses"] = {
-        "REQUESTTOO_LARGE": {"statusCode": 413, "responseTemplates": {"application/json": json.dumps(TOO_LARGE)}}
+        "REQUEST_TOO_LARGE": {"statusCode": 413, "responseTemplates": {"application/json": json.dumps(TOO_LARGE)}}
     }
     properties["MethodSettings"] = [
         {
