@@ -18,6 +18,7 @@ from rich.table import Table
 
 from bench.scale_loads import LOADS, read
 from bench.scale_world import DAY_S, MemoryBook, Nature, World
+from chalicelib.contract.counts import NOWHERE
 from chalicelib.scale import Lender, Round, Scale
 from chalicelib.scale_memory import Terms
 from chalicelib.scaling import Policy
@@ -27,13 +28,6 @@ ROOM_S: Final = 6 * 3600.0
 """Played beyond the day, so that what began late can end."""
 SPOT: Final = Nature(price=0.50, lost_after_h=6.0)
 DEAR: Final = Nature(price=1.00)
-
-
-class Silence:
-    """Count nothing."""
-
-    def gauge(self, name: str, value: float) -> None:
-        """Count nothing."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +56,7 @@ def world_of(load: str, natures: dict[str, Nature] | None = None, seed: str = ""
 def scale_of(world: World, policy: Policy) -> Scale:
     """Join the real use case to a world."""
     lenders = [Lender(name, pool, Terms(pool.nature.price)) for name, pool in world.pools.items()]
-    return Scale(lenders, policy, MemoryBook(), world.work, world.cards, Silence(), lambda _alerts: None, world.now_ms)
+    return Scale(lenders, policy, MemoryBook(), world.work, world.cards, NOWHERE, lambda _alerts: None, world.now_ms)
 
 
 def scaled(load: str, policy: Policy = POLICY, name: str = "autoscaler", world: World | None = None) -> Outcome:

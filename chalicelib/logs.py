@@ -122,7 +122,7 @@ def log_as_json(level: str) -> None:
 
 def _is_count(value: object) -> bool:
     """Say whether a field is a plain number: the sweeper names what it did by the number of times."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _clean(value: object) -> object:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from chalicelib.contract.card import Seen
+from chalicelib.contract.counts import Counts, Metric
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.pool import Machine, Pool
 from chalicelib.scale_memory import Book, Closed, Memory, Order, Sight, Terms, Work, budget_left, observe, past_of
@@ -25,13 +26,6 @@ BACKOFFS_S: Final = (120.0, 300.0, 600.0, 900.0)
 """How long a pool that had nothing to give is not asked: the first time, the second …"""
 GAP_MS: Final = 30_000
 """Between two rounds. The schedule's minute is about a minute."""
-
-
-class Gauges(Protocol):
-    """Count for the dashboard."""
-
-    def gauge(self, name: str, value: float) -> None:
-        """Note that *name* is *value* now."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +53,6 @@ class Listener(Protocol):
 
     def note_event(self, kind: str, detail: Mapping[str, object]) -> None:
         """Note an event."""
-
-
-class NoGauges:
-    """Count nothing."""
-
-    def gauge(self, name: str, value: float) -> None:
-        """Count nothing."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +84,7 @@ class Scale:
         book: Book,
         read_work: Callable[[int], Work],
         read_cards: Callable[[], Sequence[Seen]],
-        gauges: Gauges,
+        counts: Counts,
         tell: Callable[[Sequence[str]], None],
         now_ms: Callable[[], int],
     ) -> None:
@@ -107,7 +94,7 @@ class Scale:
         self._book = book
         self._read_work = read_work
         self._read_cards = read_cards
-        self._gauges = gauges
+        self._counts = counts
         self._tell_others = tell
         self._now_ms = now_ms
         self._version = 0
@@ -214,11 +201,11 @@ class Scale:
         told = {"before": before, "after": after, "needed": decision.needed, "reason": reason}
         spent = {"day_dollars": round(memory.day_spent, 2), "month_dollars": round(memory.month_spent, 2)}
         log.info("scale", extra={"action": "scale", **told, **spent})
-        self._gauges.gauge("Machines", float(after))
-        self._gauges.gauge("MachinesNeeded", float(decision.needed))
-        self._gauges.gauge("MachinesDead", float(sum(each.standing is Standing.DEAD for each in fleet)))
-        self._gauges.gauge("DollarsToday", memory.day_spent)
-        self._gauges.gauge("BudgetSpent", float(left <= 0))
+        self._counts.add(Metric.MACHINES, float(after))
+        self._counts.add(Metric.MACHINES_NEEDED, float(decision.needed))
+        self._counts.add(Metric.MACHINES_DEAD, float(sum(each.standing is Standing.DEAD for each in fleet)))
+        self._counts.add(Metric.DOLLARS_TODAY, memory.day_spent)
+        self._counts.add(Metric.DOLLARS_SPENT, float(left <= 0))
         return Round("scale", before, after, reason, memory.day_spent)
 
 

@@ -64,7 +64,7 @@ from chalicelib.rates import Counters, SheetsBudget, UsageBook
 from chalicelib.readings import Readings
 from chalicelib.records import Records
 from chalicelib.registry import Registry
-from chalicelib.scale import Lender, NoGauges, Scale, Turns
+from chalicelib.scale import Lender, Scale, Turns
 from chalicelib.scale_book import DynamoBook
 from chalicelib.scale_settings import read_scale_settings
 from chalicelib.sent_graph import SentGraphs
@@ -436,7 +436,7 @@ class World:
             DynamoBook(self._dynamodb, self.settings.rates_table),
             backlog.read,
             self._crew.cards,
-            NoGauges(),
+            self.counts,
             self._bus.tell_machines,
             now_ms,
         )

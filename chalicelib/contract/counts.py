@@ -86,6 +86,16 @@ class Metric(StrEnum):
     GPU_BUDGET_USED = "GpuBudgetUsedPercent"
     """Of the stage's seconds a day; told only where there is such a bound."""
 
+    # -- the autoscaler, each minute where there is one
+    MACHINES = "Machines"
+    """Rented ones, those that are starting included."""
+    MACHINES_NEEDED = "MachinesNeeded"
+    MACHINES_DEAD = "MachinesDead"
+    """Rented ones that never showed a worker, or fell silent."""
+    DOLLARS_TODAY = "DollarsToday"
+    DOLLARS_SPENT = "DollarsSpent"
+    """1 while nothing more is rented because a bound of dollars is reached."""
+
 
 UNITS: Final[Mapping[Metric, Unit]] = {
     Metric.COMMIT_TO_CELL: "Milliseconds",

@@ -369,7 +369,7 @@ class _Walk:
         setting = (self._text(place) if place is not None else None) or f"{self._owner}|"
         if not setting.startswith("settings.") and "|" not in setting:
             setting = f"{self._owner}|"
-        index = self._index if operation == "query" else ""
+        index = self._index if operation in ("query", "scan") else ""
         self._reach.calls.add(Call(service, operation, setting, index, self._by, self._owner))
 
     def _arguments(self, o: nodes.CallExpr, function: nodes.FuncDef, skip: int) -> Known:

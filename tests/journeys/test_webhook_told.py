@@ -13,8 +13,10 @@ from standardwebhooks.webhooks import Webhook
 from chalicelib.contract.deliveries import TEST_EVENT, Delivery
 from chalicelib.delivery_book import DynamoDeliveryBook
 from chalicelib.wiring import now_ms
+from infra.functions import DELIVERY
 from sandbox.world import Wishes, World
 from tests.edges.https_site import Receiver, receiving, says
+from tests.journeys.log_lines import lines_of, metrics_of
 from tests.waiting import wait_until
 
 
@@ -143,6 +145,10 @@ def test_a_job_may_name_its_own_address(world: World, receiver: Receiver) -> Non
 
     assert wait_until(lambda: [each["state"] for each in listed()] == ["delivered"])
     assert listed()[0]["id"] == headers["webhook-id"]
+    # The function's own log names the job, and counts the post.
+    assert wait_until(lambda: "WebhooksPosted" in metrics_of(lines_of(world, DELIVERY)))
+    (posted,) = [line for line in lines_of(world, DELIVERY) if line.get("job_id") == job_id]
+    assert (posted["action"], posted["status"]) == ("posted", 200) and posted["request_id"]
     refused = {"workflow_id": "txt2img-sdxl", "inputs": {"prompt": "x"}, "webhook_url": "https://me:pw@host.example/"}
     program.ask("POST", "jobs", 400, refused)
 

@@ -9,6 +9,7 @@ import pytest
 
 from bench.scale_world import MIDNIGHT, MemoryBook
 from chalicelib.contract.card import Seen, ServerCard
+from chalicelib.contract.counts import Metric
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.pool import Machine, MachineState
 from chalicelib.scale import Lender, Scale, Turns
@@ -78,8 +79,8 @@ class Shop:
             raise Unavailable("The workers' cards cannot be read.")
         return self.cards
 
-    def gauge(self, name: str, value: float) -> None:
-        self.gauges[name] = value
+    def add(self, metric: Metric, value: float = 1) -> None:
+        self.gauges[metric] = value
 
     def minutes(self, count: int = 1) -> str:
         """Make a round a minute; the last one's reason."""
