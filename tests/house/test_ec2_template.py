@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.contract.counts import Metric
 from infra.ec2 import fleet, release
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,6 +94,12 @@ def test_no_policy_makes_a_group_smaller(resources: dict[str, Any]) -> None:
         steps = [step["ScalingAdjustment"] for step in policy.get("StepAdjustments", [])]
         assert all(step > 0 for step in steps)
         assert steps or policy["TargetTrackingConfiguration"]["DisableScaleIn"] is True
+
+
+def test_what_machines_are_ordered_by_is_counted_by_somebody(resources: dict[str, Any]) -> None:
+    """A metric of ours under a name that nobody emits would never order a machine."""
+    metrics = re.findall(r'"Namespace": "ComfySheet", "MetricName": "(\w+)"', json.dumps(resources))
+    assert metrics and set(metrics) <= {metric.value for metric in Metric}
 
 
 def test_what_the_user_data_hands_over_its_script_takes(resources: dict[str, Any]) -> None:
