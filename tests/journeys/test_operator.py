@@ -23,7 +23,7 @@ from chalicelib.contract.states import State
 from infra.__main__ import main
 from infra.deployed import Deployed, now_ms
 from infra.package import ROOT
-from infra.standing import read_standing
+from infra.standing import QUEUES, queue_counts, read_standing
 from infra.tail import Logs, follow
 from sandbox.world import CLIENT, Wishes, World
 from tests.journeys.line import Person
@@ -193,7 +193,7 @@ def test_a_dead_letter_is_seen_understood_and_sent_back(
 def test_dead_news_is_sent_back_in_its_group(operator: Operator) -> None:
     """A hint from the FIFO dead letters reaches completion, which takes it from its queue."""
     sqs: Any = operator.there.client("sqs")
-    dead = operator.there.outputs["CompletionsDeadLettersUrl"]
+    source, dead = (operator.there.outputs[name] for name in QUEUES["completions"])
     job = next(iter(operator.there.ledger.of_client("studio-a", since=0, until=2**53, limit=1)))
     body = json.dumps({"ended": job.job_id, "client_id": "studio-a"})
     sqs.send_message(QueueUrl=dead, MessageBody=body, MessageGroupId="ended:studio-a", MessageDeduplicationId="1")
@@ -204,10 +204,9 @@ def test_dead_news_is_sent_back_in_its_group(operator: Operator) -> None:
     assert said == {"queue": "completions", "moved": 1, "unreadable": 0, "not_found": 0, "by": "hand"}
 
     def is_read() -> bool:
-        queues = operator.says("status", "--json").document["queues"]
-        return all(not queue["waiting"] + queue["in_flight"] + queue["dead"] for queue in queues)
+        return not any(sum(queue_counts(operator.there, url).values()) for url in (dead, source))
 
-    assert wait_until(is_read, look_s=0.5)
+    assert wait_until(is_read)
 
 
 def test_a_parked_sheet_is_seen_and_its_rows_follow_when_it_is_not(operator: Operator, worker: None) -> None:
@@ -235,14 +234,12 @@ def test_a_parked_sheet_is_seen_and_its_rows_follow_when_it_is_not(operator: Ope
     by_row = operator.says("jobs", "show", person.text(first, "Job ID"), "--client", CLIENT)
     assert job.job_id in by_row.out and "it says done" in by_row.out
 
-    def is_told() -> bool:
-        return "[shown]" in operator.says("tail", "--job", job.job_id, "--function", "completion").out
-
-    assert wait_until(is_told, look_s=0.5)
-    lines = operator.says("tail", "--job", job.job_id, "--level", "DEBUG", "--json").out.splitlines()
-    assert lines and all(job.job_id in line for line in lines)
     groups = {"completion": operator.there.functions["completion"].log_group}
     logs = Logs(operator.there.client("logs"), groups, job.job_id)
+    assert wait_until(lambda: any(line.fields.get("action") == "shown" for line in logs.since(now)), look_s=0.2)
+    assert f"[shown] {job.job_id}" in operator.says("tail", "--job", job.job_id, "--function", "completion").out
+    lines = operator.says("tail", "--job", job.job_id, "--level", "DEBUG", "--json").out.splitlines()
+    assert lines and all(job.job_id in line for line in lines)
     followed = next(follow(logs, now, now_ms, lambda _pause: None))
     assert followed.function == "completion" and job.job_id in followed.text
 
