@@ -25,18 +25,10 @@ from chalicelib.queues import CompletionQueue, JobQueue
 from chalicelib.rates import Counters, UsageBook
 from chalicelib.registry import Registry
 from infra import stack
+from infra.functions import FUNCTIONS, SCALE
 from infra.release import session
 
-FUNCTIONS: Final[Mapping[str, tuple[str, ...]]] = {
-    # As Chalice itself calls the handler of the routes; stages of before have it with a suffix.
-    "api": ("comfysheet-{stage}", "comfysheet-{stage}-api"),
-    "completion": ("comfysheet-{stage}-completion",),
-    "delivery": ("comfysheet-{stage}-delivery",),
-    "sweep": ("comfysheet-{stage}-sweep",),
-    "scale": ("comfysheet-{stage}-scale",),
-}
-"""What each function may be called; the first that exists counts."""
-OPTIONAL: Final = frozenset({"scale"})
+OPTIONAL: Final = frozenset({SCALE.word})
 """Functions that a stage of before does not have."""
 
 _PATIENCE: Final = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 4})
@@ -44,11 +36,12 @@ _PATIENCE_S3: Final = _PATIENCE.merge(Config(signature_version="s3v4"))
 
 
 @dataclass(frozen=True)
-class Function:
+class Deployment:
     """Hold what AWS says of one of our functions."""
 
     name: str
     """What it is called there."""
+    arn: str
     log_group: str
     digest: str
     """SHA-256 of its package, in hex."""
@@ -93,30 +86,28 @@ class Deployed:
         return {each["ParameterKey"]: each["ParameterValue"] for each in self.described.get("Parameters", [])}
 
     @cached_property
-    def functions(self) -> Mapping[str, Function]:
+    def functions(self) -> Mapping[str, Deployment]:
         """Look up the stage's functions by our words for them; those that are not there are left out."""
-        found = {function: self._function(names) for function, names in FUNCTIONS.items()}
-        return {function: there for function, there in found.items() if there is not None}
+        found = {each.word: self._function(each.name(self.stage)) for each in FUNCTIONS}
+        return {word: there for word, there in found.items() if there is not None}
 
-    def _function(self, names: tuple[str, ...]) -> Function | None:
-        for pattern in names:
-            name = pattern.format(stage=self.stage)
-            try:
-                told = self.client("lambda").get_function_configuration(FunctionName=name)
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "ResourceNotFoundException":
-                    raise
-                continue
-            return Function(
-                name=name,
-                log_group=told.get("LoggingConfig", {}).get("LogGroup") or f"/aws/lambda/{name}",
-                # Lambda gives it in base64.
-                digest=base64.b64decode(told["CodeSha256"]).hex(),
-                update_status=told.get("LastUpdateStatus", "Successful"),
-                update_reason=told.get("LastUpdateStatusReason", ""),
-                runtime=told.get("Runtime", ""),
-            )
-        return None
+    def _function(self, name: str) -> Deployment | None:
+        try:
+            told = self.client("lambda").get_function_configuration(FunctionName=name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            return None
+        return Deployment(
+            name=name,
+            arn=told["FunctionArn"],
+            log_group=told.get("LoggingConfig", {}).get("LogGroup") or f"/aws/lambda/{name}",
+            # Lambda gives it in base64.
+            digest=base64.b64decode(told["CodeSha256"]).hex(),
+            update_status=told.get("LastUpdateStatus", "Successful"),
+            update_reason=told.get("LastUpdateStatusReason", ""),
+            runtime=told.get("Runtime", ""),
+        )
 
     @property
     def api_url(self) -> str:

@@ -47,7 +47,8 @@ def register(verbs: Verbs) -> None:
         action.set_defaults(run=run)
     showing.add_argument("--limit", type=int, default=10, help="letters to look at (default: 10)")
     for action in (redrive, drop):
-        which = action.add_mutually_exclusive_group(required=True)
+        # Sending back does no harm and is of all, unless told; of what is deleted it must be said.
+        which = action.add_mutually_exclusive_group(required=action is drop)
         which.add_argument("--id", action="append", default=[], help="one letter, by the start of its id; repeatable")
         which.add_argument("--all", action="store_true", help="every letter of the queue")
     redrive.add_argument("--dry-run", action="store_true", help="only say what would be sent back")

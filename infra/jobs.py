@@ -26,7 +26,7 @@ from infra.job_page import document, page
 from infra.key_terms import spreadsheet_id_of
 from infra.open_jobs import clients_of, newest_first, read_open
 from infra.paper import Column, cut, moment, read_span, show, show_json, span, table
-from infra.release import add_stage_options
+from infra.release import add_stage_options, keep_what_was_said
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[Any]
@@ -64,10 +64,7 @@ def register(verbs: Verbs) -> None:
         add_stage_options(verb)
         verb.add_argument("--json", action="store_true", help="as JSON for scripts: a document; a list has one a line")
     for verb in (listing, showing, ending, again):
-        # What is said before the action (`jobs --stage two show …`) counts: its own default must not undo it.
-        for option in verb._actions:
-            if option.dest in ("state", "client", "sheet", "since", "limit", "json", "stage", "region", "profile"):
-                option.default = argparse.SUPPRESS
+        keep_what_was_said(verb, "state", "client", "sheet", "since", "limit", "json", "stage", "region", "profile")
 
 
 def _add_filters(verb: argparse.ArgumentParser) -> None:

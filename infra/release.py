@@ -42,6 +42,13 @@ def add_stage_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--profile", help="AWS profile (default: your AWS configuration's)")
 
 
+def keep_what_was_said(action: argparse.ArgumentParser, *names: str) -> None:
+    """Have what was said before an action count (`jobs --stage two show ID`): its own defaults must not undo it."""
+    for option in action._actions:
+        if option.dest in names:
+            option.default = argparse.SUPPRESS
+
+
 def session(arguments: argparse.Namespace) -> Session:
     """Return the boto3 session that the stage options ask for. Raises StackFailed when it cannot speak to AWS."""
     made = Session(profile_name=arguments.profile, region_name=arguments.region or os.environ.get("AWS_REGION"))

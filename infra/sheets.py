@@ -14,7 +14,7 @@ from chalicelib.contract.sheets import Registration
 from infra.deployed import Deployed, deployed, now_ms
 from infra.key_terms import spreadsheet_id_of
 from infra.paper import Column, cut, moment, money, pairs, show, show_json, some, span, table, when
-from infra.release import add_stage_options
+from infra.release import add_stage_options, keep_what_was_said
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[Any]
@@ -33,7 +33,9 @@ class Sheet:
 def register(verbs: Verbs) -> None:
     """Add the verb."""
     top = verbs.add_parser("sheets", help="connected spreadsheets: list, show, unpark")
-    actions = top.add_subparsers(dest="action", required=True, metavar="<action>")
+    # `sheets` alone lists all.
+    top.set_defaults(run=_list, parked=False)
+    actions = top.add_subparsers(dest="action", metavar="<action>")
     listing = actions.add_parser("list", help="list them: client, title, auto mode, parked or not, today's use")
     showing = actions.add_parser("show", help="tell everything about one")
     unpark = actions.add_parser("unpark", help="end its parking, as Test in its Settings does: rows are tried again")
@@ -44,6 +46,10 @@ def register(verbs: Verbs) -> None:
         action.add_argument("--json", action="store_true", help="as JSON, for scripts")
         action.set_defaults(run=run)
     listing.add_argument("--parked", action="store_true", help="only those whose rows are not written")
+    add_stage_options(top)
+    top.add_argument("--json", action="store_true", help="as JSON, for scripts")
+    for action in (listing, showing, unpark):
+        keep_what_was_said(action, "stage", "region", "profile", "json")
 
 
 def _list(arguments: argparse.Namespace) -> int:

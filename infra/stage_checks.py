@@ -26,7 +26,8 @@ from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.manifest import ManifestError
 from infra import stack
 from infra.aws_words import is_denied, permission_of, sentence
-from infra.deployed import FUNCTIONS, OPTIONAL, Deployed, now_ms
+from infra.deployed import OPTIONAL, Deployed, now_ms
+from infra.functions import FUNCTIONS
 from infra.paper import cut, some
 from infra.standing import QUEUES
 from infra.workflow_files import read_folder
@@ -41,7 +42,7 @@ KEPT: Final = frozenset({"JobsTable", "KeysTable", "SheetsTable", "WebhooksTable
 EXPIRING: Final = frozenset({"JobsTable", "NoncesTable", "WorkersTable", "RatesTable", "WebhooksTable"})
 """Tables whose items end by themselves."""
 SKEW_MOST_S: Final = 60.0
-_READERS: Final = {"completion": "CompletionsQueueName", "delivery": "DeliveriesQueueUrl"}
+_TEMPLATES: Final = ("template.json", "resources.json")
 
 
 @dataclass(frozen=True)
@@ -110,22 +111,21 @@ def stack_state(there: Deployed) -> Finding:
 
 
 def template(there: Deployed, dist: Path) -> Finding:
-    """Compare the deployed template with dist/."""
-    here = dist / "template.json"
-    if not here.exists():
-        return Finding("template", OK, f"not compared: there is no {here}")
+    """Compare the deployed template with those in dist/: of everything, or of all but what Chalice deploys."""
+    here = [json.loads(path.read_text()) for name in _TEMPLATES if (path := dist / name).exists()]
+    if not here:
+        return Finding("template", OK, f"not compared: {dist} holds none")
     told = there.client("cloudformation").get_template(
         StackName=stack.stack_name(there.stage), TemplateStage="Original"
     )["TemplateBody"]
-    deployed = told if isinstance(told, Mapping) else json.loads(told)
-    if deployed == json.loads(here.read_text()):
+    if (told if isinstance(told, Mapping) else json.loads(told)) in here:
         return Finding("template", OK, "as in dist/")
     return Finding("template", WARN, "not what dist/ holds", f"Deploy: python -m infra deploy --stage {there.stage}")
 
 
 def functions(there: Deployed, dist: Path) -> Finding:
     """Want every function there, updated, of one package."""
-    missing = sorted(set(FUNCTIONS) - set(there.functions) - OPTIONAL)
+    missing = sorted({each.word for each in FUNCTIONS} - set(there.functions) - OPTIONAL)
     deploy = f"Deploy: python -m infra deploy --stage {there.stage}"
     if missing:
         return Finding("functions", FAULT, f"missing: {', '.join(missing)}", deploy)
@@ -149,7 +149,7 @@ def functions(there: Deployed, dist: Path) -> Finding:
 def event_sources(there: Deployed) -> Finding:
     """Want each queue read by its function, failures reported one by one."""
     troubles = []
-    for function in _READERS:
+    for function in (each.word for each in FUNCTIONS if each.queue):
         facts = there.functions.get(function)
         found = (
             []
@@ -172,8 +172,7 @@ def schedule(there: Deployed) -> Finding:
     events, facts = there.client("events"), there.functions.get("sweep")
     if facts is None:
         return Finding("schedule", FAULT, "there is no sweeper", "Deploy again.")
-    arn = there.client("lambda").get_function_configuration(FunctionName=facts.name)["FunctionArn"]
-    names = events.list_rule_names_by_target(TargetArn=arn)["RuleNames"]
+    names = events.list_rule_names_by_target(TargetArn=facts.arn)["RuleNames"]
     rules = [events.describe_rule(Name=name) for name in names]
     if not any(rule["State"] == "ENABLED" for rule in rules):
         seen = "nothing wakes the sweeper: lost messages stay lost"

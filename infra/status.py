@@ -105,6 +105,7 @@ def screen(standing: Standing, counted: Mapping[str, int] | None, now: int) -> l
     parts += [Text(f"  - {trouble}") for trouble in troubles]
     parts += [Text(), _queues(standing), *_jobs(standing.jobs, counted)]
     parts += [Text(), _workers(standing, now)]
+    parts += [Text(f"{each.name}: {each.text}") for each in standing.workers if each.health == "closed"]
     if standing.parked:
         rows = [
             (cut(each.title or each.spreadsheet_id, 24), each.client, span(now - each.since), each.reason)

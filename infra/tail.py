@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 from rich.text import Text
 
-from infra.deployed import FUNCTIONS, Deployed, deployed, now_ms
+from infra.deployed import Deployed, deployed, now_ms
+from infra.functions import FUNCTIONS
 from infra.jobs import find
 from infra.paper import BAD, CARE, FAINT, read_span, show
 from infra.release import add_stage_options
@@ -34,6 +35,7 @@ _USUAL: Final = frozenset(
 _LATE_MS: Final = 15_000
 """How late a line may come: it is looked for once more until then."""
 _EVERY_S: Final = 2.0
+_WORDS: Final = [each.word for each in FUNCTIONS]
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,7 @@ def register(verbs: Verbs) -> None:
     add_stage_options(verb)
     verb.add_argument("--job", help="lines that name this job: its id, or the Job ID of a row")
     verb.add_argument("--client", default="", help="whose job it is, where a row's Job ID is given")
-    verb.add_argument(
-        "--function", action="append", choices=[*FUNCTIONS], help="one function's; repeatable (usually all)"
-    )
+    verb.add_argument("--function", action="append", choices=_WORDS, help="one function's; repeatable (usually all)")
     verb.add_argument("--since", default="10m", help="how far back: 30s, 10m, 2h, 7d (default: 10m)")
     verb.add_argument("--level", default="INFO", type=str.upper, choices=LEVELS, help="the least level (default: INFO)")
     verb.add_argument("--follow", "-f", action="store_true", help="go on with new lines until Ctrl-C")
@@ -85,7 +85,7 @@ def register(verbs: Verbs) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     there = deployed(arguments)
     job_id = find(there, arguments.job, arguments.client).job_id if arguments.job else ""
-    groups = _groups(there, arguments.function or [*FUNCTIONS])
+    groups = _groups(there, arguments.function or _WORDS)
     logs = Logs(there.client("logs"), groups, job_id)
     begin = now_ms() - read_span(arguments.since)
     shown = 0

@@ -25,7 +25,7 @@ from infra.doctor import lines, summary
 from infra.job_page import document as job_document
 from infra.job_page import page as job_page
 from infra.jobs import listed as jobs_listed
-from infra.paper import money, read_span, span, text
+from infra.paper import moment, money, read_span, span, text
 from infra.prices import Load, read_prices
 from infra.sheets import Sheet
 from infra.sheets import listed as sheets_listed
@@ -51,11 +51,9 @@ OPERATORS = {"status", "jobs", "tail", "dlq", "sheets", "doctor", "cost", "keys"
 ID = "0999bb5e-70de-50af-a875-4e49c05ff925"
 
 
-def worker(name: str, health: str, *, busy: bool = False, silent_s: int = 10) -> WorkerStand:
-    from infra.paper import moment
-
+def worker(name: str, health: str, *, busy: bool = False, silent_s: int = 10, text: str = "") -> WorkerStand:
     seen_at = moment(NOW - silent_s * 1000) or ""
-    return WorkerStand(name, "NVIDIA GeForce RTX 4090", health, "", busy, 1234, seen_at)
+    return WorkerStand(name, "NVIDIA GeForce RTX 4090", health, text, busy, 1234, seen_at)
 
 
 WELL = Standing(
@@ -126,6 +124,12 @@ def test_what_needs_a_person_stands_first() -> None:
     told = document(ILL, None)
     assert len(told["needs_you"]) == 6 and told["parked"][0]["since"] == "2027-01-15T06:30:00.000Z"
     assert document(WELL, {})["needs_you"] == []
+
+
+def test_a_worker_that_takes_no_jobs_says_why() -> None:
+    """Below the table, in its own words."""
+    closed = replace(WELL, workers=[worker("gpu-3", "closed", text="It takes no jobs now: the disk is full.")])
+    assert "\ngpu-3: It takes no jobs now: the disk is full.\n" in text(*screen(closed, None, NOW))
 
 
 def test_watching_ends_with_the_last_answer() -> None:
