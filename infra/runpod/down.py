@@ -22,12 +22,14 @@ def run(arguments: argparse.Namespace) -> int:
         raise Rejected("no_pod", f"Stage {farm.stage} has no pod {', '.join(strangers)}; nothing was removed.")
     chosen = [present[pod_id] for pod_id in dict.fromkeys(arguments.pods or present)]
     if arguments.idle:
-        chosen = [pod for pod in chosen if not renders(cards.get(pod.id, []))]
-    busy = sum(renders(cards.get(pod.id, [])) for pod in chosen)
+        chosen = [pod for pod in chosen if not _may_render(pod, cards.get(pod.id, []))]
+    busy = sum(_may_render(pod, cards.get(pod.id, [])) for pod in chosen)
     if arguments.dry_run or not chosen:
         _tell(arguments, [], chosen if arguments.dry_run else [])
         return 0
-    if busy and not agreed(f"{busy} of {len(chosen)} pods are rendering; their jobs begin anew.", yes=arguments.yes):
+    if busy and not agreed(
+        f"{busy} of {len(chosen)} pods render, or do not say; their jobs would begin anew.", yes=arguments.yes
+    ):
         print("Nothing was removed.")
         return 1
     pods.stop([pod.id for pod in chosen])
@@ -57,6 +59,11 @@ def status(arguments: argparse.Namespace) -> int:
     total, spent = sum(pod.cost for pod in pods), sum(map(cost_so_far, pods))
     print(f"Together ${total:.2f} an hour; ${spent:.2f} so far for the pods that are there (RunPod's bill counts).")
     return 0
+
+
+def _may_render(pod: Pod, cards: list[Seen]) -> bool:
+    """Say whether work may be lost with a pod: its worker renders, or it runs and its worker does not tell."""
+    return renders(cards) if cards else pod.status == "RUNNING"
 
 
 def _facts(pod: Pod, cards: list[Seen]) -> dict[str, Any]:

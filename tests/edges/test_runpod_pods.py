@@ -72,6 +72,9 @@ def test_pods_of_others_are_neither_seen_nor_touched(site: Site) -> None:
     machines.stop([*strangers, mine, "gone"])
     assert set(site.pods) == set(strangers)
     machines.stop([mine])
+    first, second = ours(site, 2), ours(site, 3)
+    machines.stop([second])
+    assert set(site.pods) == {*strangers, first}
 
 
 def test_pods_are_known_by_name_if_the_environment_is_not_told(site: Site) -> None:

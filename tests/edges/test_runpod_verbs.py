@@ -163,17 +163,17 @@ def test_status_shows_pods_beside_their_workers(shop: Shop) -> None:
 
 
 def test_down_takes_only_ours_and_asks_before_work_is_lost(shop: Shop) -> None:
-    """A busy pod is removed when somebody says so; idle ones alone with --idle; strangers never."""
-    busy, idle, other = shop.pod(1), shop.pod(2), shop.site.add("somebody-elses")
+    """A busy pod, or a mute one, is removed when somebody says so; idle ones with --idle; strangers never."""
+    busy, idle, mute, other = shop.pod(1), shop.pod(2), shop.pod(3), shop.site.add("somebody-elses")
     shop.card(busy, running=1)
     shop.card(idle)
     code, said = shop.run("down", other)
     assert code == 1 and f"has no pod {other}" in said
     code, said = shop.run("down")
-    assert code == 1 and "1 of 2 pods are rendering" in said and len(shop.site.pods) == 3
+    assert code == 1 and "2 of 3 pods render, or do not say" in said and len(shop.site.pods) == 4
     code, said = shop.run("down", "--idle", "--dry-run")
-    assert code == 0 and f"would remove {idle}" in said and busy not in said
-    assert shop.run("down", "--idle")[0] == 0 and set(shop.site.pods) == {busy, other}
+    assert code == 0 and f"would remove {idle}" in said and busy not in said and mute not in said
+    assert shop.run("down", "--idle")[0] == 0 and set(shop.site.pods) == {busy, mute, other}
     assert shop.run("down", "--yes")[0] == 0 and set(shop.site.pods) == {other}
     code, said = shop.run("down")
     assert code == 0 and "nothing to remove" in said and shop.run("status")[1].strip() == f"Stage {STAGE} has no pods."

@@ -8,13 +8,19 @@ import socket
 import subprocess
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 import requests
 
+from tests.conftest import make_table
 from tests.image import ROOT, Image, Wrong, build, may_build
 from tests.waiting import wait_until
 from worker.__main__ import COMMANDS
+
+if TYPE_CHECKING:
+    from sandbox.cloud import LocalCloud
 
 SETTINGS = {
     "JOBS_QUEUE_URL": "http://127.0.0.1:9/1/jobs",
@@ -149,6 +155,29 @@ def test_a_pod_gives_comfyui_an_account_that_sees_no_secret(pod: Image) -> None:
     assert (pod.folder / "comfy/output").stat().st_mode & 0o7777 == 0o2775
 
 
+def test_a_pods_worker_is_known_by_the_pods_id(
+    pod: Image, cloud: LocalCloud, aws: boto3.Session, resources: dict[str, Any]
+) -> None:
+    """Its card on the table carries RUNPOD_POD_ID: so the autoscaler and `runpod status` tell which pod works."""
+    dynamodb: Any = aws.client("dynamodb")
+    table = make_table(dynamodb, resources["WorkersTable"]["Properties"])
+    told = {**SETTINGS, **cloud.env(), "WORKERS_TABLE": table, "GPUS": "", "COMFY_PORT": str(free_port())}
+    told["JOBS_TABLE"] = make_table(dynamodb, resources["JobsTable"]["Properties"])
+    told["JOBS_QUEUE_URL"] = aws.client("sqs").create_queue(QueueName=f"jobs-{table}")["QueueUrl"]
+    running = Running(pod.start(**told, RUNPOD_POD_ID="7h9k2m4n6p"))
+    cards: list[str] = []
+
+    def is_shown() -> bool:
+        cards[:] = [item["worker"]["S"] for item in dynamodb.scan(TableName=table)["Items"]]
+        return bool(cards)
+
+    try:
+        assert wait_until(is_shown, 30, look_s=0.2), running.said()
+    finally:
+        running.end()
+    assert cards == ["7h9k2m4n6p"]
+
+
 def test_comfyui_is_gone_when_a_pods_worker_is_killed(pod: Image) -> None:
     """Changing the account would have undone what the kernel was told; the wrapper tells it again."""
     port = free_port()
@@ -164,6 +193,7 @@ def test_a_secret_that_runpod_does_not_have_is_named(pod: Image) -> None:
     """Its reference would else go to AWS as a key."""
     told = pod.run(GPUS="", AWS_SECRET_ACCESS_KEY="{{ RUNPOD_SECRET_comfysheet_prod_x }}")
     assert told.returncode == 2 and "no secret for AWS_SECRET_ACCESS_KEY" in told.stderr
+    assert "JOBS_TABLE" not in told.stderr
 
 
 def test_a_pod_image_is_pinned_and_opens_nothing(pod: Image) -> None:
