@@ -129,7 +129,7 @@ class RunPods:
         """Order *count* pods; answer how many were made. What was refused is in the log."""
         ordered = self.order_pods(count)
         for text in ordered.refusals:
-            log.warning("pod refused", extra={"action": "pod_refused", "why": text})
+            log.warning("pod refused", extra={"action": "pod_refused", "reason": text})
         return len(ordered.pods)
 
     def stop(self, ids: Collection[str]) -> None:
@@ -196,7 +196,7 @@ class RunPods:
         """Find the pod that an unanswered order may have made. Raises `Unavailable` when it is not there (yet)."""
         for pod in self._api.pods():
             if pod.name == name:
-                log.warning("order found again", extra={"action": "pod_found", "pod": pod.id})
+                log.warning("order found again", extra={"action": "pod_found", "worker": pod.id})
                 return pod
         raise Unavailable(
             f"{lost.message} Should pod {name} come up after all, it is known by its name.", lost.retry_in_s
@@ -223,7 +223,7 @@ class RunPods:
     def _remove_dead(self) -> None:
         for pod in self.pods():
             if pod.status in _DEAD:
-                log.warning("dead pod removed", extra={"action": "pod_removed", "pod": pod.id, "why": pod.status})
+                log.warning("dead pod removed", extra={"action": "pod_removed", "worker": pod.id, "reason": pod.status})
                 with contextlib.suppress(Rejected):  # a locked one; it costs no GPU and hinders nobody
                     self._api.terminate(pod.id)
 
