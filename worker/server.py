@@ -39,6 +39,11 @@ class Server:
         """Give what this server can render, as far as it is known; None: it was not asked yet."""
         return self._kit
 
+    @property
+    def is_starting(self) -> bool:
+        """Say whether a ComfyUI of ours has not been there yet."""
+        return self.process is not None and self.health.facts is None
+
     def sweep(self, job_id: str, attempt: int) -> None:
         """Remove what a job's attempts up to *attempt* left in ComfyUI's folders, when they are on this machine."""
         facts = self.health.facts

@@ -126,7 +126,8 @@ def build_worker(settings: Settings, *, once: bool) -> Worker:
         clock,
         ends_at=_ends_at(settings, clock),
         idle_end_s=settings.idle_end_s,
-        is_rendering=lambda: bool(keeper.holdings()),
+        # A ComfyUI of ours that still loads is work; one that never comes up ends the worker by itself.
+        is_rendering=lambda: bool(keeper.holdings()) or any(server.is_starting for server in servers),
         on_end=lambda: stopper.stop(0),
     )
     parts.add("hours", hours.run, hours.close)

@@ -173,3 +173,20 @@ def test_free_ports_are_different_ones() -> None:
     """One for each ComfyUI of this worker."""
     ports = _free(4)
     assert len(set(ports)) == 4 and all(1024 <= port <= 65_535 for port in ports)
+
+
+class Loading:
+    """Be the process of a ComfyUI that the worker has started."""
+
+    def restart(self, why: str) -> None:
+        raise AssertionError(why)
+
+
+def test_the_first_start_of_a_comfyui_of_ours_is_no_idleness() -> None:
+    """It may load for minutes; somebody else's that is away is nothing to wait for."""
+    shop = Shop()
+    assert not shop.server.is_starting
+    shop.server.process = Loading()  # type: ignore[assignment]
+    assert shop.server.is_starting
+    assert shop.work().job.state is State.SUCCEEDED
+    assert not shop.server.is_starting
