@@ -256,7 +256,13 @@ def delete(session: Session, stage: str, project: Path, say: Say) -> None:
 
 def run_chalice(session: Session, project: Path, verb: str, stage: str, say: Say) -> None:
     """Run Chalice's command line in *project*; *say* gets its lines. Raises Stopped with the last of them."""
-    environment = {**os.environ, "AWS_DEFAULT_REGION": str(session.region_name)}
+    # No .pyc of its own: they count among the sources by which Chalice finds the zip that it was lent.
+    environment = {
+        **os.environ,
+        "AWS_DEFAULT_REGION": str(session.region_name),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
     if session.profile_name != "default":
         environment["AWS_PROFILE"] = session.profile_name
     command = [sys.executable, "-c", "import chalice.cli; raise SystemExit(chalice.cli.main())", verb, "--stage", stage]
