@@ -256,11 +256,14 @@ def delete(session: Session, stage: str, project: Path, say: Say) -> None:
 
 def run_chalice(session: Session, project: Path, verb: str, stage: str, say: Say) -> None:
     """Run Chalice's command line in *project*; *say* gets its lines. Raises Stopped with the last of them."""
-    # The locked hashes hold for what Chalice fetches by name, too (infra/package.py).
+    # The locked hashes hold for what Chalice fetches by name, too (infra/package.py). No .pyc of its own: they count
+    # among the sources by which Chalice finds the zip that it was lent.
     environment = {
         **os.environ,
         "AWS_DEFAULT_REGION": str(session.region_name),
         "PIP_CONSTRAINT": "requirements.txt",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
     }
     if session.profile_name != "default":
         environment["AWS_PROFILE"] = session.profile_name

@@ -26,7 +26,8 @@ def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     with LocalCloud() as cloud:
         cloud.start(tmp_path_factory.mktemp("cloud"))
         operator = Operator(tmp_path_factory.mktemp("operator"), cloud)
-        operator.deploy(STAGE, "--via-chalice", "--set", "SweepReservedConcurrency=1")
+        printed = operator.deploy(STAGE, "--via-chalice", "--set", "SweepReservedConcurrency=1")
+        assert "Reusing existing deployment package" in printed, "both ways deploy the same zip"
         yield operator
 
 
