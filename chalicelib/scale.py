@@ -17,7 +17,9 @@ from chalicelib.contract.card import Seen
 from chalicelib.contract.counts import Counts, Metric
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.pool import Machine, Pool
-from chalicelib.scale_memory import Book, Closed, Memory, Order, Sight, Terms, Work, budget_left, observe, past_of
+from chalicelib.scale_memory import Book, Closed, Memory, Order, Sight, Terms, Work
+from chalicelib.scale_purse import budget_left
+from chalicelib.scale_sight import observe, past_of
 from chalicelib.scaling import Decision, Policy, Rented, Standing, decide
 
 log = logging.getLogger(__name__)

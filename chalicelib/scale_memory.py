@@ -1,35 +1,21 @@
 """
-Remember from round to round what no list tells: what machines did, what they cost, how long they take to start.
+Hold what is remembered from round to round because no list tells it: what machines did and cost, what was ordered.
 
-Pure. One small document holds it all (scale_book.py keeps it); what is not known is asked of the pools each time.
+One small document holds it all (scale_book.py keeps it); what is not in it is asked of the pools each time. Also here:
+what one round sees (`Sight`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from chalicelib.contract.card import Seen
-from chalicelib.contract.pool import Machine, MachineState
-from chalicelib.scaling import Load, Past, Policy, Rented, Standing, keep_s, needed
-
-SETTLE_MS: Final = 150_000
-"""How long an order may be on its way before it counts as lapsed."""
-BOOT_WEIGHT: Final = 0.3
-BUSY_WEIGHT: Final = 0.3
-BOOT_BOUNDS_S: Final = (20.0, 1800.0)
-DEAD_AFTER_BOOTS: Final = 3
-DEAD_AFTER_S: Final = 600.0
-"""The least that a worker may be silent for; beyond it, three times a start."""
-ENDING_MS: Final = 900_000
-"""How long a machine may take to end. It costs until then; after that it is given back again."""
-UNSEEN_PAID_MS: Final = 300_000
-"""What a machine that vanished between two rounds is still charged for, at most."""
+from chalicelib.contract.pool import Machine
+from chalicelib.scaling import Load
 
 
 class Note(BaseModel):
@@ -141,172 +127,6 @@ class Sight:
     work: Work
 
 
-def observe(memory: Memory, sight: Sight, policy: Policy, terms: Mapping[str, Terms]) -> tuple[Memory, list[Rented]]:
-    """Bring *memory* up to date with what is seen; answer it and the machines as the decision sees them."""
-    now, load = sight.now, sight.work.load
-    memory = _charge(memory, sight, terms)
-    boot_s = memory.boot_s or policy.boot_s
-    notes: dict[str, Note] = {}
-    fleet: list[Rented] = []
-    for pool, machine in _listed(sight):
-        was = memory.notes[machine.id]
-        cards = [card for card in sight.cards if card.is_alive(now) and _is_of(machine.id, card.worker)]
-        note = _noted(was, machine, cards, sight)
-        if not was.served_at and note.served_at:
-            boot_s = _next_boot(memory.boot_s, (note.served_at - machine.started_at) / 1000)
-            memory = memory.model_copy(update={"boot_s": boot_s})
-        notes[machine.id] = note
-        fleet.append(_rented(machine, pool, note, cards, sight, boot_s, policy))
-    orders = tuple(order for order in memory.orders if _missing(order, sight))
-    for order in orders:
-        for _ in range(_missing(order, sight)):
-            price = terms[order.pool].hour_price
-            fleet.append(Rented("", order.pool, Standing.STARTING, price, policy.gpus, ready_in_s=boot_s))
-    busy = memory.busy + BUSY_WEIGHT * (load.running - memory.busy)
-    peaks = tuple(each for each in memory.peaks if each[0] > now - policy.idle_s * 1000)
-    stuck = _stuck(memory, policy, load, fleet, min([load.waiting, *(waited for _, _, waited in peaks)]))
-    now_needed = needed(policy, _without(load, stuck), busy, _gpus(fleet, policy))
-    peaks = (*peaks, (now, now_needed, load.waiting))
-    changed = {"notes": notes, "orders": orders, "busy": busy, "peaks": peaks, "stuck": stuck, "round_at": now}
-    return memory.model_copy(update=changed), fleet
-
-
-def past_of(memory: Memory, policy: Policy, terms: Mapping[str, Terms], now: int) -> Past:
-    """Say what the decision must know of the past."""
-    left, cap = budget_left(memory, policy)
-    boot_s = memory.boot_s or policy.boot_s
-    since = now - keep_s(policy, boot_s) * 1000
-    return Past(
-        boot_s=boot_s,
-        busy=memory.busy,
-        peak=max((count for at, count, _ in memory.peaks if at > since), default=0),
-        had_work=any(count for _, count, _ in memory.peaks),
-        may_order=not memory.orders and now - memory.started_at >= policy.order_pause_s * 1000,
-        order_price=max([each.hour_price for each in terms.values()] + [n.hour_price for n in memory.notes.values()]),
-        left=left,
-        stuck=memory.stuck,
-        cap=cap,
-    )
-
-
-def budget_left(memory: Memory, policy: Policy) -> tuple[float, str]:
-    """Say what the tighter cap leaves, and its name; infinite: there is none."""
-    caps = []
-    if policy.day_dollars is not None:
-        caps.append((policy.day_dollars - memory.day_spent, f"the day's ${policy.day_dollars:.2f}"))
-    if policy.month_dollars is not None:
-        caps.append((policy.month_dollars - memory.month_spent, f"the month's ${policy.month_dollars:.2f}"))
-    return min(caps, default=(math.inf, ""))
-
-
-def _charge(memory: Memory, sight: Sight, terms: Mapping[str, Terms]) -> Memory:
-    """Pay for all machines up to now, those included that vanished since the last round; begin a new day or month."""
-    now, at = sight.now, datetime.fromtimestamp(sight.now / 1000, UTC)
-    day, month = at.strftime("%Y-%m-%d"), at.strftime("%Y-%m")
-    day_start = int(at.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
-    month_start = int(at.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
-    day_spent = memory.day_spent if memory.day == day else 0.0
-    month_spent = memory.month_spent if memory.month == month else 0.0
-    notes: dict[str, Note] = {}
-
-    def pay(note: Note, until: int) -> Note:
-        nonlocal day_spent, month_spent
-        if note.ending_since:
-            until = min(until, note.ending_since + ENDING_MS)
-        if until <= note.paid_until:
-            return note
-        day_spent += note.hour_price * max(0, until - max(note.paid_until, day_start)) / 3_600_000
-        month_spent += note.hour_price * max(0, until - max(note.paid_until, month_start)) / 3_600_000
-        return note.model_copy(update={"paid_until": until})
-
-    for pool, machine in _listed(sight):
-        price = terms[pool].hour_price if machine.hour_price is None else machine.hour_price
-        note = memory.notes.get(machine.id) or Note(pool=pool, hour_price=price, paid_until=machine.started_at)
-        ending_since = (note.ending_since or now) if machine.state is MachineState.STOPPING else 0
-        note = note.model_copy(update={"hour_price": price, "ending_since": ending_since})
-        until = max(now, machine.started_at + int(terms[pool].least_s * 1000))
-        notes[machine.id] = pay(note, until)
-    for name, note in memory.notes.items():
-        if name not in notes:
-            pay(note, min(now, note.paid_until + UNSEEN_PAID_MS))
-    spent = {"day": day, "day_spent": day_spent, "month": month, "month_spent": month_spent}
-    return memory.model_copy(update={**spent, "notes": notes})
-
-
-def _listed(sight: Sight) -> Iterable[tuple[str, Machine]]:
+def listed(sight: Sight) -> Iterable[tuple[str, Machine]]:
+    """Give each machine with its pool's name."""
     return ((pool, machine) for pool, machines in sight.machines.items() for machine in machines)
-
-
-def _is_of(machine: str, worker: str) -> bool:
-    return worker == machine or worker.startswith(f"{machine}-")
-
-
-def _hands(machine: str, cards: Sequence[Seen], sight: Sight) -> int:
-    """Count the jobs in a machine's hands: the ledger knows at once, a card shows what was a minute ago."""
-    claimed = sum(count for worker, count in sight.work.in_hand.items() if _is_of(machine, worker))
-    return max(claimed, sum(server.running for card in cards for server in card.servers))
-
-
-def _noted(was: Note, machine: Machine, cards: Sequence[Seen], sight: Sight) -> Note:
-    serving = [card for card in cards if card.open_servers]
-    served_at = max([was.served_at, *(card.seen_at for card in serving)])
-    done = sum(card.jobs_done for card in cards) if cards else was.jobs_done
-    is_busy = bool(_hands(machine.id, cards, sight)) or done != was.jobs_done
-    idle_since = 0 if is_busy else was.idle_since or sight.now
-    return was.model_copy(update={"served_at": served_at, "idle_since": idle_since, "jobs_done": done})
-
-
-def _rented(
-    machine: Machine, pool: str, note: Note, cards: Sequence[Seen], sight: Sight, boot_s: float, policy: Policy
-) -> Rented:
-    now, jobs = sight.now, _hands(machine.id, cards, sight)
-    age_s = (now - machine.started_at) / 1000
-    silent_s = (now - max(machine.started_at, note.served_at)) / 1000
-    gpus = sum(card.open_servers for card in cards)
-    ready_in_s = 0.0
-    if machine.state is MachineState.STOPPING:
-        # One that never ends (a pod that only exited) is asked to go again, and told.
-        standing = Standing.DEAD if now - note.ending_since > ENDING_MS else Standing.STOPPING
-    elif silent_s > max(DEAD_AFTER_S, DEAD_AFTER_BOOTS * boot_s) and not jobs:
-        standing = Standing.DEAD
-    elif note.served_at:
-        standing = Standing.READY
-    else:
-        # One that is late is expected at any time, but no sooner than within a tenth of a start.
-        standing, gpus, ready_in_s = Standing.STARTING, policy.gpus, max(boot_s / 10, boot_s - age_s)
-    idle_s = (now - note.idle_since) / 1000 if note.idle_since else 0.0
-    price = note.hour_price
-    return Rented(machine.id, pool, standing, price, gpus, jobs, ready_in_s, idle_s, machine.started_at)
-
-
-def _missing(order: Order, sight: Sight) -> int:
-    """Count the machines of an order that are not listed yet; none when it has lapsed."""
-    if sight.now - order.at >= SETTLE_MS:
-        return 0
-    came = sum(machine.id not in order.known for machine in sight.machines.get(order.pool, ()))
-    return max(0, (order.count if order.granted is None else order.granted) - came)
-
-
-def _next_boot(before_s: float, measured_s: float) -> float:
-    least, most = BOOT_BOUNDS_S
-    measured_s = min(most, max(least, measured_s))
-    return measured_s if not before_s else before_s + BOOT_WEIGHT * (measured_s - before_s)
-
-
-def _stuck(memory: Memory, policy: Policy, load: Load, fleet: Sequence[Rented], waited: int) -> int:
-    """Count the jobs that waited all the time while a machine that takes jobs idled: nobody here can do them."""
-    idles = any(each.standing is Standing.READY and each.gpus and each.idle_s >= policy.idle_s for each in fleet)
-    return waited if idles else min(memory.stuck, load.waiting)
-
-
-def _without(load: Load, stuck: int) -> Load:
-    """Leave out the jobs that these machines cannot do."""
-    if not stuck:
-        return load
-    waiting = load.waiting - stuck
-    return Load(waiting, load.waiting_s * waiting / load.waiting, load.running, load.running_left_s)
-
-
-def _gpus(fleet: Sequence[Rented], policy: Policy) -> float:
-    ready = [each.gpus for each in fleet if each.standing is Standing.READY and each.gpus]
-    return sum(ready) / len(ready) if ready else float(policy.gpus)

@@ -11,7 +11,7 @@ The rules, the stronger first:
 4. Machines are ordered when those that are there, or on their way, would not begin all waiting jobs within the target;
    never more than the most, never for less work than a start takes, never what the budget could not pay for.
 
-After an order nothing is ordered until it was seen or has lapsed (scale_memory.py): a lost answer orders nothing twice.
+After an order nothing is ordered until it was seen or has lapsed (scale_sight.py): a lost answer orders nothing twice.
 """
 
 from __future__ import annotations

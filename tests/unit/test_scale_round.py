@@ -13,7 +13,8 @@ from chalicelib.contract.counts import Metric
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.pool import Machine, MachineState
 from chalicelib.scale import Lender, Scale, Turns
-from chalicelib.scale_memory import DEAD_AFTER_S, Terms, Work
+from chalicelib.scale_memory import Terms, Work
+from chalicelib.scale_sight import DEAD_AFTER_S
 from chalicelib.scaling import Load, Policy
 
 MINUTE = 60_000
