@@ -37,6 +37,12 @@ FIELDS: Final = frozenset(
         "before",
         "after",
         "dollars",
+        "needed",
+        "day_dollars",
+        "month_dollars",
+        "pool",
+        "pod",
+        "why",
     }
 )
 """What a line may hold beside its message, time, level, place, trace and the ids of its call."""

@@ -32,6 +32,7 @@ from chalicelib.complete import Complete
 from chalicelib.contract.addresses import webhook_url
 from chalicelib.contract.infer import infer
 from chalicelib.contract.limits import Account
+from chalicelib.contract.pool import Pool
 from chalicelib.crew import Crew
 from chalicelib.curate import Curator
 from chalicelib.deliver import Deliver
@@ -422,11 +423,10 @@ class World:
         if settings is None:
             return None
         groups = {name: self._group(name) for name in settings.groups if "ec2" in settings.pools}
-        lenders = [
-            lender
-            for pool in settings.pools
-            for lender in ([Lender(n, g, settings.terms[n]) for n, g in groups.items()] if pool == "ec2" else [])
-        ]
+        lenders = []
+        for pool in settings.pools:
+            lent = groups if pool == "ec2" else {pool: self._pods()}
+            lenders += [Lender(name, each, settings.terms[name]) for name, each in lent.items()]
         books = UsageBook(self._counters)
         table, job_s = self.settings.jobs_table, settings.policy.job_s
         backlog = Backlog(self._dynamodb, table, self.ledger.get_many, books.pace_ms, job_s=job_s)
@@ -441,6 +441,14 @@ class World:
             now_ms,
         )
         return Turns(scale, list(groups.values()))
+
+    def _pods(self) -> Pool:
+        """Open RunPod with the key and the order that the operator saved; read anew in each new container."""
+        import requests
+
+        from chalicelib.runpod import saved_pool
+
+        return saved_pool(self._ssm, self.settings.secrets_prefix, self.settings.stage, requests.Session())
 
     def _group(self, name: str) -> Ec2Pool:
         groups = DynamoGroups(self._dynamodb, self.settings.rates_table)
