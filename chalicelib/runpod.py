@@ -232,25 +232,32 @@ class RunPods:
         return bool(self._name.fullmatch(pod.name)) and (not pod.env or pod.env.get(MARK) == self._stage)
 
 
-def saved_pool(ssm: SSMClient, prefix: str, stage: str, session: requests.Session, url: str = API_URL) -> RunPods:
-    """
-    Open the pool with the key and the order that were saved below *prefix* (`python -m infra runpod key`, `order`).
+class Shelf:
+    """Read what was saved below *prefix*: the key and the order (`python -m infra runpod key`, `order`)."""
 
-    Raises `Rejected` where there is no key, `Unavailable` when SSM does not answer. Without an order it can be looked
-    at and given back, not enlarged.
-    """
-    key, text = saved(ssm, f"{prefix}/{KEY_PARAMETER}"), saved(ssm, f"{prefix}/{ORDER_PARAMETER}")
-    return RunPods(RunPodApi(session, key or "", url), stage, Order.model_validate_json(text) if text else None)
+    def __init__(self, ssm: SSMClient, prefix: str) -> None:
+        self._ssm = ssm
+        self._prefix = prefix
 
+    def read(self, name: str) -> str | None:
+        """Read a parameter; None: there is none. Raises `Unavailable`."""
+        full = f"{self._prefix}/{name}"
+        try:
+            return str(self._ssm.get_parameter(Name=full, WithDecryption=True)["Parameter"]["Value"])
+        except self._ssm.exceptions.ParameterNotFound:
+            return None
+        except (BotoCoreError, ClientError) as error:
+            raise Unavailable(f"The parameter {full} cannot be read: {error}") from error
 
-def saved(ssm: SSMClient, name: str) -> str | None:
-    """Read a parameter; None: there is none."""
-    try:
-        return str(ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"])
-    except ssm.exceptions.ParameterNotFound:
-        return None
-    except (BotoCoreError, ClientError) as error:
-        raise Unavailable(f"The parameter {name} cannot be read: {error}") from error
+    def pool(self, stage: str, session: requests.Session, url: str = API_URL) -> RunPods:
+        """
+        Open the pool with the saved key and order.
+
+        Raises `Rejected` where there is no key, `Unavailable` when SSM does not answer. Without an order it can be
+        looked at and given back, not enlarged.
+        """
+        key, text = self.read(KEY_PARAMETER), self.read(ORDER_PARAMETER)
+        return RunPods(RunPodApi(session, key or "", url), stage, Order.model_validate_json(text) if text else None)
 
 
 def reference(stage: str, name: str) -> str:

@@ -428,8 +428,13 @@ class World:
             lent = groups if pool == "ec2" else {pool: self._pods()}
             lenders += [Lender(name, each, settings.terms[name]) for name, each in lent.items()]
         books = UsageBook(self._counters)
-        table, job_s = self.settings.jobs_table, settings.policy.job_s
-        backlog = Backlog(self._dynamodb, table, self.ledger.get_many, books.pace_ms, job_s=job_s)
+        backlog = Backlog(
+            self._dynamodb,
+            self.settings.jobs_table,
+            self.ledger.get_many,
+            books.pace_ms,
+            job_s=settings.policy.job_s,
+        )
         scale = Scale(
             lenders,
             settings.policy,
@@ -446,9 +451,9 @@ class World:
         """Open RunPod with the key and the order that the operator saved; read anew in each new container."""
         import requests
 
-        from chalicelib.runpod import saved_pool
+        from chalicelib.runpod import Shelf
 
-        return saved_pool(self._ssm, self.settings.secrets_prefix, self.settings.stage, requests.Session())
+        return Shelf(self._ssm, self.settings.secrets_prefix).pool(self.settings.stage, requests.Session())
 
     def _group(self, name: str) -> Ec2Pool:
         groups = DynamoGroups(self._dynamodb, self.settings.rates_table)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from chalicelib.contract.card import LATE_MS, Seen
 from chalicelib.contract.errors import Rejected
 from chalicelib.crew import Crew
-from chalicelib.runpod import KEY_PARAMETER, ORDER_PARAMETER, Order, RunPods, saved, worker_env
+from chalicelib.runpod import KEY_PARAMETER, ORDER_PARAMETER, Order, RunPods, Shelf, worker_env
 from chalicelib.runpod_api import API_URL, Pod, RunPodApi
 from infra import stack
 from infra.release import session
@@ -140,7 +140,7 @@ class Farm:
         return worker_env(self.stage, {**wanted, "AWS_REGION": str(self.session.region_name)})
 
     def _parameter(self, name: str) -> str | None:
-        return saved(self._ssm, self.parameter_name(name))
+        return Shelf(self._ssm, self.outputs["SecretsPrefix"]).read(name)
 
     def _put(self, name: str, value: str, kind: str) -> None:
         self._ssm.put_parameter(Name=self.parameter_name(name), Value=value, Type=kind, Overwrite=True)

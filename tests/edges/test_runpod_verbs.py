@@ -15,7 +15,7 @@ import requests
 from chalicelib.contract.card import ServerCard, written
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.kit import packed_kits
-from chalicelib.runpod import MARK, saved_pool
+from chalicelib.runpod import MARK, Shelf
 from infra import stack
 from infra.__main__ import main
 from infra.runpod import farm as farms
@@ -198,7 +198,7 @@ def test_an_order_is_saved_once_for_up_and_for_the_autoscaler(shop: Shop) -> Non
         assert code == 1 and says in said
     ssm, prefix = shop.aws.client("ssm"), f"/comfysheet/{STAGE}"
     ssm.put_parameter(Name=f"{prefix}/runpod-key", Value=KEY, Type="SecureString", Overwrite=True)
-    assert saved_pool(ssm, prefix, STAGE, requests.Session(), shop.site.url).start(1) == 1
+    assert Shelf(ssm, prefix).pool(STAGE, requests.Session(), shop.site.url).start(1) == 1
     assert {**shop.site.orders()[-1], "name": ""} == {**first, "name": ""}
     code, said = shop.run("order", "--json")
     assert json.loads(said)["image"] == "me/worker:1" and "HF_TOKEN" not in said

@@ -30,6 +30,7 @@ ROOTS: Final = {
     "completion": ("app.on_completion",),
     "delivery": ("app.on_delivery",),
     "sweep": ("app.on_sweep",),
+    "scale": ("app.on_scale",),
     "worker": ("worker.daemon.main", "worker.doctor.main"),
 }
 """Where the work of each begins. A name that is a package stands for all that its modules say."""
@@ -78,6 +79,9 @@ SECRETS: Final = {
 }
 """Below which path each reader of SSM works: it is put together likewise."""
 
+SINGLE: Final = {"chalicelib.runpod.Shelf": ("runpod-key", "runpod-order")}
+"""Which single secrets each other reader of SSM reads: KEY_PARAMETER, ORDER_PARAMETER."""
+
 NEVER: Final = {
     # work_through is handed world.completions; the queue of deliveries has the same method and would fit as well.
     ("completion", "sqs:DeleteMessage", "DeliveriesQueue"),
@@ -90,16 +94,24 @@ NEVER: Final = {
 }
 """What the derivation finds and is never asked for, or need not be allowed."""
 
+GROUPS: Final = "autoScalingGroup:*:autoScalingGroupName/"
+"""What stands before a group's name in its ARN: the sign that only AWS knows, and a constant."""
 _TAKES: Final = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 UNSEEN: Final = {
     # Lambda writes the logs and polls the queues with the function's own role (Lambda developer guide).
     *(
         (name, f"logs:{action}", f"{name.title()}Logs")
-        for name in ("api", "completion", "delivery", "sweep")
+        for name in ("api", "completion", "delivery", "sweep", "scale")
         for action in ("CreateLogStream", "PutLogEvents")
     ),
     *(("completion", action, "CompletionsQueue") for action in _TAKES),
     *(("delivery", action, "DeliveriesQueue") for action in _TAKES),
+    # The client of EC2 Auto Scaling has a protocol of our own (ec2_pool.AutoScaling), which is not followed.
+    *(
+        ("scale", f"autoscaling:{action}", f"{GROUPS}{group}")
+        for action in ("SetDesiredCapacity", "TerminateInstanceInAutoScalingGroup")
+        for group in ("${WorkerGroup}", "${WorkerGroupFallback}")
+    ),
     # Without it S3 answers 403, not 404, when there is no such file.
     ("api", "s3:ListBucket", "Bucket"),
     ("completion", "s3:ListBucket", "Bucket"),
@@ -163,6 +175,8 @@ def places(call: Call) -> Iterator[str]:
     if call.service == "s3":
         for key in keys_of(call):
             yield f"Bucket/{key}"
+    elif call.owner in SINGLE:
+        yield from (f"parameter/{name}" for name in SINGLE[call.owner])
     elif call.service == "ssm":
         yield f"parameter/{SECRETS[call.owner]}/*"
     elif call.service == "secretsmanager":
@@ -250,12 +264,15 @@ def policies() -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def test_no_policy_names_everything() -> None:
-    """No action holds a star, and no resource is one: at most the end of a path or the six signs of a secret."""
+    """
+    No action holds a star, and no resource is one: at most the end of a path, the six signs of a secret, or the sign
+    of its own that AWS puts before a named group.
+    """
     for name, statement in policies():
         assert not [action for action in statement["Action"] if "*" in action], name
         resources = statement["Resource"]
         for resource in resources if isinstance(resources, list) else [resources]:
-            assert re.fullmatch(r"[^*]+(/\*)?", plain(resource)), (name, resource)
+            assert re.fullmatch(r"[^*]+(/\*)?", plain(resource).removeprefix(GROUPS)), (name, resource)
 
 
 class _Recording:
