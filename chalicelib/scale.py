@@ -20,7 +20,7 @@ from chalicelib.contract.pool import Machine, Pool
 from chalicelib.scale_memory import Book, Closed, Memory, Order, Sight, Terms, Work
 from chalicelib.scale_purse import budget_left
 from chalicelib.scale_sight import observe, past_of
-from chalicelib.scaling import Decision, Policy, Rented, Standing, decide
+from chalicelib.scaling import LAST_CALL_S, USEFUL_S, Decision, Policy, Rented, Standing, decide
 
 log = logging.getLogger(__name__)
 
@@ -207,7 +207,9 @@ class Scale:
         self._counts.add(Metric.MACHINES_NEEDED, float(decision.needed))
         self._counts.add(Metric.MACHINES_DEAD, float(sum(each.standing is Standing.DEAD for each in fleet)))
         self._counts.add(Metric.DOLLARS_TODAY, memory.day_spent)
-        self._counts.add(Metric.DOLLARS_SPENT, float(left <= 0))
+        # Machines go while there is something left (LAST_CALL_S): spent is what pays for no further one.
+        dearest = max(each.hour_price for each in self._terms.values())
+        self._counts.add(Metric.DOLLARS_SPENT, float(left < dearest * (USEFUL_S + LAST_CALL_S) / 3600))
         return Round("scale", before, after, reason, memory.day_spent)
 
 

@@ -276,6 +276,17 @@ def test_a_new_day_has_a_new_budget() -> None:
     assert memory.month_spent == pytest.approx(0.4, abs=0.01)
 
 
+def test_a_spent_budget_is_counted_although_machines_went_before_it() -> None:
+    """The alarm rings when nothing more can be rented; what is left then is not nothing."""
+    shop = Shop(policy=Policy(most=1, day_dollars=0.05))
+    shop.load = waiting(1)
+    shop.minutes()
+    assert shop.gauges["DollarsSpent"] == 1 and shop.pools[0].asked == []
+    rich = Shop()
+    rich.minutes()
+    assert rich.gauges["DollarsSpent"] == 0
+
+
 def test_jobs_that_no_machine_can_do_keep_none() -> None:
     """A job that waits while a machine idles is told; the machine goes, and no other comes for that job."""
     shop = Shop()
