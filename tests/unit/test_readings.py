@@ -96,7 +96,7 @@ def test_silence_counts_from_when_jobs_wait_and_nobody_takes_them() -> None:
     farm.submit(enqueued_at=NOW)
     assert farm.look()[Metric.WORKER_SILENCE] == 0
     assert farm.look(7 * MINUTE)[Metric.WORKER_SILENCE] == 7 * 60
-    farm.worker()
+    farm.worker(silent_ms=MINUTE)
     told = farm.look()
     assert (told[Metric.WORKER_SILENCE], told[Metric.WORKERS_ALIVE], told[Metric.GPUS_OPEN]) == (0, 1, 2)
 
