@@ -53,9 +53,33 @@ def connect(key: GoogleKey, api_endpoint: str) -> Service:
     """
     import google_auth_httplib2
     import httplib2
+    from googleapiclient.discovery import build
+
+    http = google_auth_httplib2.AuthorizedHttp(_credentials(key), http=httplib2.Http(timeout=TIMEOUT_S))
+    options = {"api_endpoint": api_endpoint} if api_endpoint else None
+    return build("sheets", "v4", http=http, static_discovery=True, cache_discovery=False, client_options=options)
+
+
+def try_key(key: GoogleKey) -> None:
+    """Ask Google for access once. Raise `Unreachable` when it refuses, `Unavailable` when it cannot be asked."""
+    import google_auth_httplib2
+    import httplib2
+    from google.auth.exceptions import GoogleAuthError, RefreshError
+
+    try:
+        _credentials(key).refresh(google_auth_httplib2.Request(httplib2.Http(timeout=TIMEOUT_S)))
+    except RefreshError as error:
+        if not error.retryable:
+            raise Unreachable("Google refused the service account's key.", may_heal=True) from error
+        raise Unavailable("Google does not hand out access just now.") from error
+    except (GoogleAuthError, httplib2.HttpLib2Error, OSError) as error:
+        raise Unavailable("Google cannot be reached.") from error
+
+
+def _credentials(key: GoogleKey) -> Any:
+    """Make google-auth's credentials. Raise `Unreachable` when *key* is broken."""
     from google.auth import aws
     from google.oauth2 import service_account
-    from googleapiclient.discovery import build
 
     credentials: Any
     try:
@@ -67,9 +91,7 @@ def connect(key: GoogleKey, api_endpoint: str) -> Service:
         # What it says may hold parts of the key.
         reason = "The secret with Google's key holds a private key that cannot be read. "
         raise Unreachable(f"{reason}The operator puts it right with python -m infra google.", may_heal=True) from error
-    http = google_auth_httplib2.AuthorizedHttp(credentials, http=httplib2.Http(timeout=TIMEOUT_S))
-    options = {"api_endpoint": api_endpoint} if api_endpoint else None
-    return build("sheets", "v4", http=http, static_discovery=True, cache_discovery=False, client_options=options)
+    return credentials
 
 
 class Sheets:

@@ -105,6 +105,10 @@ class GoogleAuth:
         self._keys.get(account["client_email"], {}).pop(account["private_key_id"], None)
         self.revoke_all()
 
+    def keys_of(self, email: str) -> set[str]:
+        """Name the keys of an account."""
+        return set(self._keys.get(email, {}))
+
     def give(self, email: str, scopes: frozenset[str]) -> str:
         """Give out a token for an account, whoever vouched for it."""
         token = f"ya29.sandbox.{secrets.token_urlsafe(48)}"
