@@ -31,7 +31,9 @@ SMALL = {"Workflow": "txt2img-sdxl", "Width": "64", "Height": "64", "Steps": "1"
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Run one world for this module."""
-    with World(Wishes(home=tmp_path_factory.mktemp("world"), step_ms=0)) as world:
+    wishes = Wishes(home=tmp_path_factory.mktemp("world"), step_ms=0, start_worker=False, worker_env={"WAIT_S": "1"})
+    with World(wishes) as world:
+        world.start_worker(world.cloud.outputs["WorkerUser"])  # with what the engine asks beyond AWS
         safe = Safe(world.cloud.session(), "local")
         CANARIES["Google's first key"] = middle(safe.text() or "")
         CANARIES["the sheet's first key"] = secret_of(world.properties.document["SHEET_KEY"])
@@ -57,7 +59,7 @@ def rendered(person: Person, first: int, prompt: str) -> list[str]:
     before = len(person.bound_rows())
     rows = person.type_rows(first, [{"Prompt": f"{prompt} {number}", **SMALL} for number in range(2)])
     person.generate(rows)
-    assert person.all_ended(before + 2)
+    assert person.all_ended(before + 2, 90)
     return [person.text(row, "Status") + person.text(row, "Error") for row in rows]
 
 
@@ -118,23 +120,21 @@ def test_a_worker_s_key_is_changed_and_no_job_is_lost(world: World, person: Pers
     """The stack's own user has two keys for a while; when the old one ends, a worker with the new one does the work."""
     session = world.cloud.session()
     user = world.cloud.outputs["WorkerUser"]
-    world.workers[0].stop()
-    first = world.start_worker(user)  # as the stack's user, with what the engine asks beyond AWS
     keys = WorkerKeys(session, user)
     (old,) = keys.all()
-    assert rendered(person, 28, "old worker key") == ["done", "done"]
     made = keys.new()
     CANARIES["a worker's new key"] = made["AWS_SECRET_ACCESS_KEY"]
     with pytest.raises(Rejected, match="two keys already"):
         keys.new()
     second = world.start_worker("worker-2", **made)
+    assert rendered(person, 28, "both worker keys") == ["done", "done"]
+    world.workers[0].stop()
     keys.end(old)
     with pytest.raises(Rejected, match="only key"):
         keys.end(made["AWS_ACCESS_KEY_ID"])
     assert rendered(person, 30, "new worker key") == ["done", "done"]
     assert list(keys.all()) == [made["AWS_ACCESS_KEY_ID"]]
-    first.stop()
-    second.stop()
+    assert second.process.poll() is None
 
 
 def test_no_secret_lies_in_settings_templates_or_logs(world: World) -> None:
