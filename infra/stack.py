@@ -68,7 +68,7 @@ def read_outputs(session: Session, stage: str) -> dict[str, str]:
 
 def parameters(session: Session, stage: str) -> dict[str, str]:
     """Return the parameters of the deployed stack; none: empty."""
-    found = _describe(session.client("cloudformation"), stack_name(stage)) or {}
+    found = describe(session.client("cloudformation"), stack_name(stage)) or {}
     return {each["ParameterKey"]: each.get("ParameterValue", "") for each in found.get("Parameters", [])}
 
 
