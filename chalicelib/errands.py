@@ -148,10 +148,13 @@ class Errands:
         self._spreadsheets.note_errand(errand.spreadsheet_id, note)
 
     def _advice(self, trouble: Unreachable) -> str:
-        share = (
-            f" Share the spreadsheet with {self._account()} as an editor, then try again." if trouble.may_heal else ""
-        )
-        return f"{trouble.reason}{share}"
+        if not trouble.may_heal:
+            return trouble.reason
+        try:
+            return f"{trouble.reason} Share the spreadsheet with {self._account()} as an editor, then try again."
+        except Unreachable:
+            # It is our key that is wrong: nothing that the sheet's people do helps.
+            return trouble.reason
 
     def _prove(self, errand: Errand) -> None:
         proof = self._spreadsheets.get(errand.spreadsheet_id).proof

@@ -5,7 +5,8 @@ A key reads `ck_<key id>_<secret>`, a one-time code that connects a spreadsheet 
 and of a code only the SHA-256 is kept (a random secret needs no slow hash). A sheet
 key signs, so its secret must be readable: it lies in SSM as a SecureString, never in the table.
 While a key is rotated it has two secrets: the former one lives until `old_until`. A key ends at `expires_at`.
-Keys are cached for 30 s a container: a revoked key is dead within a minute.
+Keys are cached for 30 s a container: a revoked key is dead within a minute. A secret that does not fit is looked up
+again, so that a new one opens at once.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 CACHE_S: Final = 30
+LOOK_AGAIN_S: Final = 1
 EVERYDAY: Final = "read submit"
 """The scopes of a key that was made without any being named."""
 _KEY: Final = re.compile(r"ck_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
@@ -148,11 +150,9 @@ class Keys:
         record = self._record(key_id)
         # The same work and the same words for an unknown id, a wrong secret, a former one and an ended key.
         given = hashlib.sha256(secret.encode()).hexdigest()
-        is_newest = hmac.compare_digest(given, record.get("secret_sha256", _NOBODY))
-        is_former = hmac.compare_digest(given, record.get("old_sha256", _NOBODY)) and self._is_ahead(
-            record, "old_until"
-        )
-        if not (is_newest or is_former) or record.get("kind") != "api" or self._has_ended(record):
+        if not self._is_opened(record, given) and self.look_again(key_id):
+            record = self._record(key_id)
+        if not self._is_opened(record, given) or record.get("kind") != "api" or self._has_ended(record):
             raise UNKNOWN_KEY
         scopes = frozenset(record.get("scopes", EVERYDAY).split())
         bound_to = record.get("spreadsheet_id", "")
@@ -186,6 +186,23 @@ class Keys:
         """Drop what is cached of a key that was just made or ended."""
         self._records.pop(key_id, None)
         self._secrets.pop(key_id, None)
+
+    def look_again(self, key_id: str) -> bool:
+        """
+        Drop what is cached of a key whose secret does not fit: it may have been rotated since. Say whether it was.
+
+        Not within a second: whoever guesses secrets costs a read a second at most.
+        """
+        cached = self._records.get(key_id)
+        if cached is None or self._clock_s() < cached[0] - CACHE_S + LOOK_AGAIN_S:
+            return False
+        self.forget(key_id)
+        return True
+
+    def _is_opened(self, record: Mapping[str, str], given: str) -> bool:
+        is_newest = hmac.compare_digest(given, record.get("secret_sha256", _NOBODY))
+        is_former = hmac.compare_digest(given, record.get("old_sha256", _NOBODY))
+        return is_newest or (is_former and self._is_ahead(record, "old_until"))
 
     def _is_ahead(self, record: Mapping[str, str], moment: str) -> bool:
         return float(record.get(moment, "0")) > self._time_s()

@@ -17,6 +17,7 @@ from chalicelib.cells import Cell, Moved, Tab, Unreachable
 from chalicelib.contract.counts import NOWHERE, Counts, Metric
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.sheets import PROOF_KEY
+from chalicelib.google_key import GoogleKey
 from chalicelib.grid import FILTER_VIEWS, cell_data, filter_view, tab_of, updates
 from chalicelib.mend import Held
 
@@ -43,28 +44,75 @@ Spend = Callable[[Literal["reads", "writes"], str, bool], None]
 """Count a call for a spreadsheet (urgent: it puts something right); raise `Unavailable` when the minute's are spent."""
 
 
-def connect(credentials_json: str, api_endpoint: str) -> Service:
-    """Build the Sheets client from a service account's JSON key; *api_endpoint* empty: Google's own."""
+def connect(key: GoogleKey, api_endpoint: str) -> Service:
+    """
+    Build the Sheets client; *api_endpoint* empty: Google's own. Raise `Unreachable` when *key* is broken.
+
+    Without a key, google-auth 2.62 signs a GetCallerIdentity with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+    AWS_SESSION_TOKEN and AWS_REGION, which a Lambda has in its environment (google/auth/aws.py).
+    """
     import google_auth_httplib2
     import httplib2
-    from google.oauth2 import service_account
     from googleapiclient.discovery import build
 
-    credentials = service_account.Credentials.from_service_account_info(json.loads(credentials_json), scopes=SCOPES)
-    http = google_auth_httplib2.AuthorizedHttp(credentials, http=httplib2.Http(timeout=TIMEOUT_S))
+    http = google_auth_httplib2.AuthorizedHttp(_credentials(key), http=httplib2.Http(timeout=TIMEOUT_S))
     options = {"api_endpoint": api_endpoint} if api_endpoint else None
     return build("sheets", "v4", http=http, static_discovery=True, cache_discovery=False, client_options=options)
 
 
+def try_key(key: GoogleKey) -> None:
+    """Ask Google for access once. Raise `Unreachable` when it refuses, `Unavailable` when it cannot be asked."""
+    import google_auth_httplib2
+    import httplib2
+    from google.auth.exceptions import GoogleAuthError, RefreshError
+
+    try:
+        _credentials(key).refresh(google_auth_httplib2.Request(httplib2.Http(timeout=TIMEOUT_S)))
+    except RefreshError as error:
+        if not error.retryable:
+            raise Unreachable("Google refused the service account's key.", may_heal=True) from error
+        raise Unavailable("Google does not hand out access just now.") from error
+    except (GoogleAuthError, httplib2.HttpLib2Error, OSError) as error:
+        raise Unavailable("Google cannot be reached.") from error
+
+
+def _credentials(key: GoogleKey) -> Any:
+    """Make google-auth's credentials. Raise `Unreachable` when *key* is broken."""
+    from google.auth import aws
+    from google.oauth2 import service_account
+
+    credentials: Any
+    try:
+        if key.kind == "service_account":
+            credentials = service_account.Credentials.from_service_account_info(key.info, scopes=SCOPES)
+        else:
+            credentials = aws.Credentials.from_info(key.info, scopes=SCOPES)
+    except ValueError as error:
+        # What it says may hold parts of the key.
+        reason = "The secret with Google's key holds a private key that cannot be read. "
+        raise Unreachable(f"{reason}The operator puts it right with python -m infra google.", may_heal=True) from error
+    return credentials
+
+
 class Sheets:
-    """Read and write tabs. *service* makes the client on first use. All rows and columns are 0-based."""
+    """
+    Read and write tabs. All rows and columns are 0-based.
+
+    *service* gives the client, another one when the key is another; *renew* looks whether it is, when Google refuses.
+    """
 
     def __init__(
-        self, service: Callable[[], Service], spend: Spend = lambda _kind, _id, _urgent: None, counts: Counts = NOWHERE
+        self,
+        service: Callable[[], Service],
+        spend: Spend = lambda _kind, _id, _urgent: None,
+        counts: Counts = NOWHERE,
+        renew: Callable[[], bool] = lambda: False,
     ) -> None:
         self._service = service
         self._spend = spend
         self._counts = counts
+        self._renew = renew
+        self._client: Service = None
         self._built: Service = None
 
     def read(self, spreadsheet_id: str, sheet_id: int, *, with_values: bool = False, urgent: bool = False) -> Tab:
@@ -191,8 +239,9 @@ class Sheets:
 
     def _spreadsheets(self) -> Service:
         # The client makes a resource's methods anew, with their documentation, whenever it is asked for one: 50 ms.
-        if self._built is None:
-            self._built = self._service().spreadsheets()
+        client = self._service()
+        if client is not self._client:
+            self._client, self._built = client, client.spreadsheets()
         return self._built
 
     def _execute(
@@ -201,7 +250,7 @@ class Sheets:
         """Count and make the call; rename Google's errors. Their texts are localised: only the status is looked at."""
         from http.client import HTTPException
 
-        from google.auth.exceptions import RefreshError, TransportError
+        from google.auth.exceptions import OAuthError, RefreshError, TransportError
         from googleapiclient.errors import HttpError
         from httplib2 import HttpLib2Error
 
@@ -210,10 +259,13 @@ class Sheets:
         try:
             answer: dict[str, Any] = call.execute(num_retries=_RETRIES)
         except HttpError as error:
+            if int(error.resp.status) == 401:
+                self._look_for_a_new_key(error)
             raise self._counted(_renamed(int(error.resp.status), error.error_details)) from error
-        except RefreshError as error:
-            if error.retryable:
+        except (OAuthError, RefreshError) as error:
+            if error.retryable or (isinstance(error, OAuthError) and not _is_refusal(error)):
                 raise self._counted(Unavailable("Google does not hand out access just now.")) from error
+            self._look_for_a_new_key(error)
             raise self._counted(Unreachable("Google refused the service account's key.", may_heal=True)) from error
         except (TransportError, HttpLib2Error, HTTPException, OSError, ValueError) as error:
             # ValueError: an answer that was cut off is no JSON.
@@ -223,6 +275,20 @@ class Sheets:
     def _counted(self, trouble: Exception) -> Exception:
         self._counts.add(Metric.SHEETS_BUSY if isinstance(trouble, Unavailable) else Metric.SHEETS_REFUSED)
         return trouble
+
+    def _look_for_a_new_key(self, error: Exception) -> None:
+        """Have the call made again at once when the key was changed meanwhile: the one before may be dead already."""
+        if self._renew():
+            raise Unavailable("Google's key has just been changed.", retry_in_s=1) from error
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Say whether the exchange of AWS's word was refused (RFC 6749, 5.2), rather than not answered by its service."""
+    try:
+        told = json.loads(error.args[1])
+    except (IndexError, TypeError, ValueError):
+        return False
+    return isinstance(told, dict) and isinstance(told.get("error"), str)
 
 
 def _renamed(status: int, details: object) -> Exception:

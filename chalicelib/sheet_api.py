@@ -152,7 +152,13 @@ class SheetApi:
         """Check size, signature and that the request was never seen; answer the sheet's key."""
         check_size(call.body, most_bytes)
         key = self._keys.sheet_key(call.headers.get("x-key-id", ""))
-        nonce = signature.verify(call.headers, call.body, key.secrets)
+        try:
+            nonce = signature.verify(call.headers, call.body, key.secrets)
+        except Rejected:
+            if not self._keys.look_again(key.key_id):
+                raise
+            key = self._keys.sheet_key(key.key_id)
+            nonce = signature.verify(call.headers, call.body, key.secrets)
         if not self._nonces.is_new(f"{key.key_id}:{nonce}"[:200], signature.NONCE_MEMORY_S):
             raise Rejected("replayed", "This very request was sent before. Sign each attempt anew.")
         return key if self._meter is None else self._meter.counted(key)

@@ -6,7 +6,6 @@ Googleapiclient is imported in the completion's path only: every function loads 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -42,6 +41,7 @@ from chalicelib.ends import Ends
 from chalicelib.errands import Errands
 from chalicelib.farm import Farm
 from chalicelib.gate import Gate, Meter
+from chalicelib.google_key import GoogleKey, KeyRing, is_local
 from chalicelib.group_book import DynamoGroups
 from chalicelib.herald import Herald
 from chalicelib.job_watch import Clock
@@ -110,6 +110,9 @@ class World:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self._session = boto3.Session()
+        self._spoken_for: GoogleKey | None = None
+        """The key whose account is noted."""
+        self._sheets_client: tuple[GoogleKey, Service] | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -316,7 +319,7 @@ class World:
     def _sheets(self) -> Sheets:
         from chalicelib.sheet import Sheets
 
-        return Sheets(self._sheets_service, self._count, self.counts)
+        return Sheets(self._sheets_service, self._count, self.counts, self._google.renew)
 
     def _count(self, kind: Literal["reads", "writes"], spreadsheet_id: str, urgent: bool) -> None:
         self._budget.spend(kind, spreadsheet_id, now_ms(), urgent=urgent)
@@ -338,7 +341,7 @@ class World:
         link_base = self.settings.public_url
         auto = AutoStart(self.ledger, self._sheets, self._registry, self._submit, link_base, now_ms, self._account_of)
         books, registry = self._sheets, self._registry
-        return Errands(self.ledger, books, registry, auto, self._budget, lambda: self._account, now_ms)
+        return Errands(self.ledger, books, registry, auto, self._budget, self._account, now_ms)
 
     def _account_of(self, key_id: str) -> Account:
         return self._accounts.account(key_id, now_ms())
@@ -384,22 +387,28 @@ class World:
     # -- Google -------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _google(self) -> str:
-        secret = self._client("secretsmanager").get_secret_value(SecretId=self.settings.google_secret_id)
-        return str(secret["SecretString"])
+    def _google(self) -> KeyRing:
+        settings = self.settings
+        local = is_local(settings.sheets_api_endpoint)
+        secrets = self._client("secretsmanager")
+        return KeyRing(secrets, settings.google_secret_id, time.monotonic, may_be_local=local)
 
-    @cached_property
     def _account(self) -> str:
         """Name our service account, and note it for the API, which may not read Google's key."""
-        email = str(json.loads(self._google).get("client_email", "the service account"))
-        self._registry.note_account(email)
-        return email
+        key = self._google.key()
+        if key != self._spoken_for:
+            self._registry.note_account(key.email)
+            self._spoken_for = key
+        return key.email
 
     def _sheets_service(self) -> Service:
         from chalicelib.sheet import connect
 
-        log.info("connecting to Google Sheets", extra={"account": self._account})
-        return connect(self._google, self.settings.sheets_api_endpoint)
+        key = self._google.key()
+        if self._sheets_client is None or self._sheets_client[0] != key:
+            log.info("connecting to Google Sheets", extra={"account": self._account(), "kind": key.kind})
+            self._sheets_client = key, connect(key, self.settings.sheets_api_endpoint)
+        return self._sheets_client[1]
 
     @cached_property
     def sweep(self) -> Sweep:

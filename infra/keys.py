@@ -145,7 +145,7 @@ def _rotate(arguments: argparse.Namespace) -> int:
         raise Rejected("bad_hours", "The present secret may live on for 0 to 720 hours.")
     print(_keeper(arguments).maker.rotate(arguments.key_id, arguments.hours * 3600))
     print(f"Use it instead of the present one, which ends in {arguments.hours} h.")
-    print("It is known everywhere within a minute, and not shown again.")
+    print("It opens at once, and is not shown again.")
     return 0
 
 

@@ -66,6 +66,12 @@ def read_outputs(session: Session, stage: str) -> dict[str, str]:
     return outputs_of(stack)
 
 
+def parameters(session: Session, stage: str) -> dict[str, str]:
+    """Return the parameters of the deployed stack; none: empty."""
+    found = describe(session.client("cloudformation"), stack_name(stage)) or {}
+    return {each["ParameterKey"]: each.get("ParameterValue", "") for each in found.get("Parameters", [])}
+
+
 def deploy(
     dist: Path,
     *,

@@ -100,6 +100,21 @@ class GoogleAuth:
         """Make every token that was given out invalid, as a key rotation does."""
         self._grants.clear()
 
+    def delete_key(self, account: Mapping[str, str]) -> None:
+        """Know a service account's key no more, and end the tokens that were given out, as after the hour they live."""
+        self._keys.get(account["client_email"], {}).pop(account["private_key_id"], None)
+        self.revoke_all()
+
+    def keys_of(self, email: str) -> set[str]:
+        """Name the keys of an account."""
+        return set(self._keys.get(email, {}))
+
+    def give(self, email: str, scopes: frozenset[str]) -> str:
+        """Give out a token for an account, whoever vouched for it."""
+        token = f"ya29.sandbox.{secrets.token_urlsafe(48)}"
+        self._grants[token] = Grant(email, scopes, self._now() + TOKEN_LIFE_S)
+        return token
+
     def add_to(self, app: web.Application) -> None:
         """Serve POST /token in *app*."""
         app.router.add_post("/token", self._answer)
@@ -127,8 +142,7 @@ class GoogleAuth:
         scopes = frozenset(str(claims.get("scope", "")).split())
         if not scopes:
             raise _Refused("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
-        token = f"ya29.sandbox.{secrets.token_urlsafe(48)}"
-        self._grants[token] = Grant(str(claims["iss"]), scopes, now + TOKEN_LIFE_S)
+        token = self.give(str(claims["iss"]), scopes)
         return {"access_token": token, "expires_in": TOKEN_LIFE_S, "token_type": "Bearer"}
 
     def _claims(self, assertion: str) -> dict[str, Any]:

@@ -145,3 +145,22 @@ def test_no_secret_lies_in_the_table(ring: Ring) -> None:
     both = [key, ring.maker.rotate(key_id_of(key), 3600), ring.maker.new_sheet("studio", "s1")]
     dump = str(ring.maker.records())
     assert not [each for each in both if each.split("_", 2)[2] in dump]
+
+
+def test_a_new_secret_opens_at_once_where_the_old_one_is_known(ring: Ring) -> None:
+    """A secret that does not fit is looked up again, though not within a second: a guesser costs a read a second."""
+    now = [0.0]
+    keys = Keys(ring._dynamodb, ring._ssm, ring.table, ring.prefix, clock_s=lambda: now[0])
+    first = ring.maker.new_api("studio")
+    assert keys.api_key(f"Bearer {first}")
+    second = ring.maker.rotate(key_id_of(first), 3600)
+    now[0] = 0.9
+    with pytest.raises(Rejected):
+        keys.api_key(f"Bearer {second}")
+    now[0] = 1.0
+    assert keys.api_key(f"Bearer {second}") and keys.api_key(f"Bearer {first}")
+    script = ring.maker.new_sheet("studio", "s1")
+    assert len(keys.sheet_key(key_id_of(script)).secrets) == 1
+    ring.maker.rotate(key_id_of(script), 3600)
+    now[0] = 2.0
+    assert keys.look_again(key_id_of(script)) and len(keys.sheet_key(key_id_of(script)).secrets) == 2

@@ -31,6 +31,7 @@ CLIENTS: Final = {
     "ssm": "SSMClient",
     "events": "EventBridgeClient",
     "secretsmanager": "SecretsManagerClient",
+    "autoscaling": "AutoScalingClient",
 }
 PLACES: Final = {
     "dynamodb": "TableName",
@@ -39,6 +40,7 @@ PLACES: Final = {
     "ssm": "Name",
     "events": "EventBusName",
     "secretsmanager": "SecretId",
+    "autoscaling": "AutoScalingGroupName",
 }
 """Which argument of a call says on what it is made."""
 SUFFIXES: Final = {"dynamodb": "_table", "s3": "bucket", "sqs": "_url", "ssm": "secrets_prefix", "events": "bus_name"}

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from google.auth.exceptions import RefreshError, TransportError
+from google.auth.exceptions import OAuthError, RefreshError, TransportError
 from googleapiclient.errors import HttpError
 from httplib2 import Response, ServerNotFoundError
 
@@ -57,6 +57,8 @@ def failed(error: Exception) -> Exception:
         http.client.BadStatusLine(""),
         json.JSONDecodeError("cut off", "{", 1),
         RefreshError("token endpoint: 503", retryable=True),
+        OAuthError("Error code 503", '{"error": {"code": 503}}'),
+        OAuthError("Bad gateway", "<html>"),
     ],
     ids=repr,
 )
