@@ -140,6 +140,7 @@ def test_reserves_of_the_stage_itself_do_not_stand_in_its_way() -> None:
     given = {"ApiReservedConcurrency": "50"}
     assert faults(replace(FACTS, given=given, reserved=50, unreserved=100)) == []
     assert faults(replace(FACTS, given=given, reserved=0, unreserved=149)) != []
+    assert faults(replace(FACTS, given=given, reserved=40, unreserved=110)) == [], "ten more, and ten to spare"
 
 
 def test_a_kept_parameter_is_judged_with_the_given_ones() -> None:
