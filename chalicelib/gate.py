@@ -23,9 +23,6 @@ Key = TypeVar("Key", ApiKey, SheetKey)
 class KeyRing(Protocol):
     """Look keys up (`chalicelib.keys.Keys`)."""
 
-    def look_again(self, key_id: str) -> bool:
-        """Drop what is cached of a key whose secret does not fit; say whether it was."""
-
     def api_key(self, authorization: str) -> ApiKey:
         """Answer whose key the header carries."""
 

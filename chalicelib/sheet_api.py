@@ -46,6 +46,9 @@ class KeyRing(Protocol):
     def sheet_key(self, key_id: str) -> SheetKey:
         """Answer a sheet's key."""
 
+    def look_again(self, key_id: str) -> bool:
+        """Drop what is cached of a key whose secret does not fit; say whether it was."""
+
 
 class Memory(Protocol):
     """Remember request ids (`chalicelib.keys.Nonces`)."""
