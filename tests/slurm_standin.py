@@ -3,7 +3,8 @@ Run batch scripts as Slurm does, on this machine: what `man sbatch` (24.05) says
 
 A copy of the script is run in the folder it was submitted from; `#SBATCH` lines count up to the first command, and the
 caller's options win over them; SLURM_* is set; the warning signal goes to the batch shell (`B:`) alone, so long before
-the limit; at the limit all get SIGTERM, and KillWait later SIGKILL. Limits are told in seconds here.
+the limit or up to 60 s earlier; at the limit all get SIGTERM, and KillWait later SIGKILL. Limits are told in seconds
+here.
 """
 
 from __future__ import annotations
@@ -76,11 +77,15 @@ class Job:
 
 
 class Slurm:
-    """Be a cluster of one node. Use as a context: what still runs at the end is killed."""
+    """Be a cluster of one node. Use as a context: what still runs at the end is killed.
 
-    def __init__(self, spool: Path, *, kill_wait_s: float = 30) -> None:
+    *early_s*: how much earlier than asked for it warns, 60 at most.
+    """
+
+    def __init__(self, spool: Path, *, kill_wait_s: float = 30, early_s: float = 0) -> None:
         self._spool = spool
         self._kill_wait_s = kill_wait_s
+        self._early_s = early_s
         self._next = 4711
         self.jobs: list[Job] = []
 
@@ -148,7 +153,7 @@ class Slurm:
     def _watch(self, job: Job, limit_s: float, warning: str) -> None:
         """Warn the shell, end the job at its limit, kill it KillWait later; each unless it has ended."""
         told = re.fullmatch(r"B:(\w+)@(\d+)", warning)
-        lead_s = float(told[2]) if told else 0.0
+        lead_s = float(told[2]) + self._early_s if told else 0.0
 
         def ended(within_s: float) -> bool:
             try:

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # Give this machine back when its worker has ended for good. Run by systemd after each end of the worker (ExecStopPost,
-# which tells EXIT_CODE and EXIT_STATUS), and by userdata.sh when a step failed.
+# which tells EXIT_CODE and EXIT_STATUS). Without EXIT_CODE nothing will start a worker here again: userdata.sh runs it so
+# when a step failed, and comfysheet-leave.service when the worker crashed too often or its settings are wrong.
 #
 # - The group ends the machine already: say that it need not wait any longer.
 # - A spot notice came: EC2 takes the machine, and the group orders another one. Nothing to do.
-# - The worker crashed: systemd starts it again. Nothing to do.
-# - It ended by itself (no job for IDLE_END_S), or its settings are wrong: the machine goes, and the group gets smaller by
-#   one, so that no other is started in its place.
+# - The worker crashed: systemd starts it again, or comfysheet-leave.service is next. Nothing to do.
+# - It ended by itself (no job for IDLE_END_S), or will not be started again: the machine goes, and the group gets smaller
+#   by one, so that no other is started in its place.
+# - It will not be started again, and the group does not take the machine back: it is shut down, which EC2 takes for its
+#   end (InstanceInitiatedShutdownBehavior). The group then orders another: dearer than none, cheaper than one for ever.
 set -uo pipefail
 
 app=$(cd "$(dirname "$0")/../.." && pwd)
@@ -29,8 +32,18 @@ complete() {
   return 1
 }
 
-token=$(curl -sf -m 5 -X PUT -H "X-aws-ec2-metadata-token-ttl-seconds: 300" "$metadata/latest/api/token") || exit 0
-instance=$(about instance-id) || exit 0
+# The last way out, and the end of this script.
+shut_down() {
+  if [ -z "${EXIT_CODE:-}" ] && [ ! -e "$stay" ]; then
+    say "$1: shutting this machine down"
+    shutdown -h now
+  fi
+  exit 0
+}
+
+token=$(curl -sf -m 5 -X PUT -H "X-aws-ec2-metadata-token-ttl-seconds: 300" "$metadata/latest/api/token") ||
+  shut_down "nobody says which machine this is"
+instance=$(about instance-id) || shut_down "nobody says which machine this is"
 
 if [ "$(about autoscaling/target-lifecycle-state || true)" = Terminated ]; then
   say "the group ends this machine; it need not wait any longer"
@@ -42,10 +55,7 @@ if about spot/instance-action >/dev/null; then
   exit 0
 fi
 if [ -n "${EXIT_CODE:-}" ]; then
-  case "$EXIT_CODE:${EXIT_STATUS:-}" in
-    exited:0 | exited:2) ;;
-    *) exit 0 ;;
-  esac
+  [ "$EXIT_CODE:${EXIT_STATUS:-}" = exited:0 ] || exit 0
 fi
 if [ "$(systemctl is-system-running 2>/dev/null)" = stopping ]; then
   exit 0
@@ -58,10 +68,9 @@ fi
 say "nothing more to do here: giving $instance back"
 if ! aws autoscaling terminate-instance-in-auto-scaling-group --instance-id "$instance" \
   --should-decrement-desired-capacity >/dev/null; then
-  if [ "${EXIT_CODE:-}:${EXIT_STATUS:-}" = exited:0 ]; then
-    say "the group keeps it (its least size?): the worker goes on"
-    systemctl start --no-block comfysheet-worker
-  fi
+  [ -n "${EXIT_CODE:-}" ] || shut_down "the group does not take it back"
+  say "the group keeps it (its least size?): the worker goes on"
+  systemctl start --no-block comfysheet-worker
   exit 0
 fi
 # The group's hook would hold the machine for DRAIN_S; it waits for nothing. Its state needs a moment to change.

@@ -16,9 +16,8 @@ from infra.archive import add_files
 
 PARTS: Final = ("chalicelib/__init__.py", "chalicelib/guarded_http.py", "chalicelib/contract", "chalicelib/ledger")
 """What the worker needs of the Lambdas' code; worker/Dockerfile copies the same."""
-_OURS: Final = tuple(
-    f"infra/ec2/{name}" for name in ("userdata.sh", "fence.sh", "leave.sh", "comfy-python", "comfysheet-worker.service")
-)
+_UNITS: Final = ("comfysheet-worker.service", "comfysheet-leave.service")
+_OURS: Final = tuple(f"infra/ec2/{name}" for name in ("userdata.sh", "fence.sh", "leave.sh", "comfy-python", *_UNITS))
 
 
 def files(root: Path) -> dict[str, Path]:

@@ -17,12 +17,15 @@ begin() {
   echo "$(date -u +%FT%TZ) comfysheet: $step"
 }
 
-failed() {
+# At any end but a good one: ERR would not see an unset name.
+ended() {
+  local code=$?
+  [ "$code" -ne 0 ] || return 0
   echo "$(date -u +%FT%TZ) comfysheet: FAILED at: $step" >&2
   bash "$app/infra/ec2/leave.sh" || true
   exit 1
 }
-trap failed ERR
+trap ended EXIT
 
 about() { curl -sf -m 5 -H "X-aws-ec2-metadata-token: $token" "$metadata/latest/meta-data/$1"; }
 
@@ -101,7 +104,9 @@ umask 022
 chown -R comfysheet: "$home"
 
 begin "starting the service"
-sed -e "s|@DIR@|$app|g" "$app/infra/ec2/comfysheet-worker.service" >"$units/comfysheet-worker.service"
+for unit in comfysheet-leave.service comfysheet-worker.service; do
+  sed -e "s|@DIR@|$app|g" "$app/infra/ec2/$unit" >"$units/$unit"
+done
 systemctl daemon-reload
 systemctl enable --now comfysheet-worker
 begin "this machine is a worker: journalctl -u comfysheet-worker -f"

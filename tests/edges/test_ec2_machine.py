@@ -2,98 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from infra.ec2 import release
+from infra.ec2 import fleet
+from tests.ec2_machine import ROOT, Machine
 
-ROOT = Path(__file__).resolve().parents[2]
-
-NOTE = """#!/bin/sh
-echo "$(basename "$0") $*" >> "$CALLS"
-[ ! -e "$WORLD/$(basename "$0")" ] || . "$WORLD/$(basename "$0")"
-"""
-CURL = """
-for last; do :; done
-path=${last#*/latest/}
-path=${path#meta-data/}
-case "$path" in api/token) echo token; exit 0;; esac
-[ -f "$WORLD/metadata/$path" ] || exit 22
-cat "$WORLD/metadata/$path"
-"""
-PYTHON = """
-if [ "$1 $2" = "-m venv" ]; then
-  mkdir -p "$3/bin"
-  printf '#!/bin/sh\\necho "venv $*" >> "$CALLS"\\n' > "$3/bin/python"
-  chmod +x "$3/bin/python"
-fi
-"""
-GIT = """for last; do :; done; mkdir -p "$last"; touch "$last/main.py" "$last/requirements.txt" """
-TOOLS = ("aws", "curl", "nvidia-smi", "git", "apt-get", "mount", "useradd", "id", "chown", "systemctl", "python3")
-MORE_TOOLS = ("sleep", "iptables")
-
-
-class Machine:
-    """Be a machine that has unpacked its release."""
-
-    def __init__(self, folder: Path) -> None:
-        self.app = folder / "app"
-        for name, path in release.files(ROOT).items():
-            (self.app / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.app / name).write_bytes(path.read_bytes())
-        (self.app / "worker.env").write_text("JOBS_TABLE=comfysheet-prod-jobs\n")
-        (self.app / "machine.env").write_text('AWS_DEFAULT_REGION=eu-west-1\nGROUPS_OF_OURS="one one-on-demand"\n')
-        self.world, self.tools, self.units = folder / "world", folder / "tools", folder / "units"
-        for each in (self.world / "metadata/autoscaling", self.world / "metadata/spot", self.tools, self.units):
-            each.mkdir(parents=True)
-        for tool in (*TOOLS, *MORE_TOOLS):
-            (self.tools / tool).write_text(NOTE)
-            (self.tools / tool).chmod(0o755)
-        for tool, does in {"curl": CURL, "python3": PYTHON, "git": GIT, "id": "exit 1"}.items():
-            self.does(tool, does)
-        self.tells("instance-id", "i-0123")
-        self.tells("instance-type", "g6.xlarge")
-        self.tells("instance-life-cycle", "spot")
-        self.tells("autoscaling/target-lifecycle-state", "InService")
-        self.calls = folder / "calls"
-        self.environment = {
-            "PATH": f"{self.tools}:/usr/bin:/bin",
-            "CALLS": str(self.calls),
-            "WORLD": str(self.world),
-            "UNITS": str(self.units),
-            "STAY": str(folder / "stay"),
-            "FAST_DISK": str(folder / "no-fast-disk"),
-            "DATA": str(folder / "data"),
-            "AWS_DEFAULT_REGION": "eu-west-1",
-            "GROUPS_OF_OURS": "one one-on-demand",
-            "COMFY_DIR": str(folder / "ComfyUI"),
-            "COMFY_VERSION": "v0.28.0",
-            "IDLE_END_S": "600",
-            "DRAIN_S": "300",
-        }
-
-    def does(self, tool: str, script: str) -> None:
-        (self.world / tool).write_text(script + "\n")
-
-    def tells(self, path: str, value: str) -> None:
-        (self.world / "metadata" / path).write_text(value)
-
-    def run(self, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["bash", str(self.app / "infra/ec2" / script)],
-            env={**self.environment, **environment},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-
-    def called(self, tool: str) -> list[str]:
-        """List what a tool was told."""
-        lines = self.calls.read_text().splitlines() if self.calls.exists() else []
-        return [line.removeprefix(f"{tool} ") for line in lines if line.startswith(f"{tool} ")]
+GONE = "autoscaling terminate-instance-in-auto-scaling-group --instance-id i-0123 --should-decrement-desired-capacity"
 
 
 @pytest.fixture
@@ -141,6 +60,8 @@ def test_its_settings_are_private_and_the_operators_win(machine: Machine) -> Non
     assert f"COMFY_PYTHON={machine.app}/comfy-python" in lines
     unit = (machine.units / "comfysheet-worker.service").read_text()
     assert f"ExecStart={machine.app}/.venv-worker/bin/python -m worker queue" in unit and "@" not in unit
+    leave = (machine.units / "comfysheet-leave.service").read_text()
+    assert f"ExecStart=/bin/bash {machine.app}/infra/ec2/leave.sh" in leave and "@" not in leave
 
 
 def test_what_an_image_or_a_disk_brings_is_not_installed(machine: Machine) -> None:
@@ -170,10 +91,64 @@ def test_a_step_that_fails_is_named_and_the_machine_goes(machine: Machine, tool:
     machine.does(tool, 'case "$1" in is-system-running) echo running;; *) exit 1;; esac')
     ran = machine.run("userdata.sh")
     assert ran.returncode == 1 and f"FAILED at: {step}" in ran.stderr
-    gone = (
-        "autoscaling terminate-instance-in-auto-scaling-group --instance-id i-0123 --should-decrement-desired-capacity"
+    assert GONE in machine.called("aws") and machine.called("shutdown") == []
+
+
+def test_a_setting_that_is_missing_ends_the_machine_too(machine: Machine) -> None:
+    """It is no failed step to the shell, but no worker either."""
+    del machine.environment["COMFY_VERSION"]
+    assert machine.run("userdata.sh").returncode == 1 and GONE in machine.called("aws")
+
+
+def first_lines(machine: Machine) -> subprocess.CompletedProcess[str]:
+    """Run the user data as CloudFormation writes it, with the machine's folders in place of the system's."""
+    resources = fleet.template(1)["Resources"]
+    [text, more] = resources["Machine"]["Properties"]["LaunchTemplateData"]["UserData"]["Fn::Base64"]["Fn::Sub"]
+    folder = machine.app.parent
+    values = dict.fromkeys(re.findall(r"\$\{([A-Za-z:]+)\}", text), "x") | dict.fromkeys(more, "")
+    for name, value in values.items():
+        text = text.replace(f"${{{name}}}", value)
+    places = {"/opt/comfysheet": machine.app, "/var/log/": f"{folder}/", "/run/comfysheet-stay": folder / "stay"}
+    for place, ours in places.items():
+        assert place in text
+        text = text.replace(place, str(ours))
+    return subprocess.run(
+        ["bash", "-c", text], env=machine.environment, capture_output=True, text=True, timeout=60, check=False
     )
-    assert gone in machine.called("aws")
+
+
+@pytest.mark.parametrize("tool", ["aws", "sha256sum", "python3"])
+def test_a_machine_that_cannot_fetch_its_release_goes(machine: Machine, tool: str) -> None:
+    """Refused by the bucket, other bytes than were deployed, or no zip: its group is told, and it shuts down."""
+    machine.does(tool, 'case "$*" in autoscaling*) ;; *) echo 403 >&2; exit 1;; esac')
+    ran = first_lines(machine)
+    assert ran.returncode != 0 and "FAILED while fetching" in ran.stdout
+    assert GONE in machine.called("aws") and machine.called("shutdown") == ["-h now"]
+
+
+@pytest.mark.parametrize("broken", ["aws", "curl"])
+def test_a_machine_that_cannot_even_tell_its_group_is_shut_down(machine: Machine, broken: str) -> None:
+    """EC2 terminates it then."""
+    machine.does("sha256sum", "exit 1")
+    machine.does(broken, "exit 1")
+    assert "will order another" in first_lines(machine).stdout
+    assert machine.called("shutdown") == ["-h now"]
+
+
+def test_a_machine_that_somebody_looks_at_is_not_ended_by_its_first_lines(machine: Machine) -> None:
+    """The same file keeps it as later."""
+    machine.does("sha256sum", "exit 1")
+    Path(machine.environment["STAY"]).touch()
+    assert first_lines(machine).returncode == 1
+    assert machine.called("shutdown") == [] and GONE not in machine.called("aws")
+
+
+def test_the_first_lines_hand_over_to_the_releases_script(machine: Machine) -> None:
+    """From there on the script itself gives the machine back: once, and without a shutdown."""
+    machine.does("nvidia-smi", "exit 1")
+    ran = first_lines(machine)
+    assert "FAILED at: looking for GPUs" in ran.stdout and "while fetching" not in ran.stdout
+    assert machine.called("aws").count(GONE) == 1 and machine.called("shutdown") == []
 
 
 def test_comfyui_runs_apart_and_does_not_reach_the_credentials(machine: Machine) -> None:
@@ -200,12 +175,30 @@ def left(machine: Machine) -> list[str]:
     return [call.split()[1] for call in machine.called("aws")]
 
 
-@pytest.mark.parametrize(("status", "goes"), [("0", True), ("2", True), ("1", False), ("9", False)])
+@pytest.mark.parametrize(("status", "goes"), [("0", True), ("2", False), ("1", False), ("9", False)])
 def test_a_worker_that_ended_for_good_takes_the_machine_with_it(machine: Machine, status: str, goes: bool) -> None:
-    """By itself, or for wrong settings; after a crash systemd starts it again."""
+    """By itself; after a crash systemd starts it again, and what it gives up is for comfysheet-leave.service."""
     machine.run("leave.sh", EXIT_CODE="exited", EXIT_STATUS=status)
     wanted = ["terminate-instance-in-auto-scaling-group", "complete-lifecycle-action"] if goes else []
     assert left(machine) == wanted
+
+
+def test_a_worker_that_is_not_started_again_takes_the_machine_with_it(machine: Machine) -> None:
+    """As comfysheet-leave.service runs it: five crashes, or wrong settings."""
+    machine.run("leave.sh")
+    assert left(machine) == ["terminate-instance-in-auto-scaling-group", "complete-lifecycle-action"]
+
+
+@pytest.mark.parametrize("broken", ["aws", "curl"])
+def test_a_machine_without_a_worker_that_cannot_be_given_back_is_shut_down(machine: Machine, broken: str) -> None:
+    """Nobody would ever end it otherwise; a look at it keeps it all the same."""
+    machine.does(broken, "exit 1")
+    machine.run("leave.sh")
+    assert machine.called("shutdown") == ["-h now"] and "start" not in str(machine.called("systemctl"))
+    machine.calls.unlink()
+    Path(machine.environment["STAY"]).touch()
+    machine.run("leave.sh")
+    assert machine.called("shutdown") == []
 
 
 def test_a_killed_worker_stays_on_its_machine(machine: Machine) -> None:

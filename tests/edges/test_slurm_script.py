@@ -128,6 +128,17 @@ def test_the_warning_alone_does_not_end_a_worker_that_knows_its_end(cluster: Clu
     assert job.process.poll() is None and "hands back" not in job.said()
 
 
+def test_a_warning_that_comes_early_does_not_end_it_either(tmp_path: Path) -> None:
+    """Slurm may warn up to 60 s earlier than asked for: 175 s before the limit no job that fits is handed back."""
+    with Slurm(tmp_path / "spool", early_s=55) as slurm:
+        cluster = Cluster(tmp_path, slurm)
+        [job] = cluster.submit(options={"time": "2:58"})
+        cluster.told(job)
+        assert wait_until(lambda: "the limit is near" in job.said() or "told to end" in job.said(), 20), job.said()
+        assert job.events == ["warned"] and job.process.poll() is None
+        assert "hands back" not in job.said() and "told to end" not in job.said()
+
+
 def test_at_the_limit_itself_the_worker_is_told(cluster: Cluster) -> None:
     """A worker that has not ended by itself hands back within KillWait: nothing is killed."""
     [job] = cluster.submit(options={"time": "0:05", "signal": "B:TERM@1"})

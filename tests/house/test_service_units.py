@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from infra.ec2 import release
+
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ("worker/comfysheet-worker.service", "infra/ec2/comfysheet-worker.service")
+LEAVE = "infra/ec2/comfysheet-leave.service"
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="there is no systemd on this system, and no unit is used"
@@ -24,7 +28,7 @@ def rendered(name: str, folder: Path) -> Path:
         (app / each).parent.mkdir(parents=True, exist_ok=True)
         (app / each).write_text("#!/bin/sh\n")
         (app / each).chmod(0o755)
-    unit = folder / "comfysheet-worker.service"
+    unit = folder / Path(name).name
     unit.write_text((ROOT / name).read_text().replace("@DIR@", str(app)).replace("@USER@", "root"))
     return unit
 
@@ -39,9 +43,10 @@ def verify(unit: Path) -> str:
     return "\n".join(line for line in (told.stdout + told.stderr).splitlines() if unit.name in line)
 
 
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", [*UNITS, LEAVE])
 def test_systemd_finds_no_fault(name: str, tmp_path: Path) -> None:
     """Every name is one that it knows, every program is there."""
+    rendered(LEAVE, tmp_path)
     assert verify(rendered(name, tmp_path)) == ""
 
 
@@ -60,9 +65,21 @@ def test_the_machines_unit_differs_where_it_must() -> None:
     assert more == {
         "StartLimitIntervalSec=600",
         "StartLimitBurst=5",
+        "OnFailure=comfysheet-leave.service",
         "User=comfysheet",
         "ExecStartPre=+/bin/bash @DIR@/infra/ec2/fence.sh",
         "AmbientCapabilities=CAP_SETUID CAP_SETGID CAP_KILL",
         "CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_KILL",
         "ExecStopPost=+/bin/bash @DIR@/infra/ec2/leave.sh",
     }
+
+
+def test_a_worker_that_is_given_up_gives_its_machine_back() -> None:
+    """Five crashes or wrong settings: systemd runs leave.sh, without an EXIT_CODE, and only if it really gave up."""
+    named = re.findall(r"^OnFailure=(.*)$", (ROOT / UNITS[1]).read_text(), re.MULTILINE)
+    assert named == [Path(LEAVE).name]
+    lines = (ROOT / LEAVE).read_text().splitlines()
+    assert "ExecStart=/bin/bash @DIR@/infra/ec2/leave.sh" in lines
+    assert "ExecCondition=/usr/bin/systemctl is-failed --quiet comfysheet-worker.service" in lines
+    assert not [line for line in lines if "EXIT_CODE" in line]
+    assert LEAVE in release.files(ROOT)
