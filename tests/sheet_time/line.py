@@ -204,7 +204,8 @@ class Line:
         self.ledger, self.registry, counters = MemoryLedger(), MemoryRegistry(), MemoryCounters()
         self.queue = Queue(self)
         self._budget = SheetsBudget(counters)
-        sheets_edge = RestingSheets(self._client, self._spend)
+        client = self._client()
+        sheets_edge = RestingSheets(lambda: client, self._spend)
         sheets_edge.line = self
         self.complete = Complete(
             self.ledger,
