@@ -102,7 +102,7 @@ class Readings:
         # One that is put off (a later attempt) waits for its own time, not for a worker.
         waiting = [job for job in jobs if _waits(job, now)]
         stuck = [job for job in jobs if job.state is State.RUNNING and job.lease_until < now - STUCK_MS]
-        sent_ms = max((now - max(job.enqueued_at, job.not_before) for job in waiting), default=0)
+        alone_ms = max((now - _alone_since(job) for job in waiting), default=0)
         made = [job.created_at for job in waiting] + [each for each in (census.oldest_held_at,) if each is not None]
         add = self._counts.add
         add(Metric.JOBS_WAITING, round(share * len(waiting)) + census.held)
@@ -114,7 +114,7 @@ class Readings:
         takers = [card for card in cards if card.is_alive(now) and card.open_servers]
         heard_ms = min((now - card.seen_at for card in cards if card.open_servers), default=SILENT_MOST_MS)
         # Whichever is shorter: a farm that slept at zero is not silent the moment its first job comes.
-        silent_ms = 0 if takers or not waiting else max(0, min(sent_ms, heard_ms))
+        silent_ms = 0 if takers or not waiting else max(0, min(alone_ms, heard_ms))
         add(Metric.WORKERS_ALIVE, len(takers))
         add(Metric.GPUS_OPEN, sum(card.open_servers for card in takers))
         add(Metric.WORKER_SILENCE, silent_ms // 1000)
@@ -136,6 +136,11 @@ def _waits(job: Job, now: int) -> bool:
     if job.state is State.RUNNING:
         return job.lease_until < now
     return job.state is State.QUEUED and job.not_before <= now
+
+
+def _alone_since(job: Job) -> int:
+    """Say since when *job* could be taken (ms). Not `enqueued_at`: the sweeper moves it each time it sends again."""
+    return job.lease_until if job.state is State.RUNNING else max(job.created_at, job.not_before)
 
 
 def _evenly(ids: Sequence[str], most: int) -> list[str]:

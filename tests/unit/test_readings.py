@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from chalicelib.contract.card import Seen, ServerCard
 from chalicelib.contract.counts import Metric
 from chalicelib.contract.errors import Unavailable
@@ -14,7 +16,8 @@ from chalicelib.contract.sheets import Parked, Registration
 from chalicelib.readings import LOOKED_AT, STUCK_MS, Readings
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job
-from tests.sheet_fakes import MemoryRegistry
+from tests.sheet_fakes import MemoryRegistry, Post
+from tests.unit.test_sweep import sweep
 
 LEASE_MS = 60_000
 MINUTE = 60_000
@@ -93,7 +96,7 @@ def test_silence_counts_from_when_jobs_wait_and_nobody_takes_them() -> None:
     """A farm that slept all night is not silent the moment its first job comes."""
     farm = Farm()
     assert farm.look()[Metric.WORKER_SILENCE] == 0, "nobody waits"
-    farm.submit(enqueued_at=NOW)
+    farm.submit(created_at=NOW)
     assert farm.look()[Metric.WORKER_SILENCE] == 0
     assert farm.look(7 * MINUTE)[Metric.WORKER_SILENCE] == 7 * 60
     farm.worker(silent_ms=MINUTE)
@@ -104,15 +107,31 @@ def test_silence_counts_from_when_jobs_wait_and_nobody_takes_them() -> None:
 def test_a_long_queue_makes_no_long_silence() -> None:
     """The last worker's last word counts, where the jobs have waited for longer."""
     farm = Farm()
-    farm.submit(enqueued_at=NOW - 300 * MINUTE)
+    farm.submit(created_at=NOW - 300 * MINUTE)
     farm.worker(silent_ms=4 * MINUTE)
     assert farm.look()[Metric.WORKER_SILENCE] == 4 * 60
+
+
+@pytest.mark.parametrize("was_claimed", [False, True], ids=["queued", "its worker died"])
+def test_sending_again_does_not_end_the_silence(was_claimed: bool) -> None:
+    """The sweeper sends a silent job's message again and again; the silence grows by a minute each minute."""
+    farm, post = Farm(), Post()
+    job = farm.submit(created_at=NOW, enqueued_at=NOW, due_at=NOW + MINUTE)
+    if was_claimed:
+        farm.claim(job)
+    told = []
+    for _ in range(59):
+        sweep(farm.ledger, post, farm.now + MINUTE)()
+        told.append(farm.look(MINUTE)[Metric.WORKER_SILENCE])
+    assert len(post.sent) >= 3
+    first = LEASE_MS if was_claimed else 0
+    assert told == [max(0, minute * MINUTE - first) // 1000 for minute in range(1, 60)]
 
 
 def test_a_worker_that_takes_nothing_does_not_end_the_silence() -> None:
     """It speaks, but its ComfyUI is closed: for those who wait that is nobody."""
     farm = Farm()
-    farm.submit(enqueued_at=NOW - 20 * MINUTE)
+    farm.submit(created_at=NOW - 20 * MINUTE)
     farm.worker(closed="ComfyUI does not answer.")
     told = farm.look()
     assert (told[Metric.WORKER_SILENCE], told[Metric.WORKERS_ALIVE]) == (20 * 60, 0)
