@@ -11,6 +11,8 @@ Powertools' own decorator does not fit a Chalice handler (it passes one argument
 from __future__ import annotations
 
 import json
+import logging
+import math
 import sys
 from collections import defaultdict
 from typing import Final, TextIO
@@ -18,6 +20,8 @@ from typing import Final, TextIO
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 
 from chalicelib.contract.counts import UNITS, Metric
+
+log = logging.getLogger(__name__)
 
 NAMESPACE: Final = "ComfySheet"
 VALUES_MOST: Final = 99
@@ -36,12 +40,23 @@ class Metrics:
         self._values: dict[Metric, list[float]] = defaultdict(list)
 
     def add(self, metric: Metric, value: float = 1) -> None:
-        """Count *value*, in the metric's own unit."""
-        self._values[metric].append(value)
+        """Count *value*, in the metric's own unit. What is no finite number is left out: it is no JSON either."""
+        if math.isfinite(value):
+            self._values[metric].append(value)
 
     def tell(self) -> None:
-        """Write what was collected, if there is anything, and begin anew."""
+        """
+        Write what was collected, if there is anything, and begin anew.
+
+        Raise nothing: what was done stays done, and must neither come again nor be called failed for a figure's sake.
+        """
         values, self._values = self._values, defaultdict(list)
+        try:
+            self._write(values)
+        except Exception:
+            log.exception("figures not told")
+
+    def _write(self, values: dict[Metric, list[float]]) -> None:
         while values:
             line = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service="")
             line.add_dimension("stage", self._stage)

@@ -51,6 +51,32 @@ def test_what_was_told_is_not_told_again() -> None:
     assert len(lines_of(metrics, out)) == 1
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_no_number_is_left_out(value: float) -> None:
+    """NaN is no JSON: CloudWatch would drop the whole line, the good figures with it."""
+    out = io.StringIO()
+    metrics = Metrics("prod", out)
+    metrics.add(Metric.GPU_SECONDS_TODAY, value)
+    metrics.add(Metric.SWEEPS)
+    (line,) = lines_of(metrics, out)
+    assert line["Sweeps"] == [1.0] and "GpuSecondsToday" not in line
+
+
+class Torn(io.StringIO):
+    """Be a standard output that nobody reads any more."""
+
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError("gone")
+
+
+def test_a_figure_that_cannot_be_told_breaks_no_call(caplog: pytest.LogCaptureFixture) -> None:
+    """A batch that was done would come again, and a 202 become a 500; the log tells of it instead."""
+    metrics = Metrics("prod", Torn())
+    metrics.add(Metric.SWEEPS)
+    metrics.tell()
+    assert [record.message for record in caplog.records] == ["figures not told"]
+
+
 def test_many_durations_are_spread_over_lines() -> None:
     """A line takes a hundred values of a metric at most; none is lost."""
     out = io.StringIO()
