@@ -58,6 +58,8 @@ class Moved:
     moved: int
     unreadable: int
     by_task: bool
+    unseen: int = 0
+    """Letters, about, that wait in a FIFO group behind unreadable ones."""
 
 
 def meaning_of(queue: str, body: str) -> Meaning:
@@ -91,7 +93,8 @@ class DeadLetters:
         self._sqs = sqs
         self._source_url = source_url
         self._url = dead_url
-        self._is_fifo = dead_url.endswith(".fifo")
+        self.is_fifo = dead_url.endswith(".fifo")
+        """Whether of each group only the first ten letters can be reached; the others wait behind these."""
 
     def depth(self) -> int:
         """Count the letters, about; those that somebody has in hand count."""
@@ -122,7 +125,7 @@ class DeadLetters:
         Send letters back to their queue one by one: those of *ids*, or all that can be read (None).
 
         *group_of* names the fairness group of a letter that lost it; *say* is told of each that was sent. Whoever is
-        cut short calls it again.
+        cut short calls it again. Ten letters of a FIFO group that are left keep those behind them from being seen.
         """
         aside: list[Letter] = []
         moved = unreadable = 0
@@ -143,7 +146,8 @@ class DeadLetters:
                     break
         finally:
             self._put_back(aside)
-        return Moved(moved, unreadable, by_task=False)
+        unseen = self.depth() - unreadable if unreadable and self.is_fifo else 0
+        return Moved(moved, unreadable, by_task=False, unseen=max(0, unseen))
 
     def move_all(self, wait: Callable[[float], None], say: Callable[[int], None]) -> Moved | None:
         """
@@ -215,9 +219,9 @@ class DeadLetters:
 
     def _send_back(self, letter: Letter, group: str) -> None:
         call: dict[str, Any] = {"QueueUrl": self._source_url, "MessageBody": letter.body}
-        if group or self._is_fifo:
+        if group or self.is_fifo:
             call["MessageGroupId"] = group or "redriven"
-        if self._is_fifo:
+        if self.is_fifo:
             # Within five minutes the same letter counts once, should we be cut short and begin again.
             call["MessageDeduplicationId"] = f"redriven:{letter.id}"
         self._sqs.send_message(**call)

@@ -190,7 +190,7 @@ def _redrive(arguments: argparse.Namespace) -> int:
     done = None if ids else letters.move_all(time.sleep, lambda count: None if quiet else _count(count))
     if done is None:
         done = letters.redrive(ids, group_of, lambda letter: None if quiet else show(f"sent back {letter.id}"))
-    return _redriven(arguments, done, len(ids or []))
+    return _redriven(arguments, done, len(ids or []), is_fifo=letters.is_fifo)
 
 
 def _would(arguments: argparse.Namespace, letters: DeadLetters, ids: Sequence[str] | None) -> int:
@@ -210,18 +210,27 @@ def _count(count: int) -> None:
         print(f"\r{count:,} letters moved ", end="", file=sys.stderr, flush=True)
 
 
-def _redriven(arguments: argparse.Namespace, done: Moved, asked: int) -> int:
+def _redriven(arguments: argparse.Namespace, done: Moved, asked: int, *, is_fifo: bool) -> int:
     missing = max(0, asked - done.moved)
     if arguments.json:
-        told = {"moved": done.moved, "unreadable": done.unreadable, "not_found": missing}
+        told = {"moved": done.moved, "unreadable": done.unreadable, "unseen": done.unseen, "not_found": missing}
         show_json({"queue": arguments.queue, **told, "by": "sqs" if done.by_task else "hand"})
         return 1 if missing else 0
     show(f"Back in {arguments.queue}: {some(done.moved, 'letter')}.")
     if done.unreadable:
         show(f"Left: {some(done.unreadable, 'letter')} that nobody can read. Look with dlq show, and drop them.")
+    if done.unseen:
+        show(f"Left unseen: about {some(done.unseen, 'letter')} behind these. Drop these, then redrive again.")
     if missing:
-        show(f"Not found: {some(missing, 'id')}; see dlq show {arguments.queue} --limit 100.")
+        show(not_found(arguments.queue, missing, is_fifo=is_fifo))
     return 1 if missing else 0
+
+
+def not_found(queue: str, count: int, *, is_fifo: bool) -> str:
+    """Say that letters were not found, and where they may be."""
+    told = f"Not found: {some(count, 'id')}; see dlq show {queue} --limit 100."
+    behind = " Of each sheet or receiver only the first ten letters can be reached: redrive or drop those before it."
+    return told + (behind if is_fifo else "")
 
 
 def _drop(arguments: argparse.Namespace) -> int:
@@ -250,6 +259,8 @@ def _drop(arguments: argparse.Namespace) -> int:
         show_json({"queue": arguments.queue, "dropped": dropped, "file": str(path) if dropped else None})
     else:
         show(f"Deleted: {some(dropped, 'letter')}." + (f" What they said is in {path}." if dropped else ""))
+        if ids and dropped < len(ids):
+            show(not_found(arguments.queue, len(ids) - dropped, is_fifo=letters.is_fifo))
     return 0 if dropped or not ids else 1
 
 

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from chalicelib.contract.errors import Rejected, Unavailable
 from infra.dead_letters import DeadLetters, Letter, Moved, read_ids
+from infra.dlq import not_found
 
 ID = "0999bb5e-70de-50af-a875-4e49c05ff925"
 
@@ -134,6 +135,19 @@ def test_a_fifo_letter_goes_back_once_and_in_its_group(fifo: Post) -> None:
         fifo.letters(Cut(fifo.sqs, "delete_message", 1)).redrive(None, lambda _meaning: "", quiet)
     assert fifo.letters().redrive(None, lambda _meaning: "", quiet).moved == 2
     assert [(each["version"], each["group"]) for each in fifo.bodies()] == [(1, "sheet-1"), (2, "sheet-1")]
+
+
+def test_letters_behind_ten_that_nobody_can_read_are_counted(fifo: Post) -> None:
+    """SQS shows ten of a FIFO group; what is behind them is not passed over in silence."""
+    for number in range(10):
+        fifo.bury(f"nonsense {number}", group="sheet-1")
+    behind = [fifo.bury(hint(number), group="sheet-1") for number in (1, 2)]
+    fifo.bury(hint(3), group="sheet-2")
+    letters = fifo.letters()
+    assert letters.redrive(None, lambda _meaning: "", quiet) == Moved(1, 10, by_task=False, unseen=2)
+    assert letters.redrive(behind[:1], lambda _meaning: "", quiet).moved == 0
+    assert "redrive or drop those before it" in not_found("completions", 1, is_fifo=letters.is_fifo)
+    assert "before it" not in not_found("jobs", 1, is_fifo=False)
 
 
 def test_what_is_dropped_was_written_down_first(post: Post) -> None:
