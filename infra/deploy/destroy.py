@@ -61,7 +61,7 @@ def destroy(session: Session, stage: str, project: Path, *, with_data: bool, ask
         if stack.describe(cloudformation, name) is not None:
             raise stack.StackFailed("\n".join([f"Stack {name} is not quite gone:", *(f"  {one}" for one in failures)]))
     if with_data:
-        _drop(session, data, secrets, say)
+        _drop(session, _data(session, stage), secrets, say)  # an earlier release's stack may have dropped some itself
     for group in _log_groups(session, stage):  # what a function wrote after its group was gone
         session.client("logs").delete_log_group(logGroupName=group)
     write_section(project / ".chalice" / "config.json", stage, None)

@@ -24,7 +24,7 @@ from tests.journeys.stage_maker import Operator, Program
 from tests.waiting import wait_until
 
 STAGE = "local"
-KEPT = ["jobs", "keys", "sheets", "webhooks"]
+KEPT = ["jobs", "keys", "rates", "sheets", "webhooks"]
 
 
 @pytest.fixture(scope="module")

@@ -313,6 +313,6 @@ def test_every_queue_is_kept_encrypted_and_refuses_plain_http() -> None:
 
 def test_truth_and_pictures_outlive_the_stack() -> None:
     """Deleting or replacing the stack's resources leaves jobs, keys and files."""
-    for name in ("JobsTable", "KeysTable", "WebhooksTable", "Bucket"):
+    for name in ("JobsTable", "KeysTable", "RatesTable", "WebhooksTable", "Bucket"):
         resource = RESOURCES["Resources"][name]
         assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
