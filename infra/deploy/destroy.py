@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from chalicelib.contract.errors import Rejected, Unavailable
+from chalicelib.runpod import KEY_PARAMETER
 from infra import stack
 from infra.deploy import chalice_way
 from infra.deploy.config_step import write_section
@@ -22,6 +24,7 @@ from infra.deploy.stage import written_resources
 from infra.deploy.steps import Say, Stopped
 from infra.ec2 import fleet
 from infra.functions import FUNCTIONS
+from infra.runpod.farm import Farm
 
 if TYPE_CHECKING:
     from boto3.session import Session
@@ -39,6 +42,7 @@ def destroy(session: Session, stage: str, project: Path, *, with_data: bool, ask
     stack.until_at_rest(cloudformation, name, say)
     if stack.describe(cloudformation, fleet.stack_name(stage)) is not None:
         raise Stopped(f"Stage {stage} has workers on EC2. First: python -m infra ec2 down --stage {stage}")
+    _refuse_pods(session, stage, say)
     there = stack.describe(cloudformation, name)
     data, secrets, logs = _data(session, stage), _secrets(session, stage), _log_groups(session, stage)
     if there is None and not (with_data and (data or secrets or logs)):
@@ -60,6 +64,7 @@ def destroy(session: Session, stage: str, project: Path, *, with_data: bool, ask
         failures = stack.wait(cloudformation, name, seen=seen, say=say)
         if stack.describe(cloudformation, name) is not None:
             raise stack.StackFailed("\n".join([f"Stack {name} is not quite gone:", *(f"  {one}" for one in failures)]))
+        _refuse_pods(session, stage, lambda _: None)  # the scaler could order until now; the key is still there
     if with_data:
         _drop(session, _data(session, stage), secrets, say)  # an earlier release's stack may have dropped some itself
     for group in _log_groups(session, stage):  # what a function wrote after its group was gone
@@ -67,6 +72,27 @@ def destroy(session: Session, stage: str, project: Path, *, with_data: bool, ask
     write_section(project / ".chalice" / "config.json", stage, None)
     say(f"stage {stage} is gone")
     _say_what_is_left(session, stage, _data(session, stage), _secrets(session, stage), say)
+
+
+def _refuse_pods(session: Session, stage: str, say: Say) -> None:
+    """Raise Stopped while the stage has pods on RunPod, which cost until they are ended, or RunPod cannot be asked."""
+    farm = Farm(session, stage)
+    if not farm.key():
+        say("RunPod was not asked for pods: no key is saved with the stage, and RUNPOD_API_KEY is not set")
+        return
+    down = f"python -m infra runpod down --stage {stage}"
+    try:
+        pods = farm.pods().pods()
+    except (Rejected, Unavailable) as reason:
+        raise Stopped(
+            f"Whether stage {stage} has pods on RunPod cannot be known: {reason.message} If the key is no good "
+            f"any more, set RUNPOD_API_KEY: it comes before the saved one ({farm.parameter_name(KEY_PARAMETER)})."
+        ) from reason
+    if pods:
+        raise Stopped(
+            f"Stage {stage} has pods on RunPod, and they cost: {', '.join(pod.id for pod in pods)}. First: {down} "
+            "(with the autoscaler on RunPod, first deploy with --set ScalePool= : it would order new ones)."
+        )
 
 
 def _data(session: Session, stage: str) -> list[Kept]:

@@ -9,12 +9,12 @@ from typing import Any
 from chalicelib.contract.card import Seen
 from chalicelib.contract.errors import Rejected
 from chalicelib.runpod_api import Pod
-from infra.runpod.farm import Farm, agreed, cost_so_far, now_ms, renders, worker_of
+from infra.runpod.farm import agreed, cost_so_far, farm_of, now_ms, renders, worker_of
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Remove pods. Their workers' jobs go on elsewhere: handed back on SIGTERM, else when their lease ends (60 s)."""
-    farm = Farm(arguments)
+    farm = farm_of(arguments)
     pods = farm.pods()
     present, cards = {pod.id: pod for pod in pods.pods()}, farm.cards()
     strangers = [pod_id for pod_id in arguments.pods if pod_id not in present]
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def status(arguments: argparse.Namespace) -> int:
     """Show the pods."""
-    farm = Farm(arguments)
+    farm = farm_of(arguments)
     pods, cards = farm.pods().pods(), farm.cards()
     if arguments.json:
         print(json.dumps({"pods": [_facts(pod, cards.get(pod.id, [])) for pod in pods]}, indent=2))

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Final
 
 import requests
@@ -65,18 +66,26 @@ def add_order_options(verb: argparse.ArgumentParser) -> None:
 
 
 class Farm:
-    """Hold a stage and its RunPod account."""
+    """Hold a stage and its RunPod account. Pods can be looked at and ended when the stage's stack is gone, too."""
 
-    def __init__(self, arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> None:
-        self.stage = str(arguments.stage)
-        self.session: Session = session(arguments)
-        self.outputs = stack.read_outputs(self.session, self.stage)
+    def __init__(self, made: Session, stage: str, environment: Mapping[str, str] = os.environ) -> None:
+        self.stage = stage
+        self.session = made
         self._environment = environment
         self._ssm: Any = self.session.client("ssm")
 
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        """Read the stack's outputs. Raises StackFailed when there is no stack."""
+        return stack.read_outputs(self.session, self.stage)
+
+    def key(self) -> str | None:
+        """Find the API key in the environment (RUNPOD_API_KEY), else the saved one; None: there is none."""
+        return self._environment.get("RUNPOD_API_KEY") or self._parameter(KEY_PARAMETER)
+
     def api(self) -> RunPodApi:
-        """Connect with the key from the environment (RUNPOD_API_KEY), else with the saved one."""
-        key = self._environment.get("RUNPOD_API_KEY") or self._parameter(KEY_PARAMETER)
+        """Connect. Raises `Rejected` where there is no key."""
+        key = self.key()
         if not key:
             raise Rejected(
                 "no_key",
@@ -90,8 +99,12 @@ class Farm:
         return RunPods(self.api(), self.stage, order)
 
     def cards(self) -> dict[str, list[Seen]]:
-        """Read the workers' cards, by pod: a worker is called by its pod's id, or by `id-…`."""
-        crew = Crew(self.session.client("dynamodb"), self.outputs["WorkersTable"], now_ms)
+        """Read the workers' cards, by pod: a worker is called by its pod's id, or by `id-…`. No stack, no cards."""
+        there = stack.describe(self.session.client("cloudformation"), stack.stack_name(self.stage)) or {}
+        table = stack.outputs_of(there).get("WorkersTable")
+        if table is None:
+            return {}
+        crew = Crew(self.session.client("dynamodb"), table, now_ms)
         found: dict[str, list[Seen]] = {}
         for card in crew.seen():
             found.setdefault(card.worker.partition("-")[0], []).append(card)
@@ -132,7 +145,11 @@ class Farm:
 
     def parameter_name(self, name: str) -> str:
         """Say what a parameter of the stage is called in SSM."""
-        return f"{self.outputs['SecretsPrefix']}/{name}"
+        return f"{self._prefix}/{name}"
+
+    @property
+    def _prefix(self) -> str:
+        return f"/comfysheet/{self.stage}"  # the stack's SecretsPrefix; what is there outlives the stack
 
     def _variables(self) -> dict[str, str]:
         variables = stack.environment(self.outputs)
@@ -140,10 +157,15 @@ class Farm:
         return worker_env(self.stage, {**wanted, "AWS_REGION": str(self.session.region_name)})
 
     def _parameter(self, name: str) -> str | None:
-        return Shelf(self._ssm, self.outputs["SecretsPrefix"]).read(name)
+        return Shelf(self._ssm, self._prefix).read(name)
 
     def _put(self, name: str, value: str, kind: str) -> None:
         self._ssm.put_parameter(Name=self.parameter_name(name), Value=value, Type=kind, Overwrite=True)
+
+
+def farm_of(arguments: argparse.Namespace) -> Farm:
+    """Open the farm that the command line names."""
+    return Farm(session(arguments), str(arguments.stage))
 
 
 def now_ms() -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from chalicelib.runpod import KEY_PARAMETER, MARK, secret_name
-from infra.runpod.farm import Farm
+from infra.runpod.farm import farm_of
 
 TEMPLATE: Final = Path(__file__).parent / "template.json"
 
@@ -18,7 +18,7 @@ TEMPLATE: Final = Path(__file__).parent / "template.json"
 def gpus(arguments: argparse.Namespace) -> int:
     """List the catalog, the cheapest first."""
     cloud = arguments.cloud.upper()
-    offered = [(gpu.hour_price(cloud), gpu) for gpu in Farm(arguments).api().gpus(cloud)]
+    offered = [(gpu.hour_price(cloud), gpu) for gpu in farm_of(arguments).api().gpus(cloud)]
     listed = sorted((price, gpu.id, gpu) for price, gpu in offered if price is not None)
     if arguments.json:
         rows = [
@@ -34,7 +34,7 @@ def gpus(arguments: argparse.Namespace) -> int:
 
 def order(arguments: argparse.Namespace) -> int:
     """Show what would be ordered; save it if told to."""
-    farm = Farm(arguments)
+    farm = farm_of(arguments)
     wanted = farm.order(arguments)
     if arguments.save:
         farm.save(wanted)
@@ -46,7 +46,7 @@ def order(arguments: argparse.Namespace) -> int:
 
 def key(arguments: argparse.Namespace) -> int:
     """Read the key where nobody sees it, try it, save it encrypted."""
-    farm = Farm(arguments)
+    farm = farm_of(arguments)
     text = getpass.getpass("RunPod API key: ") if sys.stdin.isatty() else sys.stdin.readline()
     farm.save_key(text)
     print(f"RunPod takes the key. It is in SSM as {farm.parameter_name(KEY_PARAMETER)}, encrypted.")
@@ -55,7 +55,7 @@ def key(arguments: argparse.Namespace) -> int:
 
 def secrets(arguments: argparse.Namespace) -> int:
     """Print the steps; the values never pass through here."""
-    farm = Farm(arguments)
+    farm = farm_of(arguments)
     user = f"comfysheet-{farm.stage}-runpod"
     names = [secret_name(farm.stage, name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
     print(
@@ -74,7 +74,7 @@ def secrets(arguments: argparse.Namespace) -> int:
 
 def template(arguments: argparse.Namespace) -> int:
     """Create or change the template `comfysheet-STAGE`."""
-    farm = Farm(arguments)
+    farm = farm_of(arguments)
     wanted = farm.order(arguments)
     told = {
         **json.loads(TEMPLATE.read_text()),

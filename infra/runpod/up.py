@@ -11,7 +11,7 @@ from typing import Final
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.runpod import Order, RunPods
 from chalicelib.runpod_api import Pod
-from infra.runpod.farm import Farm, agreed, worker_of
+from infra.runpod.farm import Farm, agreed, farm_of, worker_of
 
 MOST: Final = 50
 LOOK_S: Final = 5.0
@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Order; exit code 1 when fewer pods or workers came up than were asked for."""
     if not 1 <= arguments.count <= MOST:
         raise Rejected("bad_count", f"--count must be from 1 to {MOST}.")
-    farm = Farm(arguments)
+    farm = farm_of(arguments)
     order = farm.order(arguments)
     dearest = _tell_prices(farm, order, arguments)
     if arguments.dry_run:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -18,6 +19,8 @@ from chalicelib.contract.kit import packed_kits
 from chalicelib.runpod import MARK, Shelf
 from infra import stack
 from infra.__main__ import main
+from infra.deploy.destroy import destroy
+from infra.deploy.steps import Stopped
 from infra.runpod import farm as farms
 from infra.runpod.up import wait_for_workers
 from tests.conftest import make_table
@@ -179,6 +182,38 @@ def test_down_takes_only_ours_and_asks_before_work_is_lost(shop: Shop) -> None:
     assert code == 0 and "nothing to remove" in said and shop.run("status")[1].strip() == f"Stage {STAGE} has no pods."
 
 
+def test_a_stage_with_pods_is_not_taken_away(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would cost on; where RunPod cannot be asked the stage stays as well, and without any key that is said."""
+
+    def asked(question: str, _word: str) -> bool:
+        raise AssertionError(question)
+
+    def away(stage: str = STAGE, said: Callable[[str], None] = lambda _: None) -> None:
+        destroy(shop.aws, stage, tmp_path, with_data=False, ask=asked, say=said)
+
+    pod = shop.pod(1)
+    with pytest.raises(Stopped, match=f"they cost: {pod}. First: python -m infra runpod down --stage {STAGE}"):
+        away()
+    shop.site.key = "another"
+    with pytest.raises(Stopped, match="cannot be known: RunPod refused the API key"):
+        away()
+    monkeypatch.delenv("RUNPOD_API_KEY")
+    said: list[str] = []
+    away("no-such-stage", said.append)
+    assert said[0].startswith("RunPod was not asked") and said[1] == "There is no stage no-such-stage."
+
+
+def test_pods_are_seen_and_ended_when_their_stage_is_gone(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """No stack, no table of cards, no saved key: RUNPOD_API_KEY is enough. Orders need the stack."""
+    ours = shop.site.add("comfysheet-gone-00000001", env={MARK: "gone"})
+    other = shop.pod(2)
+    assert main(["runpod", "status", "--stage", "gone"]) == 0
+    assert ours in capsys.readouterr().out
+    assert main(["runpod", "down", "--stage", "gone", "--yes"]) == 0 and set(shop.site.pods) == {other}
+    assert main(["runpod", "up", "--stage", "gone", "--image", "i"]) == 1
+    assert "There is no stack comfysheet-gone" in capsys.readouterr().err
+
+
 def test_an_order_is_saved_once_for_up_and_for_the_autoscaler(shop: Shop) -> None:
     """Options lie over it; what is wrong is named and not saved."""
     code, said = shop.run("order", "--save", "--image", "me/worker:1", "--gpu", "NVIDIA L4", "--env", "GPUS=0")
@@ -262,8 +297,7 @@ def test_gpus_and_secrets_are_listed(shop: Shop) -> None:
 
 def test_waiting_ends_when_a_pod_has_ended_or_the_time_is_up(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both are told with what to do; RunPod's own stutter is waited out."""
-    parsed = farms.argparse.Namespace(stage=STAGE, region=None, profile=None)
-    farm, said, now = farms.Farm(parsed), list[str](), [0.0]
+    farm, said, now = farms.Farm(shop.aws, STAGE), list[str](), [0.0]
 
     def pause(seconds: float) -> None:
         now[0] += seconds
