@@ -6,6 +6,7 @@ Rent EC2 instances through an Auto Scaling group of our own (chalicelib/contract
 - What it has is told by its events; instances whose event got lost are known by their workers' cards.
 - What was ordered and has not come is listed as a machine with a made-up id; giving that back takes the order back.
 - Word that nothing could be launched takes the order back too, and for a while nothing is granted: another pool's turn.
+- A group has a most of its own (the workers' stack's `--max`): no more than that is granted.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ ENDING_MS: Final = 900_000
 _INSTANCE: Final = re.compile(r"(i-[0-9a-f]{8,17})(-.+)?")
 _KINDS: Final = {"EC2 Instance Launch Successful": "started_at", "EC2 Instance Terminate Successful": "gone_at"}
 _REFUSED: Final = "EC2 Instance Launch Unsuccessful"
+_ABOVE_MOST: Final = re.compile(r"above max value (\d+)")
+"""What SetDesiredCapacity says of a number above the group's MaxSize. In other words it would be refused as a whole."""
 
 
 class AutoScaling(Protocol):
@@ -85,8 +88,16 @@ class Ec2Pool:
         known, now = self._groups.read(self._group), self._now_ms()
         if now - known.refused_at < REFUSED_MS:
             return 0
-        # Written first: when the answer is lost, the number stands and can be said again.
-        self._want(len(_here(known, now)) + _pending(known, now) + count, now)
+        there = len(_here(known, now)) + _pending(known, now)
+        try:
+            self._want(there + count, now)
+        except Rejected as refused:
+            most = _ABOVE_MOST.search(refused.message)
+            if not most:
+                raise
+            count = max(0, int(most[1]) - there)
+            if count:
+                self._want(there + count, now)
         return count
 
     def stop(self, ids: Collection[str]) -> None:
@@ -130,13 +141,19 @@ class Ec2Pool:
         return is_news and "shrinking the capacity" in str(detail.get("Cause"))
 
     def _want(self, desired: int, now: int) -> None:
+        """Say how many there should be. Raises `Rejected`, which leaves no trace, and `Unavailable`."""
+        before = self._groups.read(self._group)
+        # Written first: when the answer is lost, the number stands and can be said again.
         self._groups.want(self._group, desired, now)
         try:
             self._client.set_desired_capacity(
                 AutoScalingGroupName=self._group, DesiredCapacity=desired, HonorCooldown=False
             )
         except ClientError as error:
-            raise self._renamed(error) from error
+            fault = self._renamed(error)
+            if isinstance(fault, Rejected):
+                self._groups.want(self._group, before.desired, before.desired_at)
+            raise fault from error
         except BotoCoreError as error:
             raise Unavailable("EC2 Auto Scaling cannot be reached.") from error
 

@@ -141,12 +141,22 @@ def test_another_groups_events_change_nothing(yard: Yard) -> None:
     assert yard.states() == []
 
 
-def test_an_order_above_the_groups_own_most_is_refused_with_a_sentence(yard: Yard) -> None:
-    """The stack of the workers has a most of its own."""
-    yard.group.most = 1
-    with pytest.raises(Rejected, match="above max value 1") as refused:
+def test_of_an_order_above_the_groups_own_most_that_most_is_granted(yard: Yard) -> None:
+    """The stack of the workers has a most of its own; what is beyond it is another pool's."""
+    yard.group.most = 2
+    assert yard.pool.start(3) == 2
+    assert yard.states() == [(FIRST, MachineState.RUNNING), (SECOND, MachineState.RUNNING)]
+    assert yard.pool.start(1) == 0 and len(yard.states()) == 2
+
+
+def test_a_refused_order_leaves_no_machine_behind(yard: Yard) -> None:
+    """Nothing was rented, so nothing is awaited; the sentence says what to compare."""
+    yard.pool.start(1)
+    yard.group.name = "renamed"
+    with pytest.raises(Rejected, match="name not found") as refused:
         yard.pool.start(2)
-    assert "ScaleMax" in refused.value.message
+    assert "WorkerGroup" in refused.value.message
+    assert yard.states() == [(FIRST, MachineState.RUNNING)]
 
 
 def test_the_local_cloud_takes_the_number(aws: boto3.Session) -> None:
