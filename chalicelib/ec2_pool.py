@@ -70,7 +70,8 @@ class Ec2Pool:
         known, now = self._groups.read(self._group), self._now_ms()
         self._forget(known, now)
         known = self._adopt(known, now)
-        if known.refused_at > known.desired_at and _pending(known, now):
+        missing_since = _missing_since(known)
+        if known.refused_at > missing_since and _pending(known, now):
             self._want(len(_here(known, now)), now)
             known = self._groups.read(self._group)
         machines = [
@@ -80,7 +81,7 @@ class Ec2Pool:
         ]
         pending = _pending(known, now)
         return machines + [
-            Machine(f"{self._group}#{number}", MachineState.STARTING, known.desired_at) for number in range(pending)
+            Machine(f"{self._group}#{number}", MachineState.STARTING, missing_since) for number in range(pending)
         ]
 
     def start(self, count: int) -> int:
@@ -211,3 +212,9 @@ def _here(known: Group, now: int) -> list[str]:
 
 def _pending(known: Group, now: int) -> int:
     return max(0, known.desired - len(_here(known, now)))
+
+
+def _missing_since(known: Group) -> int:
+    """Say when what is missing was ordered: by us, or by the group itself when it lost one that nobody gave back."""
+    lost = (facts.gone_at for facts in known.instances.values() if facts.gone_at and not facts.ending_at)
+    return max([known.desired_at, *lost])

@@ -71,3 +71,24 @@ def test_groups_that_allow_less_than_the_most_give_what_they_have() -> None:
         made = shop.minute()
     assert shop.rented() == [2, 1]
     assert made.after == 3 and 0.3 < made.day_spent <= 0.5
+
+
+def test_a_lost_spot_machine_is_paid_for_once_and_its_replacement_awaited() -> None:
+    """The group launches another by itself: it is on its way since the loss, not since the order hours ago."""
+    shop = Shop(POLICY, spot=4)
+    spot = shop.groups["spot"]
+    shop.load = Load(1, 60.0, 1, 30.0)
+    shop.minute()
+    for _ in range(240):
+        shop.render(spot.instances)
+        before = shop.minute()
+    launch = spot.settle
+    spot.settle = lambda: None  # type: ignore[method-assign]
+    spot.lose(spot.instances[0])
+    for _ in range(3):
+        shop.render(spot.instances)
+        made = shop.minute()
+    assert made.day_spent - before.day_spent < 0.1 and spot.desired == 1 and shop.alerts == []
+    launch()
+    shop.render(spot.instances)
+    assert shop.minute().after == 1 and len(spot.instances) == 1
