@@ -49,7 +49,7 @@ class AutoScaling(Protocol):
 
 
 class Ec2Pool:
-    """Rent the instances of *group*. *read_cards* reads the workers' cards."""
+    """Rent the instances of *group*, beside the stage's *other_groups*. *read_cards* reads the workers' cards."""
 
     def __init__(
         self,
@@ -58,10 +58,12 @@ class Ec2Pool:
         group: str,
         read_cards: Callable[[], Sequence[Seen]],
         now_ms: Callable[[], int],
+        other_groups: Collection[str] = (),
     ) -> None:
         self._client = client
         self._groups = groups
         self._group = group
+        self._other_groups = other_groups
         self._read_cards = read_cards
         self._now_ms = now_ms
 
@@ -185,10 +187,15 @@ class Ec2Pool:
     def _adopt(self, known: Group, now: int) -> Group:
         """Take in instances whose launch nobody told, while some are missing: their workers have cards."""
         missing = _pending(known, now)
-        for card in self._read_cards() if missing else ():
+        if not missing:
+            return known
+        taken = {name for group in (self._group, *self._other_groups) for name in self._groups.read(group).instances}
+        for card in self._read_cards():
             match = _INSTANCE.fullmatch(card.worker)
-            if match and match[1] not in known.instances and missing and card.is_alive(now):
-                self._groups.note(self._group, match[1], "started_at", min(known.desired_at, card.seen_at))
+            if match and match[1] not in taken and missing and card.is_alive(now):
+                started_at = min(_missing_since(known), card.seen_at)
+                self._groups.note(self._group, match[1], "started_at", started_at)
+                taken.add(match[1])
                 missing -= 1
         return self._groups.read(self._group)
 

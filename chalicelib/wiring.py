@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -431,7 +431,7 @@ class World:
         settings = read_scale_settings(self._environment)
         if settings is None:
             return None
-        groups = {name: self._group(name) for name in settings.groups if "ec2" in settings.pools}
+        groups = {name: self._group(name, settings.groups) for name in settings.groups if "ec2" in settings.pools}
         lenders = []
         for pool in settings.pools:
             lent = groups if pool == "ec2" else {pool: self._pods()}
@@ -464,9 +464,10 @@ class World:
 
         return Shelf(self._ssm, self.settings.secrets_prefix).pool(self.settings.stage, requests.Session())
 
-    def _group(self, name: str) -> Ec2Pool:
+    def _group(self, name: str, names: Sequence[str]) -> Ec2Pool:
         groups = DynamoGroups(self._dynamodb, self.settings.rates_table)
-        return Ec2Pool(self._client("autoscaling"), groups, name, self._crew.cards, now_ms)
+        others = [each for each in names if each != name]
+        return Ec2Pool(self._client("autoscaling"), groups, name, self._crew.cards, now_ms, others)
 
 
 log_as_json(os.environ.get("LOG_LEVEL", "INFO"))

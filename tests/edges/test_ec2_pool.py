@@ -114,6 +114,17 @@ def test_an_instance_whose_launch_nobody_told_is_known_by_its_card(yard: Yard) -
     assert yard.states() == [("i-0000000000000000a", MachineState.RUNNING)]
 
 
+def test_a_machine_of_another_group_is_not_taken_in() -> None:
+    """A card tells no group: what the other group's book has is not what this one misses."""
+    yard, groups = Yard(), MemoryGroups()
+    groups.note("dear", "i-0000000000000000a", "started_at", NOW)
+    pool = Ec2Pool(yard.group, groups, "gpu", lambda: yard.cards, lambda: yard.now, ["dear"])
+    yard.group.tells = False
+    pool.start(1)
+    yard.cards = [Seen("i-0000000000000000a", yard.now, (ServerCard(),))]
+    assert [each.id for each in pool.machines()] == ["gpu#0"]
+
+
 def test_an_instance_whose_end_nobody_told_is_given_up(yard: Yard) -> None:
     """Some minutes after it was given back."""
     yard.pool.start(1)
