@@ -104,13 +104,22 @@ class Ec2Pool:
         return count
 
     def stop(self, ids: Collection[str]) -> None:
-        """End instances; what is only ordered is taken back."""
+        """End instances; what is only ordered is taken back. One that is refused does not keep the others."""
         known, now = self._groups.read(self._group), self._now_ms()
         ordered = [each for each in ids if each.startswith(f"{self._group}#")]
-        if ordered:
-            self._want(len(_here(known, now)) + max(0, _pending(known, now) - len(ordered)), now)
+        faults: list[Rejected | Unavailable] = []
+        try:
+            if ordered:
+                self._want(len(_here(known, now)) + max(0, _pending(known, now) - len(ordered)), now)
+        except (Rejected, Unavailable) as fault:
+            faults.append(fault)
         for instance in (each for each in ids if each in known.instances):
-            self._end(instance, now)
+            try:
+                self._end(instance, now)
+            except (Rejected, Unavailable) as fault:
+                faults.append(fault)
+        if faults:
+            raise faults[0]
 
     def note_event(self, kind: str, detail: Mapping[str, object]) -> None:
         """Note what an event of EC2 Auto Scaling tells of this group; any other changes nothing. `Unavailable`."""

@@ -134,12 +134,12 @@ class RunPods:
 
     def stop(self, ids: Collection[str]) -> None:
         """Remove those of our pods for good; ids that are not ours are left alone."""
-        faults: list[Rejected] = []
+        faults: list[Rejected | Unavailable] = []
         for pod in self.pods():
             if pod.id in ids:
                 try:
                     self._api.terminate(pod.id)
-                except Rejected as fault:
+                except (Rejected, Unavailable) as fault:
                     faults.append(fault)
         if faults:
             raise faults[0]

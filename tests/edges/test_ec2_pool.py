@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from chalicelib.contract.card import Seen, ServerCard
-from chalicelib.contract.errors import Rejected
+from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.pool import Machine, MachineState
 from chalicelib.ec2_pool import ENDING_MS, REFUSED_MS, Ec2Pool
 from chalicelib.group_book import FORGOTTEN_MS
@@ -67,6 +67,15 @@ def test_an_instance_that_is_given_back_is_not_replaced(yard: Yard) -> None:
     assert yard.states() == [(SECOND, MachineState.RUNNING)]
     yard.pool.stop([FIRST, "i-0123456789abcdef0"])
     assert yard.group.desired == 1
+
+
+def test_one_that_cannot_be_ended_now_does_not_keep_the_others(yard: Yard) -> None:
+    """All are gone through; the fault is told at the end."""
+    yard.pool.start(2)
+    yard.group.held = FIRST
+    with pytest.raises(Unavailable, match="busy"):
+        yard.pool.stop([FIRST, SECOND])
+    assert yard.group.instances == [FIRST] and yard.states() == [(FIRST, MachineState.RUNNING)]
 
 
 def test_a_lost_spot_instance_is_replaced_by_the_group(yard: Yard) -> None:

@@ -164,6 +164,15 @@ def test_a_pod_that_cannot_be_removed_does_not_keep_the_others(site: Site) -> No
     assert set(site.pods) == {first}
 
 
+def test_an_answer_that_does_not_come_does_not_keep_the_others(site: Site) -> None:
+    """RunPod is asked too often for one pod's end: the next one's is asked all the same."""
+    first, second = ours(site, 1), ours(site, 2)
+    site.next_answers = [("DELETE", 429, {})]
+    with pytest.raises(Unavailable, match="too often"):
+        pool(site).stop([first, second])
+    assert len(site.pods) == 1
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "says"),
     [
