@@ -83,7 +83,7 @@ class Ec2Pool:
         ]
         pending = _pending(known, now)
         return machines + [
-            Machine(f"{self._group}#{number}", MachineState.STARTING, missing_since) for number in range(pending)
+            Machine(f"{self._group}#{number}", MachineState.ORDERED, missing_since) for number in range(pending)
         ]
 
     def start(self, count: int) -> int:

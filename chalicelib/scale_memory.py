@@ -14,7 +14,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from chalicelib.contract.card import Seen
-from chalicelib.contract.pool import Machine
+from chalicelib.contract.pool import Machine, MachineState
 from chalicelib.scaling import Load
 
 
@@ -32,7 +32,9 @@ class Note(BaseModel):
     """0: it was busy in the last round."""
     jobs_done: int = 0
     ending_since: int = 0
-    """When it was first seen to be on its way out; 0: it is not."""
+    """When it was given back, or first seen to be on its way out; 0: it is not."""
+    state: MachineState = MachineState.RUNNING
+    """As the pool listed it last."""
 
 
 class Order(BaseModel):
@@ -48,7 +50,7 @@ class Order(BaseModel):
 
 
 class Closed(BaseModel):
-    """Hold until when a pool is not asked, having had nothing to give."""
+    """Hold until when a pool is not asked, having had nothing to give, or nothing but machines that never worked."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -75,6 +77,8 @@ class Memory(BaseModel):
     notes: dict[str, Note] = Field(default_factory=dict)
     orders: tuple[Order, ...] = ()
     closed: dict[str, Closed] = Field(default_factory=dict)
+    failures: dict[str, int] = Field(default_factory=dict)
+    """By pool, how many machines in a row went, or were given back as dead, without ever having taken a job."""
     started_at: int = 0
     stopped_at: int = 0
     dead: int = 0

@@ -13,6 +13,7 @@ from chalicelib.contract.card import Seen
 from chalicelib.contract.pool import Machine, MachineState
 from chalicelib.scale_memory import Memory, Note, Order, Sight, Terms, listed
 from chalicelib.scale_purse import ENDING_MS, budget_left, charge
+from chalicelib.scale_trust import patience_s
 from chalicelib.scaling import Load, Past, Policy, Rented, Standing, keep_s, needed
 
 SETTLE_MS: Final = 150_000
@@ -20,9 +21,6 @@ SETTLE_MS: Final = 150_000
 BOOT_WEIGHT: Final = 0.3
 BUSY_WEIGHT: Final = 0.3
 BOOT_BOUNDS_S: Final = (20.0, 1800.0)
-DEAD_AFTER_BOOTS: Final = 3
-DEAD_AFTER_S: Final = 600.0
-"""The least that a worker may be silent for; beyond it, three times a start."""
 
 
 def observe(memory: Memory, sight: Sight, policy: Policy, terms: Mapping[str, Terms]) -> tuple[Memory, list[Rented]]:
@@ -40,7 +38,8 @@ def observe(memory: Memory, sight: Sight, policy: Policy, terms: Mapping[str, Te
             boot_s = _next_boot(memory.boot_s, (note.served_at - machine.started_at) / 1000)
             memory = memory.model_copy(update={"boot_s": boot_s})
         notes[machine.id] = note
-        fleet.append(_rented(machine, pool, note, cards, sight, boot_s, policy))
+        silent_most_s = patience_s(memory, policy, note)
+        fleet.append(_rented(machine, pool, note, cards, sight, boot_s, silent_most_s, policy))
     orders = tuple(order for order in memory.orders if _missing(order, sight))
     for order in orders:
         for _ in range(_missing(order, sight)):
@@ -93,7 +92,14 @@ def _noted(was: Note, machine: Machine, cards: Sequence[Seen], sight: Sight) -> 
 
 
 def _rented(
-    machine: Machine, pool: str, note: Note, cards: Sequence[Seen], sight: Sight, boot_s: float, policy: Policy
+    machine: Machine,
+    pool: str,
+    note: Note,
+    cards: Sequence[Seen],
+    sight: Sight,
+    boot_s: float,
+    silent_most_s: float,
+    policy: Policy,
 ) -> Rented:
     now, jobs = sight.now, _hands(machine.id, cards, sight)
     age_s = (now - machine.started_at) / 1000
@@ -103,7 +109,7 @@ def _rented(
     if machine.state is MachineState.STOPPING:
         # One that never ends (a pod that only exited) is asked to go again, and told.
         standing = Standing.DEAD if now - note.ending_since > ENDING_MS else Standing.STOPPING
-    elif silent_s > max(DEAD_AFTER_S, DEAD_AFTER_BOOTS * boot_s) and not jobs:
+    elif silent_s > silent_most_s and not jobs:
         standing = Standing.DEAD
     elif note.served_at:
         standing = Standing.READY

@@ -54,9 +54,9 @@ def test_what_is_ordered_and_has_not_come_is_listed_too(yard: Yard) -> None:
     """Under a name of its own, until it comes; giving that name back takes the order back."""
     yard.group.tells = False
     yard.pool.start(2)
-    assert yard.states() == [("gpu#0", MachineState.STARTING), ("gpu#1", MachineState.STARTING)]
+    assert yard.states() == [("gpu#0", MachineState.ORDERED), ("gpu#1", MachineState.ORDERED)]
     yard.pool.stop(["gpu#1"])
-    assert yard.states() == [("gpu#0", MachineState.STARTING)] and yard.group.calls == [2, 1]
+    assert yard.states() == [("gpu#0", MachineState.ORDERED)] and yard.group.calls == [2, 1]
 
 
 def test_an_instance_that_is_given_back_is_not_replaced(yard: Yard) -> None:

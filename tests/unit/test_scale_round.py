@@ -14,7 +14,7 @@ from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.pool import Machine, MachineState
 from chalicelib.scale import Lender, Scale, Turns
 from chalicelib.scale_memory import Terms, Work
-from chalicelib.scale_sight import DEAD_AFTER_S
+from chalicelib.scale_trust import UNMEASURED_S
 from chalicelib.scaling import Load, Policy
 
 MINUTE = 60_000
@@ -212,13 +212,65 @@ def test_a_start_is_measured() -> None:
 
 
 def test_a_machine_without_a_sign_is_given_back_as_dead() -> None:
-    """After three starts' time, ten minutes at least; it is told, counted, and another one is ordered."""
+    """After half an hour while no start was measured; it is told, counted, and another one is ordered."""
     shop = Shop()
     shop.load = waiting(1)
-    shop.minutes(int(DEAD_AFTER_S // 60) + 2)
+    shop.minutes(int(UNMEASURED_S // 60) + 2)
     assert shop.pools[0].given_back == ["p0"] and [each.id for each in shop.pools[0].rented] == ["p1"]
     assert "p0 costs $0.50 an hour" in shop.alerts[0]
     assert shop.book.read().memory.dead == 1 and shop.gauges["MachinesDead"] == 1
+
+
+@pytest.mark.parametrize("boot_minutes", [11, 20, 50])
+def test_a_start_that_takes_long_comes_up_and_is_measured(boot_minutes: int) -> None:
+    """A first installation takes a quarter of an hour and more; nobody gives such machines back one after the other."""
+    shop = Shop(policy=Policy(most=4, idle_s=300, day_dollars=100))
+    (pool,) = shop.pools
+    shop.load = waiting(40)
+    for _ in range(6 * 60):
+        up = [each.id for each in pool.rented if shop.now - each.started_at >= boot_minutes * MINUTE]
+        shop.show(*up, running=1)
+        shop.in_hand = dict.fromkeys(up, 1)
+        shop.minutes()
+    assert len(up) == 4 and pool.made <= 12
+    assert shop.book.read().memory.boot_s == pytest.approx(boot_minutes * 60, rel=0.4)
+
+
+def test_machines_that_leave_by_themselves_before_they_work_are_not_ordered_without_end() -> None:
+    """After three in a row the pool is left alone, longer each time, and then tried with one; it is told."""
+    shop = Shop(policy=Policy(most=4, idle_s=300, day_dollars=100))
+    (pool,) = shop.pools
+    shop.load = waiting(40)
+    for _ in range(10 * 60):
+        pool.rented = [each for each in pool.rented if shop.now - each.started_at < 3 * MINUTE]
+        shop.minutes()
+    assert pool.made < 45 and set(pool.asked[3:]) == {1}
+    assert "4 machines of p in a row" in shop.alerts[0] and "tried with one" in shop.alerts[0]
+    for _ in range(30):
+        shop.show(*[each.id for each in pool.rented], running=1)
+        shop.minutes()
+    assert len(pool.rented) == 4 and shop.book.read().memory.failures == {}
+
+
+def test_machines_that_never_show_themselves_are_tried_one_by_one() -> None:
+    """Four at first; when they were dead, one an hour."""
+    shop = Shop(policy=Policy(most=4, idle_s=300, day_dollars=100))
+    shop.load = waiting(40)
+    shop.minutes(10 * 60)
+    assert shop.pools[0].made <= 4 + 10
+    assert any("in a row" in alert for alert in shop.alerts)
+
+
+def test_the_next_pool_is_asked_for_what_a_distrusted_one_may_not_have() -> None:
+    """One machine on trial here, the rest there."""
+    bad, good = PaperPool("bad"), PaperPool("good")
+    shop = Shop(bad, good, policy=Policy(most=4, idle_s=300, day_dollars=100))
+    shop.load = waiting(40)
+    for _ in range(60):
+        bad.rented = [each for each in bad.rented if shop.now - each.started_at < 3 * MINUTE]
+        shop.show(*[each.id for each in good.rented], running=1)
+        shop.minutes()
+    assert len(good.rented) == 4 and good.given_back == []
 
 
 def test_a_worker_that_fell_silent_with_a_job_in_hand_is_left() -> None:
