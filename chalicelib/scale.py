@@ -17,7 +17,7 @@ from chalicelib.contract.card import Seen
 from chalicelib.contract.counts import Counts, Metric
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.pool import Machine, Pool
-from chalicelib.scale_memory import Book, Memory, Note, Order, Sight, Terms, Work
+from chalicelib.scale_memory import Book, Memory, Note, Order, Sight, Terms, Work, remembered
 from chalicelib.scale_purse import budget_left
 from chalicelib.scale_sight import observe, past_of
 from chalicelib.scale_trust import closed_for, judge, may_have
@@ -99,6 +99,7 @@ class Scale:
         self._tell_others = tell
         self._now_ms = now_ms
         self._version = 0
+        self._silent: dict[str, str] = {}
 
     def round(self) -> Round:
         """Make one round. Nothing is raised for what may work in the next one; the log says why nothing was done."""
@@ -114,7 +115,7 @@ class Scale:
         if now - page.memory.round_at < GAP_MS:
             return Round("scale twice", reason="A round was made just now.")
         self._version = page.version
-        machines = {name: lender.pool.machines() for name, lender in self._lenders.items()}
+        machines = self._machines(page.memory)
         sight = Sight(now, machines, self._read_cards(), self._read_work(now))
         memory, fleet = observe(page.memory, sight, self._policy, self._terms)
         memory, untrusted = judge(page.memory.notes, memory, fleet, now)
@@ -131,6 +132,17 @@ class Scale:
         granted = self._start(decision.start, memory, order, machines, now)
         return self._tell(memory, fleet, decision, granted)
 
+    def _machines(self, memory: Memory) -> dict[str, list[Machine]]:
+        """Read each pool by itself. What a silent one had counts as being there still, and nothing is ordered of it."""
+        machines, self._silent = {}, {}
+        for name, lender in self._lenders.items():
+            try:
+                machines[name] = lender.pool.machines()
+            except (Unavailable, Rejected) as reason:
+                log.error("pool silent", extra={"action": "pool silent", "pool": name, "reason": reason.message})
+                machines[name], self._silent[name] = remembered(memory, name), reason.message
+        return machines
+
     def _order(
         self, count: int, memory: Memory, machines: Mapping[str, Sequence[Machine]], now: int, after: str = ""
     ) -> Order | None:
@@ -138,7 +150,7 @@ class Scale:
         names = list(self._lenders)
         for name in names[names.index(after) + 1 if after else 0 :] if count else ():
             closed, most = memory.closed.get(name), may_have(memory, name)
-            if most != 0 and (closed is None or closed.until <= now):
+            if name not in self._silent and most != 0 and (closed is None or closed.until <= now):
                 known = tuple(machine.id for machine in machines[name])
                 return Order(pool=name, at=now, count=min(count, most or count), known=known)
         return None
@@ -202,6 +214,8 @@ class Scale:
         reason = decision.reason
         if decision.start > granted:
             reason += f" Only {granted} of {decision.start} were granted: no pool has more now."
+        for pool, why in self._silent.items():
+            reason += f" {pool} is not looked after: {why}"
         for alert in decision.alerts:
             log.warning("scale alert", extra={"action": "scale alert", "reason": alert})
         if decision.alerts:
@@ -210,6 +224,7 @@ class Scale:
         told = {"before": before, "after": after, "needed": decision.needed, "reason": reason}
         spent = {"day_dollars": round(memory.day_spent, 2), "month_dollars": round(memory.month_spent, 2)}
         log.info("scale", extra={"action": "scale", **told, **spent})
+        self._counts.add(Metric.SCALES, float(not self._silent))
         self._counts.add(Metric.MACHINES, float(after))
         self._counts.add(Metric.MACHINES_NEEDED, float(decision.needed))
         self._counts.add(Metric.MACHINES_DEAD, float(sum(each.standing is Standing.DEAD for each in fleet)))

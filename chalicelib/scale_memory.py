@@ -34,7 +34,8 @@ class Note(BaseModel):
     ending_since: int = 0
     """When it was given back, or first seen to be on its way out; 0: it is not."""
     state: MachineState = MachineState.RUNNING
-    """As the pool listed it last."""
+    """As the pool listed it last, like `started_at`."""
+    started_at: int = 0
 
 
 class Order(BaseModel):
@@ -129,6 +130,15 @@ class Sight:
     machines: Mapping[str, Sequence[Machine]]
     cards: Sequence[Seen]
     work: Work
+
+
+def remembered(memory: Memory, pool: str) -> list[Machine]:
+    """List a pool's machines as they were last, for when it does not answer: they cost, whatever became of them."""
+    return [
+        Machine(name, note.state, note.started_at, note.hour_price)
+        for name, note in memory.notes.items()
+        if note.pool == pool
+    ]
 
 
 def listed(sight: Sight) -> Iterable[tuple[str, Machine]]:

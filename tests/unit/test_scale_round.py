@@ -28,6 +28,8 @@ class PaperPool:
     name: str = "p"
     stock: int = 100
     fault: Exception | None = None
+    silent: Exception | None = None
+    """Raised instead of any answer, nothing being done."""
     late: bool = False
     """Machines are listed only when this is set to False again."""
     rented: list[Machine] = field(default_factory=list)
@@ -37,6 +39,8 @@ class PaperPool:
     made: int = 0
 
     def machines(self) -> list[Machine]:
+        if self.silent is not None:
+            raise self.silent
         return [] if self.late else list(self.rented)
 
     def start(self, count: int) -> int:
@@ -51,6 +55,8 @@ class PaperPool:
         return granted
 
     def stop(self, ids: Collection[str]) -> None:
+        if self.silent is not None:
+            raise self.silent
         self.given_back += sorted(ids)
         self.rented = [each for each in self.rented if each.id not in ids]
 
@@ -199,6 +205,47 @@ def test_nothing_is_done_when_the_cards_cannot_be_read() -> None:
     shop.cards = None
     assert shop.minutes(30) == "The workers' cards cannot be read."
     assert shop.pools[0].given_back == []
+
+
+@pytest.mark.parametrize("fault", [Unavailable("RunPod cannot be reached."), Rejected("bad_key", "The key is wrong.")])
+def test_a_pool_that_does_not_answer_does_not_stop_the_others(fault: Exception) -> None:
+    """Its machines cost on and count; the other's are given back and ordered. The round does not count as finished."""
+    far, near = PaperPool("far", stock=1), PaperPool("near")
+    shop = Shop(far, near)
+    shop.load = waiting(6)
+    shop.minutes()
+    assert (len(far.rented), len(near.rented)) == (1, 1) and shop.gauges["Scales"] == 1
+    far.silent, shop.load = fault, Load()
+    for _ in range(9):
+        shop.show("far0", "near0")
+        reason = shop.minutes()
+    assert near.given_back == ["near0"] and shop.gauges["Machines"] <= 1 and shop.gauges["Scales"] == 0
+    assert "far is not looked after" in reason
+    spent = shop.book.read().memory.day_spent
+    shop.load = waiting(12)
+    for _ in range(3):
+        shop.show("far0")
+        shop.minutes()
+    assert len(near.rented) == 3 and far.asked == [2]
+    assert shop.book.read().memory.day_spent > spent
+    far.silent, shop.load = None, Load()
+    for _ in range(9):
+        shop.show(*[each.id for each in (*far.rented, *near.rented)])
+        shop.minutes()
+    assert far.rented == near.rented == [] and shop.gauges["Scales"] == 1
+
+
+def test_the_cap_is_kept_while_a_pool_does_not_answer() -> None:
+    """What can be given back is, though what a silent pool has goes on costing."""
+    far, near = PaperPool("far", stock=1), PaperPool("near")
+    shop = Shop(far, near, policy=Policy(most=3, target_wait_s=300, idle_s=300, job_s=60, day_dollars=1))
+    shop.load = waiting(60)
+    shop.minutes()
+    far.silent = Unavailable("no answer")
+    for _ in range(4 * 60):
+        shop.show(*[each.id for each in (*far.rented, *near.rented)], running=1)
+        shop.minutes()
+    assert near.rented == [] and shop.pools[0].given_back == []
 
 
 def test_a_start_is_measured() -> None:
