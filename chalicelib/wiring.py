@@ -457,12 +457,13 @@ class World:
         return Turns(scale, list(groups.values()))
 
     def _pods(self) -> Pool:
-        """Open RunPod with the key and the order that the operator saved; read anew in each new container."""
+        """Rent of RunPod with the key and the order that the operator saved last."""
         import requests
 
-        from chalicelib.runpod import Shelf
+        from chalicelib.runpod import SavedPods, Shelf
 
-        return Shelf(self._ssm, self.settings.secrets_prefix).pool(self.settings.stage, requests.Session())
+        shelf, session = Shelf(self._ssm, self.settings.secrets_prefix), requests.Session()
+        return SavedPods(lambda: shelf.pool(self.settings.stage, session))
 
     def _group(self, name: str, names: Sequence[str]) -> Ec2Pool:
         groups = DynamoGroups(self._dynamodb, self.settings.rates_table)
