@@ -84,9 +84,11 @@ def _hands(machine: str, cards: Sequence[Seen], sight: Sight) -> int:
 
 def _noted(was: Note, machine: Machine, cards: Sequence[Seen], sight: Sight) -> Note:
     serving = [card for card in cards if card.open_servers]
-    served_at = max([was.served_at, *(card.seen_at for card in serving)])
+    hands = _hands(machine.id, cards, sight)
+    # One whose card cannot be read works all the same: the ledger says so.
+    served_at = max([was.served_at, *(card.seen_at for card in serving), sight.now if hands else 0])
     done = sum(card.jobs_done for card in cards) if cards else was.jobs_done
-    is_busy = bool(_hands(machine.id, cards, sight)) or done != was.jobs_done
+    is_busy = bool(hands) or done != was.jobs_done
     idle_since = 0 if is_busy or not served_at else was.idle_since or sight.now
     return was.model_copy(update={"served_at": served_at, "idle_since": idle_since, "jobs_done": done})
 
@@ -104,7 +106,7 @@ def _rented(
     now, jobs = sight.now, _hands(machine.id, cards, sight)
     age_s = (now - machine.started_at) / 1000
     silent_s = (now - max(machine.started_at, note.served_at)) / 1000
-    gpus = sum(card.open_servers for card in cards)
+    gpus = sum(card.open_servers for card in cards) if cards else jobs
     ready_in_s = 0.0
     if machine.state is MachineState.STOPPING:
         # One that never ends (a pod that only exited) is asked to go again, and told.

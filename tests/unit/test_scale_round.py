@@ -321,7 +321,7 @@ def test_the_next_pool_is_asked_for_what_a_distrusted_one_may_not_have() -> None
 
 
 def test_a_worker_that_fell_silent_with_a_job_in_hand_is_left() -> None:
-    """Its lease still runs: the ledger says that it works."""
+    """Its lease still runs: the ledger says that it works. Ten minutes after the last job it is given back."""
     shop = Shop()
     shop.load = waiting(1)
     shop.minutes(2)
@@ -331,8 +331,24 @@ def test_a_worker_that_fell_silent_with_a_job_in_hand_is_left() -> None:
     shop.minutes(20)
     assert shop.pools[0].given_back == []
     shop.in_hand = {}
-    shop.minutes()
+    shop.minutes(12)
     assert shop.pools[0].given_back == ["p0"]
+
+
+def test_a_worker_whose_card_cannot_be_read_is_not_given_back_between_two_jobs() -> None:
+    """It had one in hand a minute ago; after ten minutes without card and job it is dead."""
+    shop = Shop(policy=Policy(most=1, idle_s=300, day_dollars=10))
+    (pool,) = shop.pools
+    shop.load = waiting(100)
+    shop.minutes(3)
+    for minute in range(60):
+        shop.in_hand = {"p0": 1} if minute % 8 != 7 else {}
+        shop.load = Load(100, 2000.0, 1, 10.0)
+        shop.minutes()
+    assert pool.given_back == []
+    shop.in_hand = {}
+    shop.minutes(12)
+    assert pool.given_back == ["p0"]
 
 
 def test_idle_machines_go_and_zero_is_reached() -> None:
