@@ -73,8 +73,10 @@ class Memory(BaseModel):
     """0: no start was measured."""
     busy: float = 0.0
     peaks: tuple[tuple[int, int, int], ...] = ()
-    """Over the idle time: when, how many machines were needed, and how many jobs waited."""
+    """Over the idle time, five minutes at least: when, how many machines were needed, and how many jobs waited."""
     stuck: int = 0
+    """Jobs that waited while a machine idled; when that was last seen is `stuck_at`."""
+    stuck_at: int = 0
     notes: dict[str, Note] = Field(default_factory=dict)
     orders: tuple[Order, ...] = ()
     closed: dict[str, Closed] = Field(default_factory=dict)

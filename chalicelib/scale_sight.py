@@ -18,6 +18,11 @@ from chalicelib.scaling import Load, Past, Policy, Rented, Standing, keep_s, nee
 
 SETTLE_MS: Final = 150_000
 """How long an order may be on its way before it counts as lapsed."""
+STUCK_S: Final = 300.0
+"""For how long, at least, a machine must have idled beside jobs that waited all the time."""
+STUCK_ROUNDS: Final = 3
+STUCK_AGAIN_MS: Final = 1_800_000
+"""After which one machine is tried for them again: its image may have been mended, or they be others."""
 BOOT_WEIGHT: Final = 0.3
 BUSY_WEIGHT: Final = 0.3
 BOOT_BOUNDS_S: Final = (20.0, 1800.0)
@@ -46,11 +51,11 @@ def observe(memory: Memory, sight: Sight, policy: Policy, terms: Mapping[str, Te
             price = terms[order.pool].hour_price
             fleet.append(Rented("", order.pool, Standing.STARTING, price, policy.gpus, ready_in_s=boot_s))
     busy = memory.busy + BUSY_WEIGHT * (load.running - memory.busy)
-    peaks = tuple(each for each in memory.peaks if each[0] > now - policy.idle_s * 1000)
-    stuck = _stuck(memory, policy, load, fleet, min([load.waiting, *(waited for _, _, waited in peaks)]))
-    now_needed = needed(policy, _without(load, stuck), busy, _gpus(fleet, policy))
-    peaks = (*peaks, (now, now_needed, load.waiting))
-    changed = {"notes": notes, "orders": orders, "busy": busy, "peaks": peaks, "stuck": stuck, "round_at": now}
+    memory = memory.model_copy(update=_stuck(memory, policy, load, fleet, now))
+    now_needed = needed(policy, _without(load, _left_out(memory, now)), busy, _gpus(fleet, policy))
+    since = now - max(policy.idle_s, STUCK_S) * 1000
+    peaks = (*(each for each in memory.peaks if each[0] > since), (now, now_needed, load.waiting))
+    changed = {"notes": notes, "orders": orders, "busy": busy, "peaks": peaks, "round_at": now}
     return memory.model_copy(update=changed), fleet
 
 
@@ -63,11 +68,11 @@ def past_of(memory: Memory, policy: Policy, terms: Mapping[str, Terms], now: int
         boot_s=boot_s,
         busy=memory.busy,
         peak=max((count for at, count, _ in memory.peaks if at > since), default=0),
-        had_work=any(count for _, count, _ in memory.peaks),
+        had_work=any(count for at, count, _ in memory.peaks if at > now - policy.idle_s * 1000 or at == now),
         may_order=not memory.orders and now - memory.started_at >= policy.order_pause_s * 1000,
         order_price=max([each.hour_price for each in terms.values()] + [n.hour_price for n in memory.notes.values()]),
         left=left,
-        stuck=memory.stuck,
+        stuck=_left_out(memory, now),
         cap=cap,
     )
 
@@ -137,10 +142,20 @@ def _next_boot(before_s: float, measured_s: float) -> float:
     return measured_s if not before_s else before_s + BOOT_WEIGHT * (measured_s - before_s)
 
 
-def _stuck(memory: Memory, policy: Policy, load: Load, fleet: Sequence[Rented], waited: int) -> int:
+def _stuck(memory: Memory, policy: Policy, load: Load, fleet: Sequence[Rented], now: int) -> dict[str, int]:
     """Count the jobs that waited all the time while a machine that takes jobs idled: nobody here can do them."""
-    idles = any(each.standing is Standing.READY and each.gpus and each.idle_s >= policy.idle_s for each in fleet)
-    return waited if idles else min(memory.stuck, load.waiting)
+    long_s = max(policy.idle_s, STUCK_S)
+    past = [waited for at, _, waited in memory.peaks if at > now - long_s * 1000]
+    free = (each for each in fleet if each.standing is Standing.READY and each.gpus and not each.jobs)
+    if len(past) >= STUCK_ROUNDS and any(each.idle_s >= long_s for each in free):
+        return {"stuck": min([load.waiting, *past]), "stuck_at": now}
+    # Some of them went, so they can be done, or are others now.
+    return {"stuck": 0} if load.waiting < memory.stuck else {}
+
+
+def _left_out(memory: Memory, now: int) -> int:
+    """Count the jobs that order no machine: all that are stuck, after a time all but the one that is tried again."""
+    return max(0, memory.stuck - (now - memory.stuck_at >= STUCK_AGAIN_MS))
 
 
 def _without(load: Load, stuck: int) -> Load:

@@ -418,6 +418,44 @@ def test_jobs_that_no_machine_can_do_keep_none() -> None:
     assert shop.pools[0].asked == [1, 1]
 
 
+def test_jobs_that_no_machine_could_do_are_tried_again_with_one() -> None:
+    """After half an hour: the image was mended, or others wait in their place. Once some are taken all are served."""
+    shop = Shop(policy=Policy(most=4, idle_s=300, day_dollars=100))
+    (pool,) = shop.pools
+    shop.load = waiting(40)
+    for _ in range(30):
+        shop.show(*[each.id for each in pool.rented])
+        shop.minutes()
+    assert pool.rented == [] and pool.made == 4
+    shop.cards = []
+    shop.minutes(25)
+    assert len(pool.rented) == 1
+    shop.load = Load(38, 38 * 60.0, 1, 60.0)
+    for _ in range(3):
+        shop.show(*[each.id for each in pool.rented], running=1)
+        shop.minutes()
+    assert len(pool.rented) == 4
+
+
+@pytest.mark.parametrize("idle_s", [0, 30, 60])
+def test_a_burst_is_not_stuck_because_a_machine_idled_before_it(idle_s: float) -> None:
+    """However short the idle time: what came a minute ago was not refused by anybody."""
+    shop = Shop(policy=Policy(least=1, most=8, idle_s=idle_s, day_dollars=100))
+    (pool,) = shop.pools
+    for _ in range(12):
+        shop.show("p0")
+        shop.minutes()
+    shop.load = waiting(300)
+    shop.show("p0")
+    shop.minutes()
+    assert len(pool.rented) == 8
+    for done in range(8):
+        shop.load = Load(300 - done, (300 - done) * 60.0, 1, 30.0)
+        shop.show("p0", running=1, done=done)
+        shop.minutes()
+    assert len(pool.rented) == 8 and shop.book.read().memory.stuck == 0
+
+
 def test_a_machine_that_never_ends_is_asked_again_and_costs_no_more() -> None:
     """A pod whose container exited is on its way out for ever: after a quarter of an hour it is given back again."""
     shop = Shop()
