@@ -6,6 +6,7 @@ Rent EC2 instances through an Auto Scaling group of our own (chalicelib/contract
 - What it has is told by its events; instances whose event got lost are known by their workers' cards.
 - What was ordered and has not come is listed as a machine with a made-up id; giving that back takes the order back.
 - Word that nothing could be launched takes the order back too, and for a while nothing is granted: another pool's turn.
+- A group has a most of its own (the workers' stack's `--max`): no more than that is granted.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ ENDING_MS: Final = 900_000
 _INSTANCE: Final = re.compile(r"(i-[0-9a-f]{8,17})(-.+)?")
 _KINDS: Final = {"EC2 Instance Launch Successful": "started_at", "EC2 Instance Terminate Successful": "gone_at"}
 _REFUSED: Final = "EC2 Instance Launch Unsuccessful"
+_ABOVE_MOST: Final = re.compile(r"above max value (\d+)")
+"""What SetDesiredCapacity says of a number above the group's MaxSize. In other words it would be refused as a whole."""
 
 
 class AutoScaling(Protocol):
@@ -46,7 +49,7 @@ class AutoScaling(Protocol):
 
 
 class Ec2Pool:
-    """Rent the instances of *group*. *read_cards* reads the workers' cards."""
+    """Rent the instances of *group*, beside the stage's *other_groups*. *read_cards* reads the workers' cards."""
 
     def __init__(
         self,
@@ -55,10 +58,12 @@ class Ec2Pool:
         group: str,
         read_cards: Callable[[], Sequence[Seen]],
         now_ms: Callable[[], int],
+        other_groups: Collection[str] = (),
     ) -> None:
         self._client = client
         self._groups = groups
         self._group = group
+        self._other_groups = other_groups
         self._read_cards = read_cards
         self._now_ms = now_ms
 
@@ -67,7 +72,8 @@ class Ec2Pool:
         known, now = self._groups.read(self._group), self._now_ms()
         self._forget(known, now)
         known = self._adopt(known, now)
-        if known.refused_at > known.desired_at and _pending(known, now):
+        missing_since = _missing_since(known)
+        if known.refused_at > missing_since and _pending(known, now):
             self._want(len(_here(known, now)), now)
             known = self._groups.read(self._group)
         machines = [
@@ -77,7 +83,7 @@ class Ec2Pool:
         ]
         pending = _pending(known, now)
         return machines + [
-            Machine(f"{self._group}#{number}", MachineState.STARTING, known.desired_at) for number in range(pending)
+            Machine(f"{self._group}#{number}", MachineState.ORDERED, missing_since) for number in range(pending)
         ]
 
     def start(self, count: int) -> int:
@@ -85,18 +91,35 @@ class Ec2Pool:
         known, now = self._groups.read(self._group), self._now_ms()
         if now - known.refused_at < REFUSED_MS:
             return 0
-        # Written first: when the answer is lost, the number stands and can be said again.
-        self._want(len(_here(known, now)) + _pending(known, now) + count, now)
+        there = len(_here(known, now)) + _pending(known, now)
+        try:
+            self._want(there + count, now)
+        except Rejected as refused:
+            most = _ABOVE_MOST.search(refused.message)
+            if not most:
+                raise
+            count = max(0, int(most[1]) - there)
+            if count:
+                self._want(there + count, now)
         return count
 
     def stop(self, ids: Collection[str]) -> None:
-        """End instances; what is only ordered is taken back."""
+        """End instances; what is only ordered is taken back. One that is refused does not keep the others."""
         known, now = self._groups.read(self._group), self._now_ms()
         ordered = [each for each in ids if each.startswith(f"{self._group}#")]
-        if ordered:
-            self._want(len(_here(known, now)) + max(0, _pending(known, now) - len(ordered)), now)
+        faults: list[Rejected | Unavailable] = []
+        try:
+            if ordered:
+                self._want(len(_here(known, now)) + max(0, _pending(known, now) - len(ordered)), now)
+        except (Rejected, Unavailable) as fault:
+            faults.append(fault)
         for instance in (each for each in ids if each in known.instances):
-            self._end(instance, now)
+            try:
+                self._end(instance, now)
+            except (Rejected, Unavailable) as fault:
+                faults.append(fault)
+        if faults:
+            raise faults[0]
 
     def note_event(self, kind: str, detail: Mapping[str, object]) -> None:
         """Note what an event of EC2 Auto Scaling tells of this group; any other changes nothing. `Unavailable`."""
@@ -130,13 +153,19 @@ class Ec2Pool:
         return is_news and "shrinking the capacity" in str(detail.get("Cause"))
 
     def _want(self, desired: int, now: int) -> None:
+        """Say how many there should be. Raises `Rejected`, which leaves no trace, and `Unavailable`."""
+        before = self._groups.read(self._group)
+        # Written first: when the answer is lost, the number stands and can be said again.
         self._groups.want(self._group, desired, now)
         try:
             self._client.set_desired_capacity(
                 AutoScalingGroupName=self._group, DesiredCapacity=desired, HonorCooldown=False
             )
         except ClientError as error:
-            raise self._renamed(error) from error
+            fault = self._renamed(error)
+            if isinstance(fault, Rejected):
+                self._groups.want(self._group, before.desired, before.desired_at)
+            raise fault from error
         except BotoCoreError as error:
             raise Unavailable("EC2 Auto Scaling cannot be reached.") from error
 
@@ -167,10 +196,15 @@ class Ec2Pool:
     def _adopt(self, known: Group, now: int) -> Group:
         """Take in instances whose launch nobody told, while some are missing: their workers have cards."""
         missing = _pending(known, now)
-        for card in self._read_cards() if missing else ():
+        if not missing:
+            return known
+        taken = {name for group in (self._group, *self._other_groups) for name in self._groups.read(group).instances}
+        for card in self._read_cards():
             match = _INSTANCE.fullmatch(card.worker)
-            if match and match[1] not in known.instances and missing and card.is_alive(now):
-                self._groups.note(self._group, match[1], "started_at", min(known.desired_at, card.seen_at))
+            if match and match[1] not in taken and missing and card.is_alive(now):
+                started_at = min(_missing_since(known), card.seen_at)
+                self._groups.note(self._group, match[1], "started_at", started_at)
+                taken.add(match[1])
                 missing -= 1
         return self._groups.read(self._group)
 
@@ -194,3 +228,9 @@ def _here(known: Group, now: int) -> list[str]:
 
 def _pending(known: Group, now: int) -> int:
     return max(0, known.desired - len(_here(known, now)))
+
+
+def _missing_since(known: Group) -> int:
+    """Say when what is missing was ordered: by us, or by the group itself when it lost one that nobody gave back."""
+    lost = (facts.gone_at for facts in known.instances.values() if facts.gone_at and not facts.ending_at)
+    return max([known.desired_at, *lost])

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 
 import requests
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.pool import Machine, MachineState
@@ -134,12 +134,12 @@ class RunPods:
 
     def stop(self, ids: Collection[str]) -> None:
         """Remove those of our pods for good; ids that are not ours are left alone."""
-        faults: list[Rejected] = []
+        faults: list[Rejected | Unavailable] = []
         for pod in self.pods():
             if pod.id in ids:
                 try:
                     self._api.terminate(pod.id)
-                except Rejected as fault:
+                except (Rejected, Unavailable) as fault:
                     faults.append(fault)
         if faults:
             raise faults[0]
@@ -253,11 +253,35 @@ class Shelf:
         """
         Open the pool with the saved key and order.
 
-        Raises `Rejected` where there is no key, `Unavailable` when SSM does not answer. Without an order it can be
-        looked at and given back, not enlarged.
+        Raises `Rejected` where there is no key or the order makes no sense, `Unavailable` when SSM does not answer.
+        Without an order it can be looked at and given back, not enlarged.
         """
         key, text = self.read(KEY_PARAMETER), self.read(ORDER_PARAMETER)
-        return RunPods(RunPodApi(session, key or "", url), stage, Order.model_validate_json(text) if text else None)
+        try:
+            order = Order.model_validate_json(text) if text else None
+        except ValidationError as error:
+            said = "The saved order is not understood; save it anew: python -m infra runpod order --save …"
+            raise Rejected("bad_order", said) from error
+        return RunPods(RunPodApi(session, key or "", url), stage, order)
+
+
+class SavedPods:
+    """Be the pool of the key and the order that are saved now: *open_pool* reads both, for each call anew."""
+
+    def __init__(self, open_pool: Callable[[], RunPods]) -> None:
+        self._open_pool = open_pool
+
+    def machines(self) -> list[Machine]:
+        """List our pods as machines. Raises what opening the pool does, as all of these."""
+        return self._open_pool().machines()
+
+    def start(self, count: int) -> int:
+        """Order *count* pods."""
+        return self._open_pool().start(count)
+
+    def stop(self, ids: Collection[str]) -> None:
+        """Remove those of our pods for good."""
+        self._open_pool().stop(ids)
 
 
 def reference(stage: str, name: str) -> str:

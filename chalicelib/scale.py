@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from chalicelib.contract.card import Seen
 from chalicelib.contract.counts import Counts, Metric
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.pool import Machine, Pool
-from chalicelib.scale_memory import Book, Closed, Memory, Order, Sight, Terms, Work
+from chalicelib.scale_memory import Book, Memory, Note, Order, Sight, Terms, Work, remembered
 from chalicelib.scale_purse import budget_left
 from chalicelib.scale_sight import observe, past_of
+from chalicelib.scale_trust import closed_for, judge, may_have
 from chalicelib.scaling import LAST_CALL_S, USEFUL_S, Decision, Policy, Rented, Standing, decide
 
 log = logging.getLogger(__name__)
 
-BACKOFFS_S: Final = (120.0, 300.0, 600.0, 900.0)
-"""How long a pool that had nothing to give is not asked: the first time, the second …"""
 GAP_MS: Final = 30_000
 """Between two rounds. The schedule's minute is about a minute."""
 
@@ -100,6 +99,7 @@ class Scale:
         self._tell_others = tell
         self._now_ms = now_ms
         self._version = 0
+        self._silent: dict[str, str] = {}
 
     def round(self) -> Round:
         """Make one round. Nothing is raised for what may work in the next one; the log says why nothing was done."""
@@ -115,20 +115,33 @@ class Scale:
         if now - page.memory.round_at < GAP_MS:
             return Round("scale twice", reason="A round was made just now.")
         self._version = page.version
-        machines = {name: lender.pool.machines() for name, lender in self._lenders.items()}
+        machines = self._machines(page.memory)
         sight = Sight(now, machines, self._read_cards(), self._read_work(now))
         memory, fleet = observe(page.memory, sight, self._policy, self._terms)
+        memory, untrusted = judge(page.memory.notes, memory, fleet, now)
         decision = decide(self._policy, sight.work.load, fleet, past_of(memory, self._policy, self._terms, now))
         dead = {each.id for each in fleet if each.standing is Standing.DEAD}
-        memory = memory.model_copy(update={"reason": decision.reason})
+        decision = replace(decision, alerts=(*decision.alerts, *untrusted))
+        memory = memory.model_copy(update={"reason": decision.reason, "notes": _given_back(memory, decision, now)})
         stopped = {"stopped_at": now, "dead": memory.dead + len(dead & set(decision.stop))} if decision.stop else {}
         order = self._order(decision.start, memory, machines, now)
         memory = memory.model_copy(update=stopped) if order is None else _with(memory, order, now, stopped)
         if not self._write(memory):
             return Round("scale twice", reason="Another round was faster.")
         self._stop(decision, fleet)
-        granted = self._start(memory, order, machines, now) if order is not None else 0
+        granted = self._start(decision.start, memory, order, machines, now)
         return self._tell(memory, fleet, decision, granted)
+
+    def _machines(self, memory: Memory) -> dict[str, list[Machine]]:
+        """Read each pool by itself. What a silent one had counts as being there still, and nothing is ordered of it."""
+        machines, self._silent = {}, {}
+        for name, lender in self._lenders.items():
+            try:
+                machines[name] = lender.pool.machines()
+            except (Unavailable, Rejected) as reason:
+                log.error("pool silent", extra={"action": "pool silent", "pool": name, "reason": reason.message})
+                machines[name], self._silent[name] = remembered(memory, name), reason.message
+        return machines
 
     def _order(
         self, count: int, memory: Memory, machines: Mapping[str, Sequence[Machine]], now: int, after: str = ""
@@ -136,10 +149,10 @@ class Scale:
         """Choose the first pool that may be asked (behind *after*); None: there is nothing to order, or nowhere."""
         names = list(self._lenders)
         for name in names[names.index(after) + 1 if after else 0 :] if count else ():
-            closed = memory.closed.get(name)
-            if closed is None or closed.until <= now:
+            closed, most = memory.closed.get(name), may_have(memory, name)
+            if name not in self._silent and most != 0 and (closed is None or closed.until <= now):
                 known = tuple(machine.id for machine in machines[name])
-                return Order(pool=name, at=now, count=count, known=known)
+                return Order(pool=name, at=now, count=min(count, most or count), known=known)
         return None
 
     def _write(self, memory: Memory) -> bool:
@@ -158,7 +171,14 @@ class Scale:
                 # They are still listed in the next round, which decides again.
                 log.warning("machines not stopped", extra={"pool": name, "reason": reason.message})
 
-    def _start(self, memory: Memory, order: Order | None, machines: Mapping[str, Sequence[Machine]], now: int) -> int:
+    def _start(
+        self,
+        count: int,
+        memory: Memory,
+        order: Order | None,
+        machines: Mapping[str, Sequence[Machine]],
+        now: int,
+    ) -> int:
         """Ask one pool after the other for what is missing; each order is in the book before it is made."""
         total = 0
         while order is not None:
@@ -167,8 +187,7 @@ class Scale:
                 return total
             total += granted
             memory = _settled(memory, order, granted, now)
-            missing = order.count - granted
-            order = self._order(missing, memory, machines, now, after=order.pool)
+            order = self._order(count - total, memory, machines, now, after=order.pool)
             if order is not None:
                 memory = _with(memory, order, now, {})
             if not self._write(memory):
@@ -195,6 +214,8 @@ class Scale:
         reason = decision.reason
         if decision.start > granted:
             reason += f" Only {granted} of {decision.start} were granted: no pool has more now."
+        for pool, why in self._silent.items():
+            reason += f" {pool} is not looked after: {why}"
         for alert in decision.alerts:
             log.warning("scale alert", extra={"action": "scale alert", "reason": alert})
         if decision.alerts:
@@ -203,6 +224,7 @@ class Scale:
         told = {"before": before, "after": after, "needed": decision.needed, "reason": reason}
         spent = {"day_dollars": round(memory.day_spent, 2), "month_dollars": round(memory.month_spent, 2)}
         log.info("scale", extra={"action": "scale", **told, **spent})
+        self._counts.add(Metric.SCALES, float(not self._silent))
         self._counts.add(Metric.MACHINES, float(after))
         self._counts.add(Metric.MACHINES_NEEDED, float(decision.needed))
         self._counts.add(Metric.MACHINES_DEAD, float(sum(each.standing is Standing.DEAD for each in fleet)))
@@ -211,6 +233,15 @@ class Scale:
         dearest = max(each.hour_price for each in self._terms.values())
         self._counts.add(Metric.DOLLARS_SPENT, float(left < dearest * (USEFUL_S + LAST_CALL_S) / 3600))
         return Round("scale", before, after, reason, memory.day_spent)
+
+
+def _given_back(memory: Memory, decision: Decision, now: int) -> dict[str, Note]:
+    """Note who is given back: such a machine does not go by itself."""
+    ending = {"ending_since": now}
+    return {
+        name: note.model_copy(update=ending) if name in decision.stop and not note.ending_since else note
+        for name, note in memory.notes.items()
+    }
 
 
 def _with(memory: Memory, order: Order, now: int, changed: Mapping[str, object]) -> Memory:
@@ -224,6 +255,5 @@ def _settled(memory: Memory, order: Order, granted: int, now: int) -> Memory:
     closed = {name: each for name, each in memory.closed.items() if name != order.pool}
     if granted < order.count:
         times = memory.closed[order.pool].times + 1 if order.pool in memory.closed and not granted else 1
-        wait_s = BACKOFFS_S[min(times, len(BACKOFFS_S)) - 1]
-        closed[order.pool] = Closed(until=now + int(wait_s * 1000), times=times)
+        closed[order.pool] = closed_for(times, now)
     return memory.model_copy(update={"orders": orders, "closed": closed})

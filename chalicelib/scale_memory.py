@@ -14,7 +14,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from chalicelib.contract.card import Seen
-from chalicelib.contract.pool import Machine
+from chalicelib.contract.pool import Machine, MachineState
 from chalicelib.scaling import Load
 
 
@@ -32,7 +32,10 @@ class Note(BaseModel):
     """0: it was busy in the last round."""
     jobs_done: int = 0
     ending_since: int = 0
-    """When it was first seen to be on its way out; 0: it is not."""
+    """When it was given back, or first seen to be on its way out; 0: it is not."""
+    state: MachineState = MachineState.RUNNING
+    """As the pool listed it last, like `started_at`."""
+    started_at: int = 0
 
 
 class Order(BaseModel):
@@ -48,7 +51,7 @@ class Order(BaseModel):
 
 
 class Closed(BaseModel):
-    """Hold until when a pool is not asked, having had nothing to give."""
+    """Hold until when a pool is not asked, having had nothing to give, or nothing but machines that never worked."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -70,11 +73,15 @@ class Memory(BaseModel):
     """0: no start was measured."""
     busy: float = 0.0
     peaks: tuple[tuple[int, int, int], ...] = ()
-    """Over the idle time: when, how many machines were needed, and how many jobs waited."""
+    """Over the idle time, five minutes at least: when, how many machines were needed, and how many jobs waited."""
     stuck: int = 0
+    """Jobs that waited while a machine idled; when that was last seen is `stuck_at`."""
+    stuck_at: int = 0
     notes: dict[str, Note] = Field(default_factory=dict)
     orders: tuple[Order, ...] = ()
     closed: dict[str, Closed] = Field(default_factory=dict)
+    failures: dict[str, int] = Field(default_factory=dict)
+    """By pool, how many machines in a row went, or were given back as dead, without ever having taken a job."""
     started_at: int = 0
     stopped_at: int = 0
     dead: int = 0
@@ -125,6 +132,15 @@ class Sight:
     machines: Mapping[str, Sequence[Machine]]
     cards: Sequence[Seen]
     work: Work
+
+
+def remembered(memory: Memory, pool: str) -> list[Machine]:
+    """List a pool's machines as they were last, for when it does not answer: they cost, whatever became of them."""
+    return [
+        Machine(name, note.state, note.started_at, note.hour_price)
+        for name, note in memory.notes.items()
+        if note.pool == pool
+    ]
 
 
 def listed(sight: Sight) -> Iterable[tuple[str, Machine]]:

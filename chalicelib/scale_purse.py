@@ -51,7 +51,8 @@ def charge(memory: Memory, sight: Sight, terms: Mapping[str, Terms]) -> Memory:
         price = terms[pool].hour_price if machine.hour_price is None else machine.hour_price
         note = memory.notes.get(machine.id) or Note(pool=pool, hour_price=price, paid_until=machine.started_at)
         ending_since = (note.ending_since or now) if machine.state is MachineState.STOPPING else 0
-        note = note.model_copy(update={"hour_price": price, "ending_since": ending_since})
+        seen = {"state": machine.state, "started_at": machine.started_at}
+        note = note.model_copy(update={"hour_price": price, "ending_since": ending_since, **seen})
         until = max(now, machine.started_at + int(terms[pool].least_s * 1000))
         notes[machine.id] = pay(note, until)
     for name, note in memory.notes.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -431,7 +431,7 @@ class World:
         settings = read_scale_settings(self._environment)
         if settings is None:
             return None
-        groups = {name: self._group(name) for name in settings.groups if "ec2" in settings.pools}
+        groups = {name: self._group(name, settings.groups) for name in settings.groups if "ec2" in settings.pools}
         lenders = []
         for pool in settings.pools:
             lent = groups if pool == "ec2" else {pool: self._pods()}
@@ -457,16 +457,18 @@ class World:
         return Turns(scale, list(groups.values()))
 
     def _pods(self) -> Pool:
-        """Open RunPod with the key and the order that the operator saved; read anew in each new container."""
+        """Rent of RunPod with the key and the order that the operator saved last."""
         import requests
 
-        from chalicelib.runpod import Shelf
+        from chalicelib.runpod import SavedPods, Shelf
 
-        return Shelf(self._ssm, self.settings.secrets_prefix).pool(self.settings.stage, requests.Session())
+        shelf, session = Shelf(self._ssm, self.settings.secrets_prefix), requests.Session()
+        return SavedPods(lambda: shelf.pool(self.settings.stage, session))
 
-    def _group(self, name: str) -> Ec2Pool:
+    def _group(self, name: str, names: Sequence[str]) -> Ec2Pool:
         groups = DynamoGroups(self._dynamodb, self.settings.rates_table)
-        return Ec2Pool(self._client("autoscaling"), groups, name, self._crew.cards, now_ms)
+        others = [each for each in names if each != name]
+        return Ec2Pool(self._client("autoscaling"), groups, name, self._crew.cards, now_ms, others)
 
 
 log_as_json(os.environ.get("LOG_LEVEL", "INFO"))

@@ -47,7 +47,8 @@ def lines_of(memory: Memory, now: int) -> list[str]:
         lines.append(f"order        {order.count} of {order.pool}, {_ago(order.at, now)}: {granted}")
     for pool, closed in sorted(memory.closed.items()):
         if closed.until > now:
-            lines.append(f"not asked    {pool}, which had too few, for {(closed.until - now) // 1000} s more")
+            why = f"{failed} failed in a row" if (failed := memory.failures.get(pool)) else "which had too few"
+            lines.append(f"not asked    {pool}, {why}, for {(closed.until - now) // 1000} s more")
     return lines
 
 

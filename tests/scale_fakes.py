@@ -54,6 +54,8 @@ class PaperGroup:
         self.most = most
         self.stock = 100
         self.tells = True
+        self.held = ""
+        """An instance that cannot be ended: another activity is under way."""
         self.desired = 0
         self.instances: list[str] = []
         self.calls: list[int] = []
@@ -74,6 +76,8 @@ class PaperGroup:
     def terminate_instance_in_auto_scaling_group(
         self, *, InstanceId: str, ShouldDecrementDesiredCapacity: bool
     ) -> object:
+        if InstanceId == self.held:
+            raise self._fault("Activity is in progress.", "ScalingActivityInProgress")
         if InstanceId not in self.instances:
             raise self._fault(f"Instance Id not found - No managed instance found for instance ID: {InstanceId}")
         self.desired -= ShouldDecrementDesiredCapacity
@@ -114,5 +118,5 @@ class PaperGroup:
             self.listen(kind, detail)
 
     @staticmethod
-    def _fault(message: str) -> ClientError:
-        return ClientError({"Error": {"Code": "ValidationError", "Message": message}}, "AutoScaling")
+    def _fault(message: str, code: str = "ValidationError") -> ClientError:
+        return ClientError({"Error": {"Code": code, "Message": message}}, "AutoScaling")

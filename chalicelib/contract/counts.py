@@ -87,6 +87,8 @@ class Metric(StrEnum):
     """Of the stage's seconds a day; told only where there is such a bound."""
 
     # -- the autoscaler, each minute where there is one
+    SCALES = "Scales"
+    """1 a round in which every pool answered: where it lacks, machines are not looked after."""
     MACHINES = "Machines"
     """Rented ones, those that are starting included."""
     MACHINES_NEEDED = "MachinesNeeded"

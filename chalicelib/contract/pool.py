@@ -16,6 +16,8 @@ from typing import Protocol
 class MachineState(StrEnum):
     """Say where a machine is between being ordered and being gone. It costs from STARTING on."""
 
+    ORDERED = "ordered"
+    """There is none yet, and there may never be: the renter has taken the order and no more."""
     STARTING = "starting"
     RUNNING = "running"
     STOPPING = "stopping"

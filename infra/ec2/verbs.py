@@ -17,6 +17,8 @@ from infra.package import ROOT
 from infra.release import add_stage_options, session
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from boto3.session import Session
 
     from chalicelib.contract.card import Seen
@@ -38,6 +40,9 @@ OPTIONS: Final = {
     "settings": ("WorkerSettings", "LINE", 'more settings of docs/worker.md, like "SLOTS=3 LOG_LEVEL=debug"'),
 }
 """Option -> parameter of workers.yaml, what stands for its value, what it is. Not given: as it is, or the default."""
+
+_GROUPS = ("WorkerGroup", "WorkerGroupFallback")
+"""The stage's parameters that name the groups."""
 
 
 def register(verbs: Any) -> None:
@@ -129,13 +134,19 @@ def _up(arguments: argparse.Namespace) -> int:
     if arguments.count is not None:
         _order(aws, arguments.stage, "spot", arguments.count)
     if given.get("Scaling") == "autoscaler":
-        spot, other = (fleet.group_name(arguments.stage, kind) for kind in ("spot", "on-demand"))
-        print(
-            f"Tell the autoscaler (docs/scaling.md): python -m infra deploy --stage {arguments.stage} "
-            f"--set ScalePool=ec2 --set WorkerGroup={spot} --set WorkerGroupFallback={other} …"
-        )
+        print(recipe(arguments.stage, fleet.groups(aws, arguments.stage)))
     print(f"python -m infra ec2 status --stage {arguments.stage} shows the machines.")
     return 0
+
+
+def recipe(stage: str, groups: Sequence[fleet.Group]) -> str:
+    """Say how the autoscaler is told of *groups*, the spot one first: their names, and what they allow together."""
+    named = " ".join(f"--set {name}={group.name}" for name, group in zip(_GROUPS, groups, strict=False))
+    most = sum(group.most for group in groups)
+    return (
+        f"Tell the autoscaler (docs/scaling.md): python -m infra deploy --stage {stage} "
+        f"--set ScalePool=ec2 {named} --set ScaleMax={most} --set ScaleBootS=900 …"
+    )
 
 
 def _plan(stage: str, aws: Session, made: Path, given: dict[str, str], before: dict[str, str] | None) -> int:

@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from chalicelib.contract.card import Seen, ServerCard
-from chalicelib.contract.errors import Rejected
+from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.pool import Machine, MachineState
 from chalicelib.ec2_pool import ENDING_MS, REFUSED_MS, Ec2Pool
 from chalicelib.group_book import FORGOTTEN_MS
@@ -54,9 +54,9 @@ def test_what_is_ordered_and_has_not_come_is_listed_too(yard: Yard) -> None:
     """Under a name of its own, until it comes; giving that name back takes the order back."""
     yard.group.tells = False
     yard.pool.start(2)
-    assert yard.states() == [("gpu#0", MachineState.STARTING), ("gpu#1", MachineState.STARTING)]
+    assert yard.states() == [("gpu#0", MachineState.ORDERED), ("gpu#1", MachineState.ORDERED)]
     yard.pool.stop(["gpu#1"])
-    assert yard.states() == [("gpu#0", MachineState.STARTING)] and yard.group.calls == [2, 1]
+    assert yard.states() == [("gpu#0", MachineState.ORDERED)] and yard.group.calls == [2, 1]
 
 
 def test_an_instance_that_is_given_back_is_not_replaced(yard: Yard) -> None:
@@ -67,6 +67,15 @@ def test_an_instance_that_is_given_back_is_not_replaced(yard: Yard) -> None:
     assert yard.states() == [(SECOND, MachineState.RUNNING)]
     yard.pool.stop([FIRST, "i-0123456789abcdef0"])
     assert yard.group.desired == 1
+
+
+def test_one_that_cannot_be_ended_now_does_not_keep_the_others(yard: Yard) -> None:
+    """All are gone through; the fault is told at the end."""
+    yard.pool.start(2)
+    yard.group.held = FIRST
+    with pytest.raises(Unavailable, match="busy"):
+        yard.pool.stop([FIRST, SECOND])
+    assert yard.group.instances == [FIRST] and yard.states() == [(FIRST, MachineState.RUNNING)]
 
 
 def test_a_lost_spot_instance_is_replaced_by_the_group(yard: Yard) -> None:
@@ -114,6 +123,17 @@ def test_an_instance_whose_launch_nobody_told_is_known_by_its_card(yard: Yard) -
     assert yard.states() == [("i-0000000000000000a", MachineState.RUNNING)]
 
 
+def test_a_machine_of_another_group_is_not_taken_in() -> None:
+    """A card tells no group: what the other group's book has is not what this one misses."""
+    yard, groups = Yard(), MemoryGroups()
+    groups.note("dear", "i-0000000000000000a", "started_at", NOW)
+    pool = Ec2Pool(yard.group, groups, "gpu", lambda: yard.cards, lambda: yard.now, ["dear"])
+    yard.group.tells = False
+    pool.start(1)
+    yard.cards = [Seen("i-0000000000000000a", yard.now, (ServerCard(),))]
+    assert [each.id for each in pool.machines()] == ["gpu#0"]
+
+
 def test_an_instance_whose_end_nobody_told_is_given_up(yard: Yard) -> None:
     """Some minutes after it was given back."""
     yard.pool.start(1)
@@ -141,12 +161,22 @@ def test_another_groups_events_change_nothing(yard: Yard) -> None:
     assert yard.states() == []
 
 
-def test_an_order_above_the_groups_own_most_is_refused_with_a_sentence(yard: Yard) -> None:
-    """The stack of the workers has a most of its own."""
-    yard.group.most = 1
-    with pytest.raises(Rejected, match="above max value 1") as refused:
+def test_of_an_order_above_the_groups_own_most_that_most_is_granted(yard: Yard) -> None:
+    """The stack of the workers has a most of its own; what is beyond it is another pool's."""
+    yard.group.most = 2
+    assert yard.pool.start(3) == 2
+    assert yard.states() == [(FIRST, MachineState.RUNNING), (SECOND, MachineState.RUNNING)]
+    assert yard.pool.start(1) == 0 and len(yard.states()) == 2
+
+
+def test_a_refused_order_leaves_no_machine_behind(yard: Yard) -> None:
+    """Nothing was rented, so nothing is awaited; the sentence says what to compare."""
+    yard.pool.start(1)
+    yard.group.name = "renamed"
+    with pytest.raises(Rejected, match="name not found") as refused:
         yard.pool.start(2)
-    assert "ScaleMax" in refused.value.message
+    assert "WorkerGroup" in refused.value.message
+    assert yard.states() == [(FIRST, MachineState.RUNNING)]
 
 
 def test_the_local_cloud_takes_the_number(aws: boto3.Session) -> None:

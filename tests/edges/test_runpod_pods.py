@@ -10,7 +10,7 @@ import requests
 
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.pool import MachineState, Pool
-from chalicelib.runpod import MARK, Order, RunPods, reference, worker_env
+from chalicelib.runpod import MARK, Order, RunPods, SavedPods, Shelf, reference, worker_env
 from chalicelib.runpod_api import RunPodApi
 from tests.runpod_site import KEY, Site, runpod_site
 
@@ -162,6 +162,43 @@ def test_a_pod_that_cannot_be_removed_does_not_keep_the_others(site: Site) -> No
     with pytest.raises(Rejected, match="the pod is locked"):
         pool(site).stop([first, second])
     assert set(site.pods) == {first}
+
+
+def test_a_key_that_is_saved_anew_counts_with_the_next_call(site: Site) -> None:
+    """A function's container lives for hours, for its schedule strikes every minute: nothing is kept between calls."""
+    keys = ["deleted"]
+    saved: Pool = SavedPods(lambda: pool(site, keys[-1]))
+    with pytest.raises(Rejected, match="refused the API key"):
+        saved.machines()
+    keys.append(KEY)
+    assert saved.machines() == [] and saved.start(1) == 1
+    (machine,) = saved.machines()
+    saved.stop([machine.id])
+    assert site.pods == {}
+
+
+def test_a_saved_order_that_makes_no_sense_is_told_in_a_sentence() -> None:
+    """Of an older version, or written by hand: one pool that cannot be opened, not a fault of the whole round."""
+
+    class Parameters:
+        """Be SSM with an order of another version in it."""
+
+        exceptions = type("Faults", (), {"ParameterNotFound": KeyError})
+
+        def get_parameter(self, *, Name: str, WithDecryption: bool) -> dict[str, dict[str, str]]:
+            return {"Parameter": {"Value": '{"gpu": 1}' if Name.endswith("order") else KEY}}
+
+    with pytest.raises(Rejected, match="save it anew"):
+        Shelf(Parameters(), "/comfysheet/prod").pool("prod", requests.Session())  # type: ignore[arg-type]
+
+
+def test_an_answer_that_does_not_come_does_not_keep_the_others(site: Site) -> None:
+    """RunPod is asked too often for one pod's end: the next one's is asked all the same."""
+    first, second = ours(site, 1), ours(site, 2)
+    site.next_answers = [("DELETE", 429, {})]
+    with pytest.raises(Unavailable, match="too often"):
+        pool(site).stop([first, second])
+    assert len(site.pods) == 1
 
 
 @pytest.mark.parametrize(

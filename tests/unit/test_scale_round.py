@@ -14,7 +14,7 @@ from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.pool import Machine, MachineState
 from chalicelib.scale import Lender, Scale, Turns
 from chalicelib.scale_memory import Terms, Work
-from chalicelib.scale_sight import DEAD_AFTER_S
+from chalicelib.scale_trust import UNMEASURED_S
 from chalicelib.scaling import Load, Policy
 
 MINUTE = 60_000
@@ -28,6 +28,8 @@ class PaperPool:
     name: str = "p"
     stock: int = 100
     fault: Exception | None = None
+    silent: Exception | None = None
+    """Raised instead of any answer, nothing being done."""
     late: bool = False
     """Machines are listed only when this is set to False again."""
     rented: list[Machine] = field(default_factory=list)
@@ -37,6 +39,8 @@ class PaperPool:
     made: int = 0
 
     def machines(self) -> list[Machine]:
+        if self.silent is not None:
+            raise self.silent
         return [] if self.late else list(self.rented)
 
     def start(self, count: int) -> int:
@@ -51,6 +55,8 @@ class PaperPool:
         return granted
 
     def stop(self, ids: Collection[str]) -> None:
+        if self.silent is not None:
+            raise self.silent
         self.given_back += sorted(ids)
         self.rented = [each for each in self.rented if each.id not in ids]
 
@@ -201,6 +207,47 @@ def test_nothing_is_done_when_the_cards_cannot_be_read() -> None:
     assert shop.pools[0].given_back == []
 
 
+@pytest.mark.parametrize("fault", [Unavailable("RunPod cannot be reached."), Rejected("bad_key", "The key is wrong.")])
+def test_a_pool_that_does_not_answer_does_not_stop_the_others(fault: Exception) -> None:
+    """Its machines cost on and count; the other's are given back and ordered. The round does not count as finished."""
+    far, near = PaperPool("far", stock=1), PaperPool("near")
+    shop = Shop(far, near)
+    shop.load = waiting(6)
+    shop.minutes()
+    assert (len(far.rented), len(near.rented)) == (1, 1) and shop.gauges["Scales"] == 1
+    far.silent, shop.load = fault, Load()
+    for _ in range(9):
+        shop.show("far0", "near0")
+        reason = shop.minutes()
+    assert near.given_back == ["near0"] and shop.gauges["Machines"] <= 1 and shop.gauges["Scales"] == 0
+    assert "far is not looked after" in reason
+    spent = shop.book.read().memory.day_spent
+    shop.load = waiting(12)
+    for _ in range(3):
+        shop.show("far0")
+        shop.minutes()
+    assert len(near.rented) == 3 and far.asked == [2]
+    assert shop.book.read().memory.day_spent > spent
+    far.silent, shop.load = None, Load()
+    for _ in range(9):
+        shop.show(*[each.id for each in (*far.rented, *near.rented)])
+        shop.minutes()
+    assert far.rented == near.rented == [] and shop.gauges["Scales"] == 1
+
+
+def test_the_cap_is_kept_while_a_pool_does_not_answer() -> None:
+    """What can be given back is, though what a silent pool has goes on costing."""
+    far, near = PaperPool("far", stock=1), PaperPool("near")
+    shop = Shop(far, near, policy=Policy(most=3, target_wait_s=300, idle_s=300, job_s=60, day_dollars=1))
+    shop.load = waiting(60)
+    shop.minutes()
+    far.silent = Unavailable("no answer")
+    for _ in range(4 * 60):
+        shop.show(*[each.id for each in (*far.rented, *near.rented)], running=1)
+        shop.minutes()
+    assert near.rented == [] and shop.pools[0].given_back == []
+
+
 def test_a_start_is_measured() -> None:
     """From the order to the worker's first card; later ones count by a third."""
     shop = Shop()
@@ -212,17 +259,69 @@ def test_a_start_is_measured() -> None:
 
 
 def test_a_machine_without_a_sign_is_given_back_as_dead() -> None:
-    """After three starts' time, ten minutes at least; it is told, counted, and another one is ordered."""
+    """After half an hour while no start was measured; it is told, counted, and another one is ordered."""
     shop = Shop()
     shop.load = waiting(1)
-    shop.minutes(int(DEAD_AFTER_S // 60) + 2)
+    shop.minutes(int(UNMEASURED_S // 60) + 2)
     assert shop.pools[0].given_back == ["p0"] and [each.id for each in shop.pools[0].rented] == ["p1"]
     assert "p0 costs $0.50 an hour" in shop.alerts[0]
     assert shop.book.read().memory.dead == 1 and shop.gauges["MachinesDead"] == 1
 
 
+@pytest.mark.parametrize("boot_minutes", [11, 20, 50])
+def test_a_start_that_takes_long_comes_up_and_is_measured(boot_minutes: int) -> None:
+    """A first installation takes a quarter of an hour and more; nobody gives such machines back one after the other."""
+    shop = Shop(policy=Policy(most=4, idle_s=300, day_dollars=100))
+    (pool,) = shop.pools
+    shop.load = waiting(40)
+    for _ in range(6 * 60):
+        up = [each.id for each in pool.rented if shop.now - each.started_at >= boot_minutes * MINUTE]
+        shop.show(*up, running=1)
+        shop.in_hand = dict.fromkeys(up, 1)
+        shop.minutes()
+    assert len(up) == 4 and pool.made <= 12
+    assert shop.book.read().memory.boot_s == pytest.approx(boot_minutes * 60, rel=0.4)
+
+
+def test_machines_that_leave_by_themselves_before_they_work_are_not_ordered_without_end() -> None:
+    """After three in a row the pool is left alone, longer each time, and then tried with one; it is told."""
+    shop = Shop(policy=Policy(most=4, idle_s=300, day_dollars=100))
+    (pool,) = shop.pools
+    shop.load = waiting(40)
+    for _ in range(10 * 60):
+        pool.rented = [each for each in pool.rented if shop.now - each.started_at < 3 * MINUTE]
+        shop.minutes()
+    assert pool.made < 45 and set(pool.asked[3:]) == {1}
+    assert "4 machines of p in a row" in shop.alerts[0] and "tried with one" in shop.alerts[0]
+    for _ in range(30):
+        shop.show(*[each.id for each in pool.rented], running=1)
+        shop.minutes()
+    assert len(pool.rented) == 4 and shop.book.read().memory.failures == {}
+
+
+def test_machines_that_never_show_themselves_are_tried_one_by_one() -> None:
+    """Four at first; when they were dead, one an hour."""
+    shop = Shop(policy=Policy(most=4, idle_s=300, day_dollars=100))
+    shop.load = waiting(40)
+    shop.minutes(10 * 60)
+    assert shop.pools[0].made <= 4 + 10
+    assert any("in a row" in alert for alert in shop.alerts)
+
+
+def test_the_next_pool_is_asked_for_what_a_distrusted_one_may_not_have() -> None:
+    """One machine on trial here, the rest there."""
+    bad, good = PaperPool("bad"), PaperPool("good")
+    shop = Shop(bad, good, policy=Policy(most=4, idle_s=300, day_dollars=100))
+    shop.load = waiting(40)
+    for _ in range(60):
+        bad.rented = [each for each in bad.rented if shop.now - each.started_at < 3 * MINUTE]
+        shop.show(*[each.id for each in good.rented], running=1)
+        shop.minutes()
+    assert len(good.rented) == 4 and good.given_back == []
+
+
 def test_a_worker_that_fell_silent_with_a_job_in_hand_is_left() -> None:
-    """Its lease still runs: the ledger says that it works."""
+    """Its lease still runs: the ledger says that it works. Ten minutes after the last job it is given back."""
     shop = Shop()
     shop.load = waiting(1)
     shop.minutes(2)
@@ -232,8 +331,24 @@ def test_a_worker_that_fell_silent_with_a_job_in_hand_is_left() -> None:
     shop.minutes(20)
     assert shop.pools[0].given_back == []
     shop.in_hand = {}
-    shop.minutes()
+    shop.minutes(12)
     assert shop.pools[0].given_back == ["p0"]
+
+
+def test_a_worker_whose_card_cannot_be_read_is_not_given_back_between_two_jobs() -> None:
+    """It had one in hand a minute ago; after ten minutes without card and job it is dead."""
+    shop = Shop(policy=Policy(most=1, idle_s=300, day_dollars=10))
+    (pool,) = shop.pools
+    shop.load = waiting(100)
+    shop.minutes(3)
+    for minute in range(60):
+        shop.in_hand = {"p0": 1} if minute % 8 != 7 else {}
+        shop.load = Load(100, 2000.0, 1, 10.0)
+        shop.minutes()
+    assert pool.given_back == []
+    shop.in_hand = {}
+    shop.minutes(12)
+    assert pool.given_back == ["p0"]
 
 
 def test_idle_machines_go_and_zero_is_reached() -> None:
@@ -301,6 +416,44 @@ def test_jobs_that_no_machine_can_do_keep_none() -> None:
     shop.load = waiting(2)
     shop.minutes()
     assert shop.pools[0].asked == [1, 1]
+
+
+def test_jobs_that_no_machine_could_do_are_tried_again_with_one() -> None:
+    """After half an hour: the image was mended, or others wait in their place. Once some are taken all are served."""
+    shop = Shop(policy=Policy(most=4, idle_s=300, day_dollars=100))
+    (pool,) = shop.pools
+    shop.load = waiting(40)
+    for _ in range(30):
+        shop.show(*[each.id for each in pool.rented])
+        shop.minutes()
+    assert pool.rented == [] and pool.made == 4
+    shop.cards = []
+    shop.minutes(25)
+    assert len(pool.rented) == 1
+    shop.load = Load(38, 38 * 60.0, 1, 60.0)
+    for _ in range(3):
+        shop.show(*[each.id for each in pool.rented], running=1)
+        shop.minutes()
+    assert len(pool.rented) == 4
+
+
+@pytest.mark.parametrize("idle_s", [0, 30, 60])
+def test_a_burst_is_not_stuck_because_a_machine_idled_before_it(idle_s: float) -> None:
+    """However short the idle time: what came a minute ago was not refused by anybody."""
+    shop = Shop(policy=Policy(least=1, most=8, idle_s=idle_s, day_dollars=100))
+    (pool,) = shop.pools
+    for _ in range(12):
+        shop.show("p0")
+        shop.minutes()
+    shop.load = waiting(300)
+    shop.show("p0")
+    shop.minutes()
+    assert len(pool.rented) == 8
+    for done in range(8):
+        shop.load = Load(300 - done, (300 - done) * 60.0, 1, 30.0)
+        shop.show("p0", running=1, done=done)
+        shop.minutes()
+    assert len(pool.rented) == 8 and shop.book.read().memory.stuck == 0
 
 
 def test_a_machine_that_never_ends_is_asked_again_and_costs_no_more() -> None:

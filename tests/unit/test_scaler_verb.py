@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from chalicelib.scale_memory import Closed, Memory, Note, Order
+from infra.ec2.fleet import Group
+from infra.ec2.verbs import recipe
 from infra.scaler import lines_of
 from tests.jobs import NOW
 
@@ -49,3 +51,11 @@ def test_a_silent_autoscaler_is_told() -> None:
     """No round for minutes; or none ever: then it is probably off."""
     assert "something is wrong" in lines_of(Memory(round_at=NOW - 10 * MINUTE), NOW)[0]
     assert "off until ScalePool is given" in lines_of(Memory(), NOW)[0]
+
+
+def test_the_autoscaler_is_told_what_the_groups_allow() -> None:
+    """Not more than both together; and without on-demand machines no second group is named."""
+    spot, dear = Group("w", "spot", 0, 3, ()), Group("w-on-demand", "on-demand", 0, 1, ())
+    assert "WorkerGroup=w --set WorkerGroupFallback=w-on-demand --set ScaleMax=4" in recipe("prod", [spot, dear])
+    alone = recipe("prod", [spot])
+    assert "ScaleMax=3" in alone and "WorkerGroupFallback" not in alone
