@@ -118,9 +118,14 @@ def _of_surroundings(facts: Facts) -> Iterable[str]:
 
 def stage_fault(stage: str) -> str:
     """Say what is wrong with a stage's name; empty: nothing."""
-    if re.fullmatch(r"[a-z][a-z0-9-]{0,15}", stage):
-        return ""
-    return f"{stage!r} is no stage: a lower-case letter, then up to 15 lower-case letters, digits and hyphens."
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,15}", stage):
+        return f"{stage!r} is no stage: a lower-case letter, then up to 15 lower-case letters, digits and hyphens."
+    # comfysheet-artefacts-ACCOUNT-REGION is the artefact bucket, comfysheet-prod-scale a function of the stage prod.
+    endings = sorted({function.suffix for function in FUNCTIONS if function.suffix} | {"-workers"})
+    if stage == "artefacts" or stage.endswith(tuple(endings)):
+        taken = ", ".join(endings)
+        return f"{stage!r} is no stage: its names would be another's. Not artefacts, nor what ends in {taken}."
+    return ""
 
 
 def _of_parameters(given: Mapping[str, str], declared: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:

@@ -1,5 +1,6 @@
 """What a deployment would change, decided from what is there: the pure half of infra/deploy."""
 
+import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from infra.deploy.kept import Kept, adopting, indexes_missing, kept_by
 from infra.deploy.preflight import Facts, faults, stage_fault, way_of
 from infra.deploy.stack_step import change_of
 from infra.deploy.steps import Change, Say, Stopped, follow
+from infra.deploy.verbs import register
 from infra.functions import API, COMPLETION, FUNCTIONS
 from infra.resources_only import resources_only
 
@@ -155,6 +157,25 @@ def test_a_stage_is_a_short_lower_case_word(name: str) -> None:
     """It becomes part of bucket, queue and function names."""
     assert "is no stage" in stage_fault(name)
     assert stage_fault("a-2") == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["artefacts", "prod-completion", "prod-delivery", "prod-sweep", "prod-scale", "prod-workers"]
+)
+def test_no_stage_has_names_of_another(name: str) -> None:
+    """Its bucket would be the one that all stages share, or its API's function or stack that of the stage prod."""
+    assert "names would be another's" in stage_fault(name)
+    assert stage_fault(f"{name.replace('-', '')}1") == ""
+
+
+@pytest.mark.parametrize("verb", ["deploy", "destroy"])
+def test_both_verbs_refuse_such_a_name_before_they_look(verb: str) -> None:
+    """The first thing that is judged is the name; no cloud is asked."""
+    parser = argparse.ArgumentParser()
+    register(parser.add_subparsers())
+    arguments = parser.parse_args([verb, "--stage", "prod-scale"])
+    with pytest.raises(Stopped, match="names would be another's"):
+        arguments.run(arguments)
 
 
 def test_the_stack_tells_how_it_was_deployed() -> None:
