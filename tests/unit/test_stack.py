@@ -10,6 +10,7 @@ import pytest
 from botocore.stub import Stubber
 
 from infra import stack
+from infra.deploy.kept import execute_import
 
 NAME = "comfysheet-prod"
 
@@ -49,3 +50,15 @@ def test_what_went_back_has_failed(statuses: Sequence[str]) -> None:
     """A stack that is empty again is at rest, and that is no success."""
     with pytest.raises(stack.StackFailed, match=statuses[-1]):
         stack.finished(told(*statuses), NAME, set(), lambda _: None)
+
+
+def test_a_refused_import_says_why() -> None:
+    """The reason that stands in the change set is passed on: it is no fault of the network."""
+    client = client_of_nobody()
+    stub = Stubber(client)
+    stub.add_response("create_change_set", {"Id": "x"})
+    refused = "Resources [JobsTable] is missing from ResourceToImport list"
+    stub.add_response("describe_change_set", {"Status": "FAILED", "StatusReason": refused})
+    stub.activate()
+    with pytest.raises(stack.StackFailed, match=r"cannot be taken over: Resources \[JobsTable\] is missing"):
+        execute_import(client, StackName=NAME, ChangeSetName="take-over-1", TemplateBody="{}", ResourcesToImport=[])
