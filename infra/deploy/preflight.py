@@ -111,6 +111,12 @@ def _of_surroundings(facts: Facts) -> Iterable[str]:
             f"Stage {facts.stage} was deployed with --via-{facts.deployed_way}. The other way would make its functions "
             f"a second time. Go on with --via-{facts.deployed_way}, or `destroy` first (data stays)."
         )
+    if facts.way == CHALICE and "ec2" in facts.given.get("ScalePool", facts.present.get("ScalePool", "")).split(","):
+        # resources_only.py drops the rule that tells the function of instances: it names a function of the stack.
+        yield (
+            "ScalePool=ec2 needs the one stack: with --via-chalice the autoscaler would not hear of instances that "
+            "start and end. Use --set ScalePool=runpod (or nothing), or deploy a stage without --via-chalice."
+        )
     if facts.status in _STUCK:
         remedy = _STUCK[facts.status].format(name=stack.stack_name(facts.stage), stage=facts.stage)
         yield f"The stack is stuck in {facts.status}. First: {remedy}"

@@ -131,6 +131,18 @@ def test_each_fault_has_a_sentence(change: dict[str, Any], words: str) -> None:
     assert words in fault
 
 
+@pytest.mark.parametrize("pool", ["ec2", "runpod,ec2"])
+def test_chalice_deploys_no_autoscaler_of_ec2(pool: str) -> None:
+    """Its stack has no rule for instances' events; so it is refused, whether asked for now or kept from before."""
+    chalice = replace(FACTS, way="chalice", deployed_way="chalice")
+    for facts in (replace(chalice, given={"ScalePool": pool}), replace(chalice, present={"ScalePool": pool})):
+        (fault,) = faults(facts)
+        assert "ScalePool=ec2 needs the one stack" in fault
+    assert "ScaleEvents" not in resources_only(RESOURCES, {})["Resources"], "why it is refused"
+    assert faults(replace(chalice, given={"ScalePool": "runpod"}, present={"ScalePool": pool})) == []
+    assert faults(replace(FACTS, given={"ScalePool": pool})) == []
+
+
 def test_all_faults_come_at_once() -> None:
     """Nobody mends one to be told of the next."""
     bad = replace(FACTS, python=(3, 9), given={"LogLevel": "LOUD", "X": "1"}, deployed_way="chalice")
