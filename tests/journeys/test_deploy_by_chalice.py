@@ -71,6 +71,17 @@ def test_the_second_run_changes_nothing_also_from_another_clone(operator: Operat
     assert "--via-chalice" in operator.deploy(STAGE, code=1), "the other way is refused by a sentence"
 
 
+def test_a_setting_that_only_outputs_tell_reaches_its_function(operator: Operator) -> None:
+    """No resource of the stack changes by it; the stack is updated all the same, and then the queue's mapping."""
+    printed = operator.deploy(STAGE, "--via-chalice", "--set", "CompletionConcurrency=4")
+    assert "no resource changes" in printed
+    lambdas = operator.cloud.session().client("lambda")
+    (mapping,) = lambdas.list_event_source_mappings(FunctionName=COMPLETION.name(STAGE))["EventSourceMappings"]
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 4}
+    again = operator.deploy(STAGE, "--via-chalice", "--set", "CompletionConcurrency=4")
+    assert re.search(r"^stack +unchanged$", again, re.MULTILINE)
+
+
 def test_no_secret_is_written_down(operator: Operator) -> None:
     """The stage's section and its policies hold names and addresses."""
     folder = operator.clone / ".chalice"

@@ -16,7 +16,7 @@ from infra.deploy.config_step import write_section
 from infra.deploy.first_use import account_in, lacking, unknown_to
 from infra.deploy.kept import Kept, adopting, indexes_missing, kept_by
 from infra.deploy.preflight import Facts, faults, stage_fault, way_of
-from infra.deploy.stack_step import change_of
+from infra.deploy.stack_step import change_of, tells_otherwise
 from infra.deploy.steps import Change, Say, Stopped, follow
 from infra.deploy.verbs import register
 from infra.functions import API, COMPLETION, FUNCTIONS
@@ -101,6 +101,19 @@ def test_losing_data_or_an_address_is_grave(action: str, replacement: str, kind:
     """A table, bucket, queue or API that is made anew or taken away is asked for; all else is just said."""
     change = change_of({"Action": action, "Replacement": replacement, "ResourceType": kind, "LogicalResourceId": "It"})
     assert change == Change(text, grave=grave)
+
+
+def test_what_only_outputs_tell_is_a_change() -> None:
+    """A given parameter or an output that differs is brought about even where no resource changes."""
+    there = {"Parameters": [{"ParameterKey": "CompletionConcurrency", "ParameterValue": "5"}]}
+    template = {"Outputs": {"Api": {"Value": "x", "Description": "where\u2019s the API"}}}
+    deployed = {"Outputs": {"Api": {"Value": "x", "Description": "where?s the API"}}}
+    assert not tells_otherwise(there, deployed, {}, template)
+    assert not tells_otherwise(there, deployed, {"CompletionConcurrency": "5"}, template)
+    assert tells_otherwise(there, deployed, {"CompletionConcurrency": "4"}, template)
+    assert tells_otherwise(there, deployed, {"ScaleMax": "4"}, template), "a parameter that the stack never had"
+    assert tells_otherwise(there, {}, {}, template) and tells_otherwise(there, deployed, {}, {})
+    assert tells_otherwise(there, deployed, {}, {"Outputs": {"Api": {"Value": "y"}}})
 
 
 def test_a_good_deployment_has_no_fault() -> None:

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from infra import stack
+from infra import change_set, stack
 from infra.deploy.kept import execute_import
 
 NAME = "comfysheet-prod"
@@ -62,3 +62,19 @@ def test_a_refused_import_says_why() -> None:
     stub.activate()
     with pytest.raises(stack.StackFailed, match=r"cannot be taken over: Resources \[JobsTable\] is missing"):
         execute_import(client, StackName=NAME, ChangeSetName="take-over-1", TemplateBody="{}", ResourcesToImport=[])
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        ({"Status": "CREATE_COMPLETE", "Changes": []}, []),
+        ({"Status": "FAILED", "StatusReason": "The submitted information didn't contain changes."}, None),
+    ],
+)
+def test_an_update_of_outputs_alone_is_an_update(answer: dict[str, Any], wanted: list[Any] | None) -> None:
+    """AWS makes a change set without changes for it, and none where there is nothing to do."""
+    client = client_of_nobody()
+    stub = Stubber(client)
+    stub.add_response("describe_change_set", answer)
+    stub.activate()
+    assert change_set.changes(client, NAME, "plan-1") == wanted
