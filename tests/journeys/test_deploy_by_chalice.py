@@ -88,3 +88,15 @@ def test_no_secret_is_written_down(operator: Operator) -> None:
     texts = [path.read_text() for path in [folder / "config.json", *(folder / "stages" / STAGE).iterdir()]]
     assert len(texts) == 1 + len(FUNCTIONS)
     assert not any(re.search(r"c[kc]_[0-9a-f]{12}_", text) or "PRIVATE KEY" in text for text in texts)
+
+
+def test_a_deployment_that_was_cut_short_is_done_again(operator: Operator) -> None:
+    """The engine cannot change an API, so Chalice ends in the middle, its functions made: the next run tries again."""
+    app = operator.clone / "app.py"
+    app.write_text(app.read_text() + "\n\n@app.route('/probe')\ndef probe():\n    return {}\n")
+    deployed = operator.cloud.session().client("lambda")
+    before = deployed.get_function_configuration(FunctionName=SWEEP.name(STAGE))["CodeSha256"]
+    operator.deploy(STAGE, "--via-chalice", code=1)
+    assert deployed.get_function_configuration(FunctionName=SWEEP.name(STAGE))["CodeSha256"] != before
+    again = operator.deploy(STAGE, "--via-chalice", code=1)
+    assert f"update {SWEEP.name(STAGE)}" in again and "`chalice deploy` failed" in again
