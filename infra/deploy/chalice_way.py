@@ -9,6 +9,7 @@ them anew; an API that it had made by then stays behind.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -113,7 +114,7 @@ def policies_of(stage: Stage) -> dict[str, str]:
 
 class Functions:
     """
-    Run `chalice deploy` unless its last run came to its end with these sources.
+    Run `chalice deploy` unless its last run came to its end with these sources and policies.
 
     The functions alone do not tell: Chalice makes them before the API, so it may have been cut short after them.
     """
@@ -125,7 +126,7 @@ class Functions:
         self._record = Record(stage.session, stage.name, stage.project)
 
     def look(self) -> list[Change]:
-        """Say which functions are missing or of other sources."""
+        """Say which functions are missing or of other sources or policies."""
         client = self._stage.session.client("lambda")
         there = functions_there(client, self._stage.name)
         names = [function.name(self._stage.name) for function in FUNCTIONS]
@@ -146,7 +147,9 @@ class Functions:
         self._record.finish(self._mark())
 
     def _mark(self) -> str:
-        return built_of(self._stage.dist)
+        """Say of what a run is made. Variables and reserves are left out: `Settings` compares those themselves."""
+        policies = json.dumps(policies_of(self._stage), sort_keys=True) if self._stage.outputs() else ""
+        return f"{built_of(self._stage.dist)} {hashlib.sha256(policies.encode()).hexdigest()}"
 
     def _lend_package(self) -> None:
         """Put our zip where Chalice looks for one of the same sources and vendor/: both ways deploy the same bytes."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from infra.functions import COMPLETION, FUNCTIONS, SWEEP
+from infra.functions import COMPLETION, FUNCTIONS, SCALE, SWEEP
 from sandbox.cloud import LocalCloud
 from tests.journeys.stage_maker import Operator
 
@@ -88,6 +88,17 @@ def test_no_secret_is_written_down(operator: Operator) -> None:
     texts = [path.read_text() for path in [folder / "config.json", *(folder / "stages" / STAGE).iterdir()]]
     assert len(texts) == 1 + len(FUNCTIONS)
     assert not any(re.search(r"c[kc]_[0-9a-f]{12}_", text) or "PRIVATE KEY" in text for text in texts)
+
+
+def test_a_policy_that_changes_reaches_its_role(operator: Operator) -> None:
+    """Policies name parameters, so a setting alone changes them. The engine lets Chalice come as far as the roles."""
+    operator.deploy(STAGE, "--via-chalice", "--set", "WorkerGroup=gpu-boxes", code=1)
+    session = operator.cloud.session()
+    found = session.client("lambda").get_function_configuration(FunctionName=SCALE.name(STAGE))
+    role, iam = found["Role"].rsplit("/", 1)[1], session.client("iam")
+    (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    text = json.dumps(iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"])
+    assert "autoScalingGroupName/gpu-boxes" in text
 
 
 def test_a_deployment_that_was_cut_short_is_done_again(operator: Operator) -> None:
