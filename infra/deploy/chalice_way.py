@@ -212,11 +212,17 @@ def functions_there(client: Any, stage: str) -> list[str]:
 
 
 def delete(session: Session, stage: str, project: Path, say: Say) -> None:
-    """Let Chalice delete what it made, and forget it."""
+    """Let Chalice delete what it made, and forget it. Raises Stopped when what it noted is lost."""
     record = Record(session, stage, project)
     if record.fetch():
         run_chalice(session, project, "delete", stage, say)
         record.drop()
+    elif there := functions_there(session.client("lambda"), stage):
+        raise Stopped(
+            f"What Chalice noted of stage {stage} is lost, so it could not delete {', '.join(there)}. First: python -m "
+            f"infra deploy --stage {stage} --via-chalice, which finds the functions again (the present API stays "
+            "behind); then the same command again. Nothing was done."
+        )
     shutil.rmtree(project / ".chalice" / "stages" / stage, ignore_errors=True)
     write_section(project / ".chalice" / "config.json", stage, None)
 
