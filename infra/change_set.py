@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 def preview(
     dist: Path, *, stage: str, session: Session, parameters: Mapping[str, str], template: str = "template.json"
-) -> list[dict[str, Any]]:
+) -> list[dict[str, Any]] | None:
     """
     Return what `deploy` would change in a stack that is there, as CloudFormation's own ResourceChange.
+
+    An empty list: an update would be made that changes no resource, but perhaps outputs. None: there is none to make.
 
     A change set is made and deleted again, and with it the template's copy if it had to be put into the artefact
     bucket. Raises StackFailed.
@@ -41,7 +43,7 @@ def preview(
     made = f"plan-{time.time_ns()}"
     try:
         cloudformation.create_change_set(ChangeSetName=made, ChangeSetType="UPDATE", **asked)
-        return _changes(cloudformation, name, made)
+        return changes(cloudformation, name, made)
     except ClientError as error:
         raise stack.StackFailed(f"Stack {name} was refused: {error.response['Error']['Message']}") from error
     finally:
@@ -51,15 +53,15 @@ def preview(
             session.client("s3").delete_object(Bucket=bucket, Key=key)
 
 
-def _changes(cloudformation: Any, name: str, change_set: str) -> list[dict[str, Any]]:
-    """Wait until the change set is worked out; return its changes, from all its pages."""
+def changes(cloudformation: Any, name: str, change_set: str) -> list[dict[str, Any]] | None:
+    """Wait until the change set is worked out; return its changes, from all its pages, or None for no update."""
     pause_s, deadline = 0.1, time.monotonic() + stack.DEADLINE_S
     while time.monotonic() < deadline:
         page = cloudformation.describe_change_set(StackName=name, ChangeSetName=change_set)
         if page["Status"] == "FAILED":
             reason = page.get("StatusReason", "")
             if "didn't contain changes" in reason or "No updates are to be performed" in reason:
-                return []
+                return None
             raise stack.StackFailed(f"Stack {name} cannot be changed so: {reason}")
         if page["Status"] == "CREATE_COMPLETE":
             break

@@ -243,8 +243,13 @@ def _validation_errors(cloudformation: Any, name: str) -> list[str]:
 
 
 def wait(cloudformation: Any, name: str, *, seen: set[str], say: Callable[[str], None]) -> list[str]:
-    """Follow the stack's events until it rests; return "resource (type): reason" for each that failed of itself."""
+    """
+    Follow the stack's events until it rests; return "resource (type): reason" for each that failed of itself.
+
+    A new stack is still in review for a moment after its import was begun: that is no rest unless it comes back to it.
+    """
     failures: list[str] = []
+    begun = False
     pause_s, deadline = 0.1, time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
         stack = describe(cloudformation, name)
@@ -255,7 +260,11 @@ def wait(cloudformation: Any, name: str, *, seen: set[str], say: Callable[[str],
                 failures.append(f"{line}: {reason}")
             if not status.endswith("_IN_PROGRESS"):
                 say(f"{status.lower().replace('_', ' ')}  {line}")
-        if stack is None or stack["StackStatus"] in HUSKS or not stack["StackStatus"].endswith("_IN_PROGRESS"):
+        if stack is None or not stack["StackStatus"].endswith("_IN_PROGRESS"):
+            return failures
+        if stack["StackStatus"] != "REVIEW_IN_PROGRESS":
+            begun = True
+        elif begun:
             return failures
         time.sleep(pause_s)
         pause_s = min(3.0, pause_s * 1.5)

@@ -9,21 +9,21 @@ them anew; an API that it had made by then stays behind.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
 from chalice.deploy.packager import DependencyBuilder, LambdaDeploymentPackager
 from chalice.utils import UI, OSUtils
 
 from infra import package, stack
+from infra.deploy.chalice_record import Record
 from infra.deploy.chalice_settings import Settings
 from infra.deploy.config_step import Config, Section, write_section
 from infra.deploy.preflight import CHALICE
@@ -92,23 +92,32 @@ class ChaliceConfig(Config):
         super().act(say)
 
     def _policies(self) -> dict[Path, str]:
-        outputs, session = self._stage.outputs(), self._stage.session
-        _, partition, *_, account, _ = session.client("sts").get_caller_identity()["Arn"].split(":", 5)
-        pseudo = {
-            "Stage": self._stage.name,
-            "AWS::Partition": partition,
-            "AWS::Region": str(session.region_name),
-            "AWS::AccountId": account,
-        }
         folder = self._stage.project / ".chalice" / "stages" / self._stage.name
-        return {
-            folder / f"policy-{word}.json": json.dumps(rendered(policy, outputs, pseudo), indent=1) + "\n"
-            for word, policy in package.read_policies(self._stage.project).items()
-        }
+        return {folder / f"policy-{word}.json": text for word, text in policies_of(self._stage).items()}
+
+
+def policies_of(stage: Stage) -> dict[str, str]:
+    """Return the functions' policies by their words, with the names of what is deployed."""
+    outputs, session = stage.outputs(), stage.session
+    _, partition, *_, account, _ = session.client("sts").get_caller_identity()["Arn"].split(":", 5)
+    pseudo = {
+        "Stage": stage.name,
+        "AWS::Partition": partition,
+        "AWS::Region": str(session.region_name),
+        "AWS::AccountId": account,
+    }
+    return {
+        word: json.dumps(rendered(policy, outputs, pseudo), indent=1) + "\n"
+        for word, policy in package.read_policies(stage.project).items()
+    }
 
 
 class Functions:
-    """Run `chalice deploy` when the functions are not of these sources."""
+    """
+    Run `chalice deploy` unless its last run came to its end with these sources and policies.
+
+    The functions alone do not tell: Chalice makes them before the API, so it may have been cut short after them.
+    """
 
     name = "functions"
 
@@ -117,21 +126,14 @@ class Functions:
         self._record = Record(stage.session, stage.name, stage.project)
 
     def look(self) -> list[Change]:
-        """Say which functions are missing or of other sources."""
-        client, wanted = self._stage.session.client("lambda"), built_of(self._stage.dist)
-        changes = []
-        for function in FUNCTIONS:
-            name = function.name(self._stage.name)
-            try:
-                tags = client.get_function(FunctionName=name).get("Tags", {})
-            except client.exceptions.ResourceNotFoundException:
-                changes.append(Change(f"create {name}"))
-                continue
-            if tags.get(_BUILD) != wanted:
-                changes.append(Change(f"update {name}"))
-        if not changes and self._record.find() is None:
-            changes.append(Change("find out again what Chalice made"))
-        return changes
+        """Say which functions are missing or of other sources or policies."""
+        client = self._stage.session.client("lambda")
+        there = functions_there(client, self._stage.name)
+        names = [function.name(self._stage.name) for function in FUNCTIONS]
+        missing = [Change(f"create {name}") for name in names if name not in there]
+        if missing or self._record.finished() != self._mark():
+            return [*missing, *(Change(f"update {name}") for name in there)]
+        return [] if self._record.find() else [Change("find out again what Chalice made")]
 
     def act(self, say: Say) -> None:
         """Let Chalice deploy. Raises Stopped with its own words."""
@@ -139,8 +141,15 @@ class Functions:
         self._lend_package()
         if not self._record.fetch():
             self._forget_mappings()
+        self._record.begin()
         run_chalice(self._stage.session, self._stage.project, "deploy", self._stage.name, say)
         self._record.keep()
+        self._record.finish(self._mark())
+
+    def _mark(self) -> str:
+        """Say of what a run is made. Variables and reserves are left out: `Settings` compares those themselves."""
+        policies = json.dumps(policies_of(self._stage), sort_keys=True) if self._stage.outputs() else ""
+        return f"{built_of(self._stage.dist)} {hashlib.sha256(policies.encode()).hexdigest()}"
 
     def _lend_package(self) -> None:
         """Put our zip where Chalice looks for one of the same sources and vendor/: both ways deploy the same bytes."""
@@ -190,66 +199,30 @@ class Address:
         )
 
 
-@dataclass(frozen=True)
-class Record:
-    """Find what Chalice noted of its last run: on this machine, else the copy in the artefact bucket."""
-
-    session: Session
-    stage: str
-    project: Path
-
-    @property
-    def path(self) -> Path:
-        return self.project / ".chalice" / "deployed" / f"{self.stage}.json"
-
-    def find(self) -> dict[str, Any] | None:
-        """Read it; None: there is none."""
-        if self.path.exists():
-            return dict(json.loads(self.path.read_text()))
-        bucket, key = self._place()
+def functions_there(client: Any, stage: str) -> list[str]:
+    """Name the stage's functions that exist; *client* is Lambda's."""
+    names = []
+    for function in FUNCTIONS:
         try:
-            return dict(json.loads(self.session.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()))
-        except ClientError as error:
-            if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchBucket"):
-                return None
-            raise
-
-    def fetch(self) -> bool:
-        """Bring it to where Chalice looks; False when there is none."""
-        found = self.find()
-        if found is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(json.dumps(found, indent=2))
-        return found is not None
-
-    def keep(self) -> None:
-        """Copy it to the artefact bucket, which the first template or zip made."""
-        bucket, key = self._place()
-        stack.make_bucket(self.session.client("s3"), bucket, str(self.session.region_name))
-        self.session.client("s3").put_object(Bucket=bucket, Key=key, Body=self.path.read_bytes())
-
-    def drop(self) -> None:
-        """Forget it, here and there."""
-        self.path.unlink(missing_ok=True)
-        bucket, key = self._place()
-        self.session.client("s3").delete_object(Bucket=bucket, Key=key)
-
-    def api_id(self) -> str:
-        """Say which API Chalice made; empty: none."""
-        resources = (self.find() or {}).get("resources", [])
-        return next((str(one["rest_api_id"]) for one in resources if one.get("resource_type") == "rest_api"), "")
-
-    def _place(self) -> tuple[str, str]:
-        account = self.session.client("sts").get_caller_identity()["Account"]
-        return stack.artefacts(account, str(self.session.region_name)), f"chalice/{self.stage}.json"
+            client.get_function_configuration(FunctionName=function.name(stage))
+        except client.exceptions.ResourceNotFoundException:
+            continue
+        names.append(function.name(stage))
+    return names
 
 
 def delete(session: Session, stage: str, project: Path, say: Say) -> None:
-    """Let Chalice delete what it made, and forget it."""
+    """Let Chalice delete what it made, and forget it. Raises Stopped when what it noted is lost."""
     record = Record(session, stage, project)
     if record.fetch():
         run_chalice(session, project, "delete", stage, say)
         record.drop()
+    elif there := functions_there(session.client("lambda"), stage):
+        raise Stopped(
+            f"What Chalice noted of stage {stage} is lost, so it could not delete {', '.join(there)}. First: python -m "
+            f"infra deploy --stage {stage} --via-chalice, which finds the functions again (the present API stays "
+            "behind); then the same command again. Nothing was done."
+        )
     shutil.rmtree(project / ".chalice" / "stages" / stage, ignore_errors=True)
     write_section(project / ".chalice" / "config.json", stage, None)
 

@@ -46,6 +46,7 @@ def destroy(session: Session, stage: str, project: Path, *, with_data: bool, ask
     there = stack.describe(cloudformation, name)
     data, secrets, logs = _data(session, stage), _secrets(session, stage), _log_groups(session, stage)
     if there is None and not (with_data and (data or secrets or logs)):
+        _refuse_functions(session, stage)
         say(f"There is no stage {stage}.")
         _say_what_is_left(session, stage, [] if with_data else data, secrets, say)
         return
@@ -70,6 +71,7 @@ def destroy(session: Session, stage: str, project: Path, *, with_data: bool, ask
     for group in _log_groups(session, stage):  # what a function wrote after its group was gone
         session.client("logs").delete_log_group(logGroupName=group)
     write_section(project / ".chalice" / "config.json", stage, None)
+    _refuse_functions(session, stage)
     say(f"stage {stage} is gone")
     _say_what_is_left(session, stage, _data(session, stage), _secrets(session, stage), say)
 
@@ -93,6 +95,13 @@ def _refuse_pods(session: Session, stage: str, say: Say) -> None:
             f"Stage {stage} has pods on RunPod, and they cost: {', '.join(pod.id for pod in pods)}. First: {down} "
             "(with the autoscaler on RunPod, first deploy with --set ScalePool= : it would order new ones)."
         )
+
+
+def _refuse_functions(session: Session, stage: str) -> None:
+    """Raise Stopped when functions of a stage without a stack exist: then it is not gone."""
+    if standing := chalice_way.functions_there(session.client("lambda"), stage):
+        told = "".join(f"\n  aws lambda delete-function --function-name {one}" for one in standing)
+        raise Stopped(f"Stage {stage} is not quite gone: it has functions, but no stack. Delete them:{told}")
 
 
 def _data(session: Session, stage: str) -> list[Kept]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 
 from infra import stack
 from infra.deploy.stage import Stage
@@ -81,6 +81,22 @@ def found(session: Session, template: Mapping[str, Any], stage: str) -> list[Kep
     return [one for one in kept_by(template, stage, account, session.region_name) if _exists(session, one)]
 
 
+def execute_import(cloudformation: Any, **asked: Any) -> None:
+    """Begin the import that *asked* describes (CreateChangeSet). Raises StackFailed with CloudFormation's reason."""
+    name = {"StackName": asked["StackName"], "ChangeSetName": asked["ChangeSetName"]}
+    try:
+        cloudformation.create_change_set(ChangeSetType="IMPORT", **asked)
+        cloudformation.get_waiter("change_set_create_complete").wait(
+            **name, WaiterConfig={"Delay": 1, "MaxAttempts": 300}
+        )
+        cloudformation.execute_change_set(**name)
+    except ClientError as error:
+        raise stack.StackFailed(f"The data cannot be taken over: {error.response['Error']['Message']}") from error
+    except WaiterError as error:
+        reason = error.last_response.get("StatusReason") or error
+        raise stack.StackFailed(f"The data cannot be taken over: {reason}") from error
+
+
 class TakeOver:
     """Begin a new stack with what an earlier one of the stage left behind."""
 
@@ -107,28 +123,19 @@ class TakeOver:
         template = adopting(self._template, there)
         values = {**self._stage.parameters, "Stage": self._stage.name}
         made = f"take-over-{time.time_ns()}"
-        try:
-            cloudformation.create_change_set(
-                StackName=name,
-                ChangeSetName=made,
-                ChangeSetType="IMPORT",
-                TemplateBody=json.dumps(template, separators=(",", ":")),
-                Parameters=[
-                    {"ParameterKey": key, "ParameterValue": values[key]}
-                    for key in template["Parameters"]
-                    if key in values
-                ],
-                ResourcesToImport=[
-                    {"ResourceType": one.type, "LogicalResourceId": one.logical, "ResourceIdentifier": one.identifier}
-                    for one in there
-                ],
-            )
-            cloudformation.get_waiter("change_set_create_complete").wait(
-                StackName=name, ChangeSetName=made, WaiterConfig={"Delay": 1, "MaxAttempts": 300}
-            )
-            cloudformation.execute_change_set(StackName=name, ChangeSetName=made)
-        except ClientError as error:
-            raise stack.StackFailed(f"The data cannot be taken over: {error.response['Error']['Message']}") from error
+        execute_import(
+            cloudformation,
+            StackName=name,
+            ChangeSetName=made,
+            TemplateBody=json.dumps(template, separators=(",", ":")),
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": values[key]} for key in template["Parameters"] if key in values
+            ],
+            ResourcesToImport=[
+                {"ResourceType": one.type, "LogicalResourceId": one.logical, "ResourceIdentifier": one.identifier}
+                for one in there
+            ],
+        )
         stack.finished(cloudformation, name, set(), say)
 
     def _refuse_other_shapes(self, there: Sequence[Kept]) -> None:

@@ -111,6 +111,12 @@ def _of_surroundings(facts: Facts) -> Iterable[str]:
             f"Stage {facts.stage} was deployed with --via-{facts.deployed_way}. The other way would make its functions "
             f"a second time. Go on with --via-{facts.deployed_way}, or `destroy` first (data stays)."
         )
+    if facts.way == CHALICE and "ec2" in facts.given.get("ScalePool", facts.present.get("ScalePool", "")).split(","):
+        # resources_only.py drops the rule that tells the function of instances: it names a function of the stack.
+        yield (
+            "ScalePool=ec2 needs the one stack: with --via-chalice the autoscaler would not hear of instances that "
+            "start and end. Use --set ScalePool=runpod (or nothing), or deploy a stage without --via-chalice."
+        )
     if facts.status in _STUCK:
         remedy = _STUCK[facts.status].format(name=stack.stack_name(facts.stage), stage=facts.stage)
         yield f"The stack is stuck in {facts.status}. First: {remedy}"
@@ -118,9 +124,14 @@ def _of_surroundings(facts: Facts) -> Iterable[str]:
 
 def stage_fault(stage: str) -> str:
     """Say what is wrong with a stage's name; empty: nothing."""
-    if re.fullmatch(r"[a-z][a-z0-9-]{0,15}", stage):
-        return ""
-    return f"{stage!r} is no stage: a lower-case letter, then up to 15 lower-case letters, digits and hyphens."
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,15}", stage):
+        return f"{stage!r} is no stage: a lower-case letter, then up to 15 lower-case letters, digits and hyphens."
+    # comfysheet-artefacts-ACCOUNT-REGION is the artefact bucket, comfysheet-prod-scale a function of the stage prod.
+    endings = sorted({function.suffix for function in FUNCTIONS if function.suffix} | {"-workers"})
+    if stage == "artefacts" or stage.endswith(tuple(endings)):
+        taken = ", ".join(endings)
+        return f"{stage!r} is no stage: its names would be another's. Not artefacts, nor what ends in {taken}."
+    return ""
 
 
 def _of_parameters(given: Mapping[str, str], declared: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:

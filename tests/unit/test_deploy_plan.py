@@ -1,5 +1,6 @@
 """What a deployment would change, decided from what is there: the pure half of infra/deploy."""
 
+import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from infra.deploy.config_step import write_section
 from infra.deploy.first_use import account_in, lacking, unknown_to
 from infra.deploy.kept import Kept, adopting, indexes_missing, kept_by
 from infra.deploy.preflight import Facts, faults, stage_fault, way_of
-from infra.deploy.stack_step import change_of
+from infra.deploy.stack_step import change_of, tells_otherwise
 from infra.deploy.steps import Change, Say, Stopped, follow
+from infra.deploy.verbs import register
 from infra.functions import API, COMPLETION, FUNCTIONS
 from infra.resources_only import resources_only
 
@@ -101,6 +103,19 @@ def test_losing_data_or_an_address_is_grave(action: str, replacement: str, kind:
     assert change == Change(text, grave=grave)
 
 
+def test_what_only_outputs_tell_is_a_change() -> None:
+    """A given parameter or an output that differs is brought about even where no resource changes."""
+    there = {"Parameters": [{"ParameterKey": "CompletionConcurrency", "ParameterValue": "5"}]}
+    template = {"Outputs": {"Api": {"Value": "x", "Description": "where\u2019s the API"}}}
+    deployed = {"Outputs": {"Api": {"Value": "x", "Description": "where?s the API"}}}
+    assert not tells_otherwise(there, deployed, {}, template)
+    assert not tells_otherwise(there, deployed, {"CompletionConcurrency": "5"}, template)
+    assert tells_otherwise(there, deployed, {"CompletionConcurrency": "4"}, template)
+    assert tells_otherwise(there, deployed, {"ScaleMax": "4"}, template), "a parameter that the stack never had"
+    assert tells_otherwise(there, {}, {}, template) and tells_otherwise(there, deployed, {}, {})
+    assert tells_otherwise(there, deployed, {}, {"Outputs": {"Api": {"Value": "y"}}})
+
+
 def test_a_good_deployment_has_no_fault() -> None:
     """The defaults of resources.yaml deploy."""
     assert faults(FACTS) == []
@@ -129,6 +144,18 @@ def test_each_fault_has_a_sentence(change: dict[str, Any], words: str) -> None:
     assert words in fault
 
 
+@pytest.mark.parametrize("pool", ["ec2", "runpod,ec2"])
+def test_chalice_deploys_no_autoscaler_of_ec2(pool: str) -> None:
+    """Its stack has no rule for instances' events; so it is refused, whether asked for now or kept from before."""
+    chalice = replace(FACTS, way="chalice", deployed_way="chalice")
+    for facts in (replace(chalice, given={"ScalePool": pool}), replace(chalice, present={"ScalePool": pool})):
+        (fault,) = faults(facts)
+        assert "ScalePool=ec2 needs the one stack" in fault
+    assert "ScaleEvents" not in resources_only(RESOURCES, {})["Resources"], "why it is refused"
+    assert faults(replace(chalice, given={"ScalePool": "runpod"}, present={"ScalePool": pool})) == []
+    assert faults(replace(FACTS, given={"ScalePool": pool})) == []
+
+
 def test_all_faults_come_at_once() -> None:
     """Nobody mends one to be told of the next."""
     bad = replace(FACTS, python=(3, 9), given={"LogLevel": "LOUD", "X": "1"}, deployed_way="chalice")
@@ -155,6 +182,25 @@ def test_a_stage_is_a_short_lower_case_word(name: str) -> None:
     """It becomes part of bucket, queue and function names."""
     assert "is no stage" in stage_fault(name)
     assert stage_fault("a-2") == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["artefacts", "prod-completion", "prod-delivery", "prod-sweep", "prod-scale", "prod-workers"]
+)
+def test_no_stage_has_names_of_another(name: str) -> None:
+    """Its bucket would be the one that all stages share, or its API's function or stack that of the stage prod."""
+    assert "names would be another's" in stage_fault(name)
+    assert stage_fault(f"{name.replace('-', '')}1") == ""
+
+
+@pytest.mark.parametrize("verb", ["deploy", "destroy"])
+def test_both_verbs_refuse_such_a_name_before_they_look(verb: str) -> None:
+    """The first thing that is judged is the name; no cloud is asked."""
+    parser = argparse.ArgumentParser()
+    register(parser.add_subparsers())
+    arguments = parser.parse_args([verb, "--stage", "prod-scale"])
+    with pytest.raises(Stopped, match="names would be another's"):
+        arguments.run(arguments)
 
 
 def test_the_stack_tells_how_it_was_deployed() -> None:
