@@ -62,7 +62,10 @@ def read_outputs(session: Session, stage: str) -> dict[str, str]:
     """Return the outputs of the deployed stack. Raises StackFailed when there is none."""
     stack = describe(session.client("cloudformation"), stack_name(stage))
     if stack is None:
-        raise StackFailed(f"There is no stack {stack_name(stage)}; `python -m infra deploy --stage {stage}` makes it.")
+        raise StackFailed(
+            f"There is no stack {stack_name(stage)} in {session.region_name}. Is it another region's (--region), or "
+            f"stage's (--stage)? `python -m infra deploy --stage {stage}` makes it."
+        )
     return outputs_of(stack)
 
 

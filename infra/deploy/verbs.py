@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.contract.manifest import ManifestError
 from infra import package, stack
 from infra.deploy import chalice_way, destroy
-from infra.deploy.config_step import Config, names_section
+from infra.deploy.config_step import Config, names_section, recorded_region
 from infra.deploy.first_use import FirstKeys, Workflows, handover
 from infra.deploy.kept import TakeOver
-from infra.deploy.preflight import CHALICE, CLOUDFORMATION, faults, gather, stage_fault
+from infra.deploy.preflight import CHALICE, CLOUDFORMATION, faults, gather, region_fault, stage_fault
 from infra.deploy.stack_step import Stack
 from infra.deploy.stage import Stage, written_resources
 from infra.deploy.steps import Step, Stopped, follow
@@ -72,6 +72,9 @@ def _deploy(arguments: argparse.Namespace) -> int:
     if wrong:
         raise Stopped("\n".join(wrong))
     made = session(arguments)
+    recorded = "" if arguments.region else recorded_region(package.ROOT / ".chalice" / "config.json", arguments.stage)
+    if fault := region_fault(arguments.stage, str(made.region_name), recorded):
+        raise Stopped(f"Nothing was done: {fault}")
     stack.until_at_rest(made.client("cloudformation"), stack.stack_name(arguments.stage), print)
     template = "resources.json" if arguments.way == CHALICE else "template.json"
     declared = _declared(arguments.dist, template)

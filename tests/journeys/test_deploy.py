@@ -140,6 +140,18 @@ def test_all_faults_are_named_at_once(operator: Operator) -> None:
     assert "deployed with --via-cloudformation" in operator.deploy(STAGE, "--via-chalice", code=1)
 
 
+@pytest.mark.usefixtures("printed")
+def test_another_region_must_be_said(operator: Operator) -> None:
+    """Where a stage is stands in `.chalice/config.json`: elsewhere it would be made a second time, without a word."""
+    path = operator.clone / ".chalice/config.json"
+    written = path.read_text()
+    section = json.loads(written)
+    section["stages"][STAGE]["region"] = "eu-south-2"
+    path.write_text(json.dumps(section))
+    assert "Go on there with --region eu-south-2" in operator.deploy(STAGE, "--plan", code=1)
+    path.write_text(written)
+
+
 def test_an_upgrade_loses_no_job_in_flight(operator: Operator, program: Program, comfy: ComfyStandIn) -> None:
     """New code is deployed while jobs run and wait, and more come in: every one of them ends with its picture."""
     functions = operator.cloud.session().client("lambda")
