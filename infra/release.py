@@ -30,7 +30,7 @@ def register(verbs: Verbs) -> None:
 
     outputs = verbs.add_parser("outputs", help="print what a deployed stage is called: API, queues, tables, bucket")
     add_stage_options(outputs)
-    outputs.add_argument("--env", action="store_true", help="as the variables that a worker's environment needs")
+    outputs.add_argument("--env", action="store_true", help="what a worker needs of it, as lines of its .env")
     outputs.add_argument("--json", action="store_true", help="as JSON, for scripts")
     outputs.set_defaults(run=_outputs)
 
@@ -69,8 +69,9 @@ def _package(arguments: argparse.Namespace) -> int:
 
 
 def _outputs(arguments: argparse.Namespace) -> int:
-    outputs = stack.read_outputs(session(arguments), arguments.stage)
-    shown = stack.environment(outputs) if arguments.env else outputs
+    made = session(arguments)
+    outputs = stack.read_outputs(made, arguments.stage)
+    shown = stack.worker_environment(outputs, str(made.region_name)) if arguments.env else outputs
     if arguments.json:
         print(json.dumps(shown, indent=2, sort_keys=True))
         return 0

@@ -43,6 +43,16 @@ VARIABLES: Final[Mapping[str, str]] = {
     "SECRETS_PREFIX": "SecretsPrefix",
     "GOOGLE_SECRET_ID": "GoogleSecretId",
 }
+WORKER_VARIABLES: Final = (
+    "JOBS_QUEUE_URL",
+    "COMPLETIONS_QUEUE_URL",
+    "JOBS_DLQ_URL",
+    "JOBS_TABLE",
+    "WORKERS_TABLE",
+    "S3_BUCKET",
+    "EVENTBRIDGE_BUS_NAME",
+)
+"""Those of VARIABLES that a worker reads (worker/.env.example)."""
 
 
 class StackFailed(Exception):
@@ -56,6 +66,11 @@ def stack_name(stage: str) -> str:
 def environment(outputs: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that point a process (a worker, an `infra` verb) at the stack with these *outputs*."""
     return {variable: outputs[output] for variable, output in VARIABLES.items()}
+
+
+def worker_environment(outputs: Mapping[str, str], region: str) -> dict[str, str]:
+    """Return the variables that a worker needs of the stack with these *outputs*, without its AWS key."""
+    return {**{variable: outputs[VARIABLES[variable]] for variable in WORKER_VARIABLES}, "AWS_REGION": region}
 
 
 def read_outputs(session: Session, stage: str) -> dict[str, str]:

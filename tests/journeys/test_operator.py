@@ -23,6 +23,7 @@ from chalicelib.contract.states import State
 from infra.__main__ import main
 from infra.deployed import Deployed, now_ms
 from infra.package import ROOT
+from infra.stack import WORKER_VARIABLES
 from infra.standing import QUEUES, queue_counts, read_standing
 from infra.tail import Logs, follow
 from sandbox.world import CLIENT, Wishes, World
@@ -272,6 +273,7 @@ def test_lists_are_told_to_scripts(operator: Operator) -> None:
     """Outputs and workflows as JSON, by stable names; as a process of its own, too."""
     outputs = operator.says("outputs", "--json").document
     assert outputs == dict(operator.there.outputs)
+    assert set(operator.says("outputs", "--env", "--json").document) == {*WORKER_VARIABLES, "AWS_REGION"}
     listed = operator.says("workflows", "list", "--json").document["workflows"]
     assert {each["workflow_id"] for each in listed} >= {"empty-color", "txt2img-sdxl"}
     assert "empty-color" in operator.says("workflows", "list", "--all").out

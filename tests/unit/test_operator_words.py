@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from botocore.exceptions import ClientError
 
 from infra.deploy.config_step import recorded_region
 from infra.deploy.preflight import region_fault
-from infra.stack import StackFailed, read_outputs
+from infra.package import ROOT
+from infra.stack import VARIABLES, WORKER_VARIABLES, StackFailed, read_outputs, worker_environment
 
 
 class Nowhere:
@@ -43,3 +45,11 @@ def test_where_no_stack_was_found_is_said() -> None:
     nowhere: Any = Nowhere()
     with pytest.raises(StackFailed, match=r"no stack comfysheet-prod in eu-west-1\. .*--region"):
         read_outputs(nowhere, "prod")
+
+
+def test_a_worker_is_told_what_it_reads_and_no_more() -> None:
+    """The first block of worker/.env.example, the region with it; nothing that only functions or operators use."""
+    block = (ROOT / "worker/.env.example").read_text().split("# --- credentials")[0]
+    told = worker_environment(dict.fromkeys(VARIABLES.values(), "x"), "eu-west-1")
+    assert set(told) == set(re.findall(r"^([A-Z0-9_]+)=", block, re.MULTILINE)) == {*WORKER_VARIABLES, "AWS_REGION"}
+    assert told["AWS_REGION"] == "eu-west-1"
