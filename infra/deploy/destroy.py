@@ -7,6 +7,7 @@ the keys in the table would be of no use.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from infra import stack
 from infra.deploy import chalice_way
 from infra.deploy.config_step import write_section
 from infra.deploy.kept import Kept, found
-from infra.deploy.preflight import CHALICE, way_of
+from infra.deploy.preflight import CHALICE, OURS, way_of
 from infra.deploy.stage import written_resources
 from infra.deploy.steps import Say, Stopped
 from infra.ec2 import fleet
@@ -67,6 +68,19 @@ def destroy(session: Session, stage: str, project: Path, *, with_data: bool, ask
     write_section(project / ".chalice" / "config.json", stage, None)
     say(f"stage {stage} is gone")
     _say_what_is_left(session, stage, _data(session, stage), _secrets(session, stage), say)
+    if own := own_settings(there or {}, written_resources()["Parameters"]):
+        told = " ".join(f"--set {shlex.quote(f'{name}={value}')}" for name, value in own.items())
+        say(f"its settings are gone; to have them again: python -m infra deploy --stage {stage} {told}")
+
+
+def own_settings(there: Mapping[str, Any], declared: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the parameters of the stack *there* that somebody set: those that differ from the *declared* defaults."""
+    present = {one["ParameterKey"]: str(one.get("ParameterValue", "")) for one in there.get("Parameters", [])}
+    return {
+        name: value
+        for name, value in sorted(present.items())
+        if name in declared and name not in OURS and value != str(declared[name].get("Default", ""))
+    }
 
 
 def _data(session: Session, stage: str) -> list[Kept]:

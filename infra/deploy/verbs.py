@@ -8,13 +8,13 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from chalicelib.contract.manifest import ManifestError
 from infra import package, stack
 from infra.deploy import chalice_way, destroy
 from infra.deploy.config_step import Config, names_section, recorded_region
-from infra.deploy.first_use import FirstKeys, Workflows, handover
+from infra.deploy.first_use import FirstKeys, Workflows, handover, left_behind
 from infra.deploy.kept import TakeOver
 from infra.deploy.preflight import CHALICE, CLOUDFORMATION, faults, gather, region_fault, stage_fault
 from infra.deploy.stack_step import Stack
@@ -25,6 +25,10 @@ from infra.workflow_files import read_folder
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[Any]
+
+_DEFAULTS: Final = (
+    "an earlier stack left data and no settings: all are the defaults unless --set tells them (OutputsExpireDays, too)"
+)
 
 
 def register(verbs: Verbs) -> None:
@@ -94,6 +98,8 @@ def _deploy(arguments: argparse.Namespace) -> int:
         template=template,
         parameters={name: value for name, value in given.items() if name in declared},
     )
+    if stage.stack() is None and left_behind(stage):
+        print(f"{'settings':12} {_DEFAULTS}")
     count = follow(_steps(stage, arguments), plan_only=arguments.plan, ask=_asker(arguments.yes), say=print)
     if arguments.plan:
         print(f"{count} changes; nothing was done" if count else "no change")

@@ -208,7 +208,10 @@ def test_destroying_asks_and_keeps_the_data(operator: Operator, program: Program
     assert [name for name in tables(operator) if "-local-" in name] == [f"comfysheet-local-{one}" for one in KEPT]
     assert text.count("left: the table") == len(KEPT) and "left: the bucket comfysheet-local-" in text
     assert STAGE not in json.loads((operator.clone / ".chalice/config.json").read_text())["stages"]
-    assert "take over the table comfysheet-local-jobs" in operator.deploy(STAGE, "--plan")
+    assert text.splitlines()[-1].endswith("python -m infra deploy --stage local --set RequireTls=false")
+    plan = operator.deploy(STAGE, "--plan")
+    assert "take over the table comfysheet-local-jobs" in plan and "all are the defaults unless --set" in plan
+    assert "push " not in plan and "make the first key" not in plan, "workflows and keys are taken over as well"
     again = operator.deploy(STAGE)
     assert "ck_" not in again, "the stage has a key already"
     operator.cloud.meet(STAGE)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from infra.deploy.config_step import recorded_region
+from infra.deploy.destroy import own_settings
 from infra.deploy.preflight import region_fault
 from infra.package import ROOT
 from infra.stack import VARIABLES, WORKER_VARIABLES, StackFailed, read_outputs, worker_environment
@@ -25,7 +28,7 @@ class Nowhere:
         return self
 
     def describe_stacks(self, StackName: str) -> None:
-        told = {"Code": "ValidationError", "Message": f"Stack with id {StackName} does not exist"}
+        told: Any = {"Code": "ValidationError", "Message": f"Stack with id {StackName} does not exist"}
         raise ClientError({"Error": told}, "DescribeStacks")
 
 
@@ -53,3 +56,21 @@ def test_a_worker_is_told_what_it_reads_and_no_more() -> None:
     told = worker_environment(dict.fromkeys(VARIABLES.values(), "x"), "eu-west-1")
     assert set(told) == set(re.findall(r"^([A-Z0-9_]+)=", block, re.MULTILINE)) == {*WORKER_VARIABLES, "AWS_REGION"}
     assert told["AWS_REGION"] == "eu-west-1"
+
+
+def test_settings_that_go_with_a_stage_are_told() -> None:
+    """Only what somebody set: neither a default nor what the deployment tells."""
+    declared: dict[str, dict[str, Any]] = {"Stage": {}, "CodeKey": {}}
+    declared |= {"LogLevel": {"Default": "INFO"}, "OutputsExpireDays": {"Default": 90}}
+    told = {"Stage": "prod", "CodeKey": "x", "LogLevel": "INFO", "OutputsExpireDays": "365", "Former": "1"}
+    there = {"Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in told.items()]}
+    assert own_settings(there, declared) == {"OutputsExpireDays": "365"}
+    assert own_settings({}, declared) == {}
+
+
+def test_a_python_without_our_requirements_names_the_right_one() -> None:
+    """A sentence, and no traceback: `-S` is a Python without any package."""
+    bare = [sys.executable, "-S", "-m", "infra", "status"]
+    done = subprocess.run(bare, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "type .venv/bin/python -m infra" in done.stderr and "Traceback" not in done.stderr
