@@ -94,7 +94,7 @@ def test_a_stage_that_is_well_fits_on_one_screen(operator: Operator) -> None:
     """Without troubles the exit code is 0; no line is wider than 80 columns; the JSON says the same."""
     said = operator.says("status")
     assert (said.code, said.err) == (0, ""), said.out
-    assert "All is well." in said.out and "none was heard within the last hour" in said.out
+    assert "Nothing rings." in said.out and "none was heard within the last hour" in said.out
     assert "as in dist/" in said.out or "not what dist/ holds" in said.out
     assert max(map(len, said.out.splitlines())) <= 80 and len(said.out.splitlines()) <= 24
     told = operator.says("status", "--json", "--count").document

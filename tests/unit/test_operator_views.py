@@ -116,7 +116,7 @@ def test_what_needs_a_person_stands_first() -> None:
         "  - 2 dead letters of jobs: look with `dlq show jobs`.",
         "  - Sheet Spring [draft] is parked: Not shared.",
         "  - Webhook wh_0123456789abcdef of studio-a (example.com) is off: failing.",
-        "  - A job has waited for 20 minutes, and no worker takes jobs.",
+        "  - Jobs wait, the oldest for 20 min, and no worker takes jobs.",
         "  - The functions are of different packages: a deployment was broken off. Deploy again.",
     ]
     assert "5 queued and more (2 held back" in shown and "in the table: 7 failed, 1,000 succeeded" in shown
@@ -124,6 +124,17 @@ def test_what_needs_a_person_stands_first() -> None:
     told = document(ILL, None)
     assert len(told["needs_you"]) == 6 and told["parked"][0]["since"] == "2027-01-15T06:30:00.000Z"
     assert document(WELL, {})["needs_you"] == []
+
+
+def test_a_stage_in_which_nothing_can_work_is_not_well() -> None:
+    """A job without a worker is told at once, unless machines come by themselves; so is a missing service account."""
+    alone = replace(WELL, workers=[])
+    assert alone.troubles() == ["Jobs wait, the oldest for 42 s, and no worker takes jobs."]
+    assert replace(alone, rents=True).troubles() == [], "a machine is on its way"
+    assert "`google set FILE`" in replace(WELL, lacks_google=True).troubles()[0]
+    idle = replace(alone, jobs=replace(WELL.jobs, oldest_waits_ms=None))
+    shown = text(*screen(idle, None, NOW))
+    assert idle.troubles() == [] and "Nothing rings." in shown and "All is well." not in shown
 
 
 def test_a_worker_that_takes_no_jobs_says_why() -> None:
