@@ -75,13 +75,18 @@ def worker_environment(outputs: Mapping[str, str], region: str) -> dict[str, str
 
 def read_outputs(session: Session, stage: str) -> dict[str, str]:
     """Return the outputs of the deployed stack. Raises StackFailed when there is none."""
+    return outputs_of(described(session, stage))
+
+
+def described(session: Session, stage: str) -> dict[str, Any]:
+    """Return what CloudFormation says of the deployed stack. Raises StackFailed when there is none."""
     stack = describe(session.client("cloudformation"), stack_name(stage))
     if stack is None:
         raise StackFailed(
             f"There is no stack {stack_name(stage)} in {session.region_name}. Is it another region's (--region), or "
             f"stage's (--stage)? `python -m infra deploy --stage {stage}` makes it."
         )
-    return outputs_of(stack)
+    return stack
 
 
 def parameters(session: Session, stage: str) -> dict[str, str]:

@@ -297,6 +297,7 @@ def test_the_cost_is_added_up_from_jobs(operator: Operator) -> None:
     assert bill["total"]["gpu_usd"] == pytest.approx(bill["total"]["gpu_s"] / 1000)
     assert set(bill["groups"]) == {"no sheet (programs)", operator.world.book.spreadsheet_id}
     assert bill["aws"]["is_estimated"] and bill["aws"]["usd"] > 0
+    assert bill["aws"]["standing_usd"] < 0.1, "the stage is some minutes old, not a day"
     said = operator.says("cost")
     assert "1,000 images: $" in said.out and "The bill is AWS's." in said.out
 

@@ -275,7 +275,7 @@ def test_the_cost_adds_up() -> None:
     jobs = [new_job(client_id="a", **made), new_job(client_id="b", **made), new_job(client_id="b", **made), new_job()]
     total, groups = add_up(jobs, GROUPS["client"])
     aws = read_prices().estimate(Load(1, total.jobs, total.files))
-    bill = Bill(1, total, groups, 1.0, "--price", aws, read_prices())
+    bill = Bill(1, 1.0, total, groups, 1.0, "--price", aws, read_prices())
     shown = text(*cost_page(bill, "client")).splitlines()
     assert shown[:4] == [
         "Client  Jobs  Failed  Images  GPU s  GPU cost",
@@ -286,8 +286,21 @@ def test_the_cost_adds_up() -> None:
     told = cost_document(bill, "client", NOW)
     assert told["usd_per_1000_images"]["gpu"] == pytest.approx(10.0)
     assert told["aws"]["usd"] == pytest.approx(sum(part["usd"] for part in told["aws"]["parts"]))
-    nothing = Bill(7, add_up([], GROUPS["sheet"])[0], {}, 1.0, "--price", [], read_prices())
+    nothing = Bill(7, 7.0, add_up([], GROUPS["sheet"])[0], {}, 1.0, "--price", [], read_prices())
     assert text(*cost_page(nothing, "sheet")) == "No job of the last 7 days has ended."
+
+
+def test_a_young_stage_costs_what_it_cost_until_now() -> None:
+    """Ten minutes and two pictures: a thousand do not carry the alarms and the worker of a week."""
+    jobs = [new_job(state=State.SUCCEEDED, outputs=(output(),), timings=Timings(execution_ms=1000))] * 2
+    total, groups = add_up(jobs, GROUPS["client"])
+    prices, lived = read_prices(), 10 / 1440
+    bill = Bill(7, lived, total, groups, 0.69, "--price", prices.estimate(Load(lived, 2, 2, workers=1)), prices)
+    told = cost_document(bill, "client", NOW)
+    assert 0 < told["usd_per_1000_images"]["total"] < 2
+    assert told["aws"]["usd"] == pytest.approx(told["aws"]["standing_usd"] + bill.aws_work_usd)
+    page = text(*cost_page(bill, "client"))
+    assert "AWS, estimated, 7 days, the stage is 10 min old" in page and "what stands there anyway: $" in page
 
 
 def test_every_share_has_a_price_and_grows_with_the_load() -> None:
