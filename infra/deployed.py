@@ -110,7 +110,7 @@ class Deployed:
     @property
     def api_url(self) -> str:
         """Say where people reach the API."""
-        return self.parameters.get("PublicUrl") or self.outputs["ApiUrl"]
+        return stack.address_of(self.described)
 
     @property
     def gpu_hour_price(self) -> float | None:

@@ -242,6 +242,12 @@ def outputs_of(stack: Mapping[str, Any]) -> dict[str, str]:
     return {output["OutputKey"]: output.get("OutputValue", "") for output in stack.get("Outputs", [])}
 
 
+def address_of(stack: Mapping[str, Any]) -> str:
+    """Return where people reach the API of a stack: its PublicUrl, else API Gateway's own; empty: it has none yet."""
+    given = {each["ParameterKey"]: each.get("ParameterValue", "") for each in stack.get("Parameters", [])}
+    return str(given.get("PublicUrl") or outputs_of(stack).get("ApiUrl", ""))
+
+
 def finished(cloudformation: Any, name: str, seen: set[str], say: Callable[[str], None]) -> dict[str, Any]:
     """Wait for the operation under way; return the stack, or raise StackFailed with the reasons."""
     failures = wait(cloudformation, name, seen=seen, say=say)

@@ -16,6 +16,7 @@ from chalicelib.publish import Publisher
 from infra.deploy.kept import found
 from infra.deploy.stage import Stage, written_resources
 from infra.deploy.steps import Change, Say
+from infra.stack import address_of
 from infra.workflow_files import read_base, read_folder
 from infra.workflows import open_blobs
 
@@ -106,9 +107,8 @@ def lacking(records: Sequence[Mapping[str, str]]) -> list[str]:
 def handover(stage: Stage) -> list[str]:
     """Say what is to be done by hand now: the secret of Google, the sheet's script, sharing."""
     outputs, secrets = stage.outputs(), stage.session.client("secretsmanager")
-    api = outputs.get("ApiUrl", "")
     lines = [
-        f"API          {api}",
+        f"API          {address_of(stage.stack() or {})}",
         f"sheet        make sheet-push STAGE={stage.name}, then paste the code: ComfySheet > Settings",
     ]
     try:

@@ -16,7 +16,7 @@ from infra.deploy.config_step import recorded_region
 from infra.deploy.destroy import own_settings
 from infra.deploy.preflight import region_fault
 from infra.package import ROOT
-from infra.stack import VARIABLES, WORKER_VARIABLES, StackFailed, read_outputs, worker_environment
+from infra.stack import VARIABLES, WORKER_VARIABLES, StackFailed, address_of, read_outputs, worker_environment
 
 
 class Nowhere:
@@ -74,3 +74,16 @@ def test_a_python_without_our_requirements_names_the_right_one() -> None:
     done = subprocess.run(bare, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "type .venv/bin/python -m infra" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_address_that_is_told_is_the_one_that_people_use() -> None:
+    """`deploy`, `sheet push` and every verb: the domain of PublicUrl where there is one."""
+    own = {"Outputs": [{"OutputKey": "ApiUrl", "OutputValue": "https://x.execute-api.eu-west-1.amazonaws.com/prod"}]}
+    named = {**own, "Parameters": [{"ParameterKey": "PublicUrl", "ParameterValue": "https://pictures.example.com"}]}
+    unnamed = {**own, "Parameters": [{"ParameterKey": "PublicUrl", "ParameterValue": ""}]}
+    assert [address_of(each) for each in (named, unnamed, own)] == [
+        "https://pictures.example.com",
+        own["Outputs"][0]["OutputValue"],
+        own["Outputs"][0]["OutputValue"],
+    ]
+    assert address_of({}) == ""
