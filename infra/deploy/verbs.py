@@ -56,6 +56,7 @@ def register(verbs: Verbs) -> None:
         "--set",
         action="append",
         default=[],
+        type=setting,
         metavar="NAME=VALUE",
         help="a parameter of infra/resources.yaml; repeatable",
     )
@@ -70,8 +71,16 @@ def register(verbs: Verbs) -> None:
     away.set_defaults(run=_destroy)
 
 
+def setting(word: str) -> tuple[str, str]:
+    """Read NAME=VALUE; without the sign argparse says that it makes no sense: an empty value must be meant."""
+    name, sign, value = word.partition("=")
+    if not sign or not name:
+        raise argparse.ArgumentTypeError(f"{word!r} is not NAME=VALUE; an empty value is {name or 'NAME'}=")
+    return name, value
+
+
 def _deploy(arguments: argparse.Namespace) -> int:
-    given = dict(item.split("=", 1) if "=" in item else (item, "") for item in arguments.set)
+    given = dict(arguments.set)
     wrong = [fault for fault in (stage_fault(arguments.stage), _client_fault(arguments.client)) if fault]
     if wrong:
         raise Stopped("\n".join(wrong))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from infra.__main__ import parser
 from infra.deploy.config_step import recorded_region
 from infra.deploy.destroy import own_settings
 from infra.deploy.preflight import region_fault
@@ -87,3 +88,11 @@ def test_the_address_that_is_told_is_the_one_that_people_use() -> None:
         own["Outputs"][0]["OutputValue"],
     ]
     assert address_of({}) == ""
+
+
+def test_a_setting_without_a_value_is_no_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--set NAME` would empty it: the command line makes no sense (2). `--set NAME=` says that it is meant."""
+    with pytest.raises(SystemExit) as end:
+        parser().parse_args(["deploy", "--set", "OutputsExpireDays"])
+    assert end.value.code == 2 and "an empty value is OutputsExpireDays=" in capsys.readouterr().err
+    assert parser().parse_args(["deploy", "--set", "A=", "--set", "B=c=d"]).set == [("A", ""), ("B", "c=d")]
