@@ -216,6 +216,15 @@ def is_there(s3: Any, bucket: str, key: str) -> bool:
     return True
 
 
+def has_bucket(s3: Any, bucket: str) -> bool:
+    """Say whether the bucket is there; one that is not ours to look at is."""
+    try:
+        s3.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        return bool(error.response["ResponseMetadata"]["HTTPStatusCode"] != 404)
+    return True
+
+
 def make_bucket(s3: Any, bucket: str, region: str) -> None:
     """Make the artefact bucket, private, if it is not there."""
     # us-east-1 is the one region that must not be named (S3 API, CreateBucket).

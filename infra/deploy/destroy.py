@@ -43,9 +43,8 @@ def destroy(session: Session, stage: str, project: Path, *, with_data: bool, ask
     there = stack.describe(cloudformation, name)
     data, secrets, logs = _data(session, stage), _secrets(session, stage), _log_groups(session, stage)
     if there is None and not (with_data and (data or secrets or logs)):
-        say(f"There is no stage {stage}.")
         _say_what_is_left(session, stage, [] if with_data else data, secrets, say)
-        return
+        raise Stopped(f"There is no stage {stage} in {session.region_name}; nothing was done.")
     if not ask(f"This ends stage {stage}: its API, queues (with what waits in them) and functions.", stage):
         raise Stopped("Nothing was done.")
     if with_data:
@@ -163,6 +162,8 @@ def _say_what_is_left(session: Session, stage: str, data: Sequence[Kept], secret
     except client.exceptions.ResourceNotFoundException:
         pass
     account = session.client("sts").get_caller_identity()["Account"]
-    say(f"left: the bucket {stack.artefacts(account, str(session.region_name))}, which all stages share")
+    artefacts, s3 = stack.artefacts(account, str(session.region_name)), session.client("s3")
+    if stack.has_bucket(s3, artefacts):
+        say(f"left: the bucket {artefacts}, which all stages share")
     if data or secrets:
         say(f"`python -m infra deploy --stage {stage}` takes them over; `destroy --with-data` drops them")

@@ -85,6 +85,8 @@ def test_a_plan_of_a_new_stage_touches_nothing(operator: Operator) -> None:
     assert "create comfysheet-local: " in text and "push txt2img-sdxl" in text and "make the first key" in text
     assert text.rstrip().endswith("nothing was done")
     assert (tables(operator), buckets(operator)) == ([], [])
+    text = operator.run("destroy", "--stage", STAGE, "--yes", code=1)
+    assert "There is no stage local" in text and "left:" not in text, "nothing was there to leave"
     assert json.loads((operator.clone / ".chalice/config.json").read_text())["stages"] == {}
 
 
@@ -230,4 +232,5 @@ def test_data_goes_only_when_asked_for(operator: Operator) -> None:
     assert len([name for name in tables(operator) if "-cut-short-" in name]) == 7
     logs = operator.cloud.session().client("logs").describe_log_groups()["logGroups"]
     assert not [group["logGroupName"] for group in logs if "comfysheet-local" in group["logGroupName"]]
-    assert "There is no stage local" in operator.run("destroy", "--stage", STAGE, "--yes")
+    text = operator.run("destroy", "--stage", STAGE, "--yes", code=1)
+    assert "There is no stage local in " in text and "left: the table" not in text
