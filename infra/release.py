@@ -12,6 +12,7 @@ from boto3.session import Session
 from botocore.exceptions import ClientError, NoCredentialsError
 
 from infra import package, stack
+from infra.aws_words import note_service
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[Any]
@@ -52,6 +53,7 @@ def keep_what_was_said(action: argparse.ArgumentParser, *names: str) -> None:
 def session(arguments: argparse.Namespace) -> Session:
     """Return the boto3 session that the stage options ask for. Raises StackFailed when it cannot speak to AWS."""
     made = Session(profile_name=arguments.profile, region_name=arguments.region or os.environ.get("AWS_REGION"))
+    note_service(made)
     if not made.region_name:
         raise stack.StackFailed("Which AWS region? Give --region, or set AWS_REGION.")
     try:

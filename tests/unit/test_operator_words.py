@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from boto3.session import Session
 from botocore.exceptions import ClientError
+from botocore.stub import Stubber
 
 from infra.__main__ import parser
+from infra.aws_words import note_service, sentence
 from infra.deploy.config_step import recorded_region
 from infra.deploy.destroy import own_settings
 from infra.deploy.preflight import region_fault
@@ -96,3 +99,16 @@ def test_a_setting_without_a_value_is_no_setting(capsys: pytest.CaptureFixture[s
         parser().parse_args(["deploy", "--set", "OutputsExpireDays"])
     assert end.value.code == 2 and "an empty value is OutputsExpireDays=" in capsys.readouterr().err
     assert parser().parse_args(["deploy", "--set", "A=", "--set", "B=c=d"]).set == [("A", ""), ("B", "c=d")]
+
+
+def test_a_missing_permission_is_named_with_its_service() -> None:
+    """SQS says only "Access is denied": the call alone would send nobody to the right policy."""
+    session = Session("x", "x", region_name="eu-west-1")
+    note_service(session)
+    sqs = session.client("sqs")
+    with Stubber(sqs) as stubbed:
+        stubbed.add_client_error("get_queue_attributes", "AccessDenied", "Access to the resource is denied.", 403)
+        with pytest.raises(ClientError) as refused:
+            sqs.get_queue_attributes(QueueUrl="https://sqs.eu-west-1.amazonaws.com/1/q")
+    told = sentence(refused.value)
+    assert "the permission sqs:GetQueueAttributes is missing, or a policy forbids it" in told
