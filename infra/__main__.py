@@ -14,17 +14,33 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 import infra
-from chalicelib.contract.errors import Rejected, Unavailable
-from infra.aws_words import sentence
-from infra.deploy.steps import Stopped
-from infra.npm import NpmFailed
-from infra.package import PackagingFailed
-from infra.sheet import SheetFailed
-from infra.stack import StackFailed
-from infra.template import TemplateConflict
+
+
+def lacking(missing: ModuleNotFoundError) -> str:
+    """Say which Python would have the package that is *missing*. Raise it where it is a module of ours."""
+    package = str(missing.name).split(".")[0]
+    if package in ("infra", "chalicelib"):
+        raise missing
+    return (
+        f"This Python ({sys.executable}) lacks {package}. `make setup` makes one that has all: "
+        "type .venv/bin/python -m infra, or . .venv/bin/activate first."
+    )
+
+
+try:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from chalicelib.contract.errors import Rejected, Unavailable
+    from infra.aws_words import sentence
+    from infra.deploy.steps import Stopped
+    from infra.npm import NpmFailed
+    from infra.package import PackagingFailed
+    from infra.sheet import SheetFailed
+    from infra.stack import StackFailed
+    from infra.template import TemplateConflict
+except ModuleNotFoundError as missing:
+    sys.exit(lacking(missing))
 
 # What a person can do something about: shown as one sentence, without a traceback.
 _SAID = (Stopped, NpmFailed, PackagingFailed, SheetFailed, StackFailed, TemplateConflict, Rejected, Unavailable)
@@ -61,4 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except ModuleNotFoundError as missing:
+        sys.exit(lacking(missing))

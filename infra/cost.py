@@ -23,7 +23,7 @@ from chalicelib.contract.states import TERMINAL, State
 from chalicelib.ends import gpu_ms
 from infra.deployed import deployed, now_ms
 from infra.open_jobs import clients_of, newest_first, read_open
-from infra.paper import Column, cut, moment, money, show, show_json, some, table
+from infra.paper import Column, cut, moment, money, show, show_json, some, span, table
 from infra.prices import Load, Part, Prices, read_prices
 from infra.release import add_stage_options
 
@@ -59,9 +59,10 @@ class Use:
 
 @dataclass(frozen=True)
 class Bill:
-    """Hold an estimate of *days* days. Sums are US dollars."""
+    """Hold an estimate of *days* days, of which the stage was there for *lived* (0.5: half a day). In US dollars."""
 
     days: int
+    lived: float
     total: Use
     groups: Mapping[str, Use]
     gpu_hour: float
@@ -79,6 +80,11 @@ class Bill:
     def aws_usd(self) -> float:
         """Give AWS's part."""
         return sum(part.usd for part in self.aws)
+
+    @property
+    def aws_work_usd(self) -> float:
+        """Give what AWS asks for these jobs and images alone: without what a stage costs by standing there."""
+        return sum(part.usd for part in self.prices.estimate(Load(0, self.total.jobs, self.total.files)))
 
     def per_thousand(self, usd: float) -> float | None:
         """Give what a thousand files cost of it; None: there are none."""
@@ -116,11 +122,12 @@ def _run(arguments: argparse.Namespace) -> int:
         price, source = there.gpu_hour_price, "the stage"
     else:
         price, source = prices.gpu_hour, "prices.yaml"
-    since = now_ms() - arguments.days * _DAY_MS
+    now, made_at = now_ms(), there.described["CreationTime"].timestamp() * 1000
+    since, lived = now - arguments.days * _DAY_MS, min(arguments.days, max(0.0, (now - made_at) / _DAY_MS))
     jobs = newest_first(there.ledger, clients_of(there, read_open(there).clients), since=since)
     total, groups = add_up(_told(jobs), GROUPS[arguments.by])
-    aws = prices.estimate(Load(arguments.days, total.jobs, total.files, arguments.workers))
-    bill = Bill(arguments.days, total, groups, price, source, aws, prices)
+    aws = prices.estimate(Load(lived, total.jobs, total.files, arguments.workers))
+    bill = Bill(arguments.days, lived, total, groups, price, source, aws, prices)
     if arguments.json:
         show_json(document(bill, arguments.by, since))
     else:
@@ -172,11 +179,13 @@ def page(bill: Bill, by: str) -> list[RenderableType]:
     aws = [(part.what, f"{part.units:,.6g}", money(part.usd)) for part in bill.aws[:_DEAREST]]
     rest = sum(part.usd for part in bill.aws[_DEAREST:])
     aws += [("all the rest", "", money(rest)), ("in all", "", money(bill.aws_usd))]
-    parts.append(table([Column(f"AWS, estimated, {days}"), Column("Units", True), Column("Cost", True)], aws))
-    sums = [bill.per_thousand(usd) for usd in (bill.gpu_usd, bill.aws_usd, bill.gpu_usd + bill.aws_usd)]
+    young = f", the stage is {span(bill.lived * _DAY_MS)} old" if bill.lived < bill.days else ""
+    parts.append(table([Column(f"AWS, estimated, {days}{young}"), Column("Units", True), Column("Cost", True)], aws))
+    sums = [bill.per_thousand(usd) for usd in _of_work(bill)]
     if sums[0] is not None:
         gpu, aws_part, whole = (money(usd or 0) for usd in sums)
-        parts += ["", f"1,000 images: {whole} (GPU {gpu}, AWS {aws_part})"]
+        standing = money(bill.aws_usd - bill.aws_work_usd)
+        parts += ["", f"1,000 images: {whole} (GPU {gpu}, AWS {aws_part}), and what stands there anyway: {standing}"]
     parts += [
         "",
         f"A GPU hour is {money(bill.gpu_hour)} ({bill.gpu_hour_from}). GPU seconds are measured: the time that ComfyUI "
@@ -185,6 +194,11 @@ def page(bill: Bill, by: str) -> list[RenderableType]:
         "(infra/prices.yaml),\nwithout free tiers. The bill is AWS's.",
     ]
     return parts
+
+
+def _of_work(bill: Bill) -> tuple[float, float, float]:
+    """Give what grows with the images: of the GPUs, of AWS, in all."""
+    return bill.gpu_usd, bill.aws_work_usd, bill.gpu_usd + bill.aws_work_usd
 
 
 def document(bill: Bill, by: str, since: int) -> dict[str, Any]:
@@ -207,11 +221,10 @@ def document(bill: Bill, by: str, since: int) -> dict[str, Any]:
             "region": bill.prices.region,
             "prices_noted": bill.prices.noted,
             "usd": bill.aws_usd,
+            "standing_usd": bill.aws_usd - bill.aws_work_usd,
             "parts": [{"what": part.what, "units": part.units, "usd": part.usd} for part in bill.aws],
         },
-        "usd_per_1000_images": {
-            "gpu": bill.per_thousand(bill.gpu_usd),
-            "aws": bill.per_thousand(bill.aws_usd),
-            "total": bill.per_thousand(bill.gpu_usd + bill.aws_usd),
-        },
+        "usd_per_1000_images": dict(
+            zip(("gpu", "aws", "total"), (bill.per_thousand(usd) for usd in _of_work(bill)), strict=True)
+        ),
     }

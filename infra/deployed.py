@@ -75,10 +75,8 @@ class Deployed:
 
     @cached_property
     def described(self) -> Mapping[str, Any]:
-        """Read what CloudFormation says of the stack."""
-        stack_name = stack.stack_name(self.stage)
-        found: Mapping[str, Any] = self.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
-        return found
+        """Read what CloudFormation says of the stack; raise StackFailed when there is no such stage."""
+        return stack.described(self.session, self.stage)
 
     @property
     def parameters(self) -> Mapping[str, str]:
@@ -112,7 +110,7 @@ class Deployed:
     @property
     def api_url(self) -> str:
         """Say where people reach the API."""
-        return self.parameters.get("PublicUrl") or self.outputs["ApiUrl"]
+        return stack.address_of(self.described)
 
     @property
     def gpu_hour_price(self) -> float | None:

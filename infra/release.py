@@ -12,6 +12,7 @@ from boto3.session import Session
 from botocore.exceptions import ClientError, NoCredentialsError
 
 from infra import package, stack
+from infra.aws_words import note_service
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[Any]
@@ -30,7 +31,7 @@ def register(verbs: Verbs) -> None:
 
     outputs = verbs.add_parser("outputs", help="print what a deployed stage is called: API, queues, tables, bucket")
     add_stage_options(outputs)
-    outputs.add_argument("--env", action="store_true", help="as the variables that a worker's environment needs")
+    outputs.add_argument("--env", action="store_true", help="what a worker needs of it, as lines of its .env")
     outputs.add_argument("--json", action="store_true", help="as JSON, for scripts")
     outputs.set_defaults(run=_outputs)
 
@@ -52,6 +53,7 @@ def keep_what_was_said(action: argparse.ArgumentParser, *names: str) -> None:
 def session(arguments: argparse.Namespace) -> Session:
     """Return the boto3 session that the stage options ask for. Raises StackFailed when it cannot speak to AWS."""
     made = Session(profile_name=arguments.profile, region_name=arguments.region or os.environ.get("AWS_REGION"))
+    note_service(made)
     if not made.region_name:
         raise stack.StackFailed("Which AWS region? Give --region, or set AWS_REGION.")
     try:
@@ -69,8 +71,9 @@ def _package(arguments: argparse.Namespace) -> int:
 
 
 def _outputs(arguments: argparse.Namespace) -> int:
-    outputs = stack.read_outputs(session(arguments), arguments.stage)
-    shown = stack.environment(outputs) if arguments.env else outputs
+    made = session(arguments)
+    outputs = stack.read_outputs(made, arguments.stage)
+    shown = stack.worker_environment(outputs, str(made.region_name)) if arguments.env else outputs
     if arguments.json:
         print(json.dumps(shown, indent=2, sort_keys=True))
         return 0

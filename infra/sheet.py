@@ -55,7 +55,7 @@ def register(verbs: Verbs) -> None:
     push_ = actions.add_parser("push", help="build, and replace the script project that .clasp.json names")
     for action in (build_, push_):
         add_stage_options(action)
-        action.add_argument("--url", help="address of the API, for one's own domain (default: the stage's ApiUrl)")
+        action.add_argument("--url", help="address of the API, (default: the stage's own, or its PublicUrl)")
     push_.add_argument("--project", type=Path, default=ROOT / ".clasp.json", help="which script (default: .clasp.json)")
     push_.add_argument("--dry-run", action="store_true", help="show what clasp would push, and push nothing")
     build_.set_defaults(run=_build)
@@ -183,7 +183,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _address(arguments: argparse.Namespace) -> str:
     if arguments.url:
         return str(arguments.url)
-    return stack.read_outputs(session(arguments), arguments.stage)["ApiUrl"]
+    return stack.address_of(stack.described(session(arguments), arguments.stage))
 
 
 def _build(arguments: argparse.Namespace) -> int:

@@ -43,6 +43,16 @@ VARIABLES: Final[Mapping[str, str]] = {
     "SECRETS_PREFIX": "SecretsPrefix",
     "GOOGLE_SECRET_ID": "GoogleSecretId",
 }
+WORKER_VARIABLES: Final = (
+    "JOBS_QUEUE_URL",
+    "COMPLETIONS_QUEUE_URL",
+    "JOBS_DLQ_URL",
+    "JOBS_TABLE",
+    "WORKERS_TABLE",
+    "S3_BUCKET",
+    "EVENTBRIDGE_BUS_NAME",
+)
+"""Those of VARIABLES that a worker reads (worker/.env.example)."""
 
 
 class StackFailed(Exception):
@@ -58,12 +68,25 @@ def environment(outputs: Mapping[str, str]) -> dict[str, str]:
     return {variable: outputs[output] for variable, output in VARIABLES.items()}
 
 
+def worker_environment(outputs: Mapping[str, str], region: str) -> dict[str, str]:
+    """Return the variables that a worker needs of the stack with these *outputs*, without its AWS key."""
+    return {**{variable: outputs[VARIABLES[variable]] for variable in WORKER_VARIABLES}, "AWS_REGION": region}
+
+
 def read_outputs(session: Session, stage: str) -> dict[str, str]:
     """Return the outputs of the deployed stack. Raises StackFailed when there is none."""
+    return outputs_of(described(session, stage))
+
+
+def described(session: Session, stage: str) -> dict[str, Any]:
+    """Return what CloudFormation says of the deployed stack. Raises StackFailed when there is none."""
     stack = describe(session.client("cloudformation"), stack_name(stage))
     if stack is None:
-        raise StackFailed(f"There is no stack {stack_name(stage)}; `python -m infra deploy --stage {stage}` makes it.")
-    return outputs_of(stack)
+        raise StackFailed(
+            f"There is no stack {stack_name(stage)} in {session.region_name}. Is it another region's (--region), or "
+            f"stage's (--stage)? `python -m infra deploy --stage {stage}` makes it."
+        )
+    return stack
 
 
 def parameters(session: Session, stage: str) -> dict[str, str]:
@@ -193,6 +216,15 @@ def is_there(s3: Any, bucket: str, key: str) -> bool:
     return True
 
 
+def has_bucket(s3: Any, bucket: str) -> bool:
+    """Say whether the bucket is there; one that is not ours to look at is."""
+    try:
+        s3.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        return bool(error.response["ResponseMetadata"]["HTTPStatusCode"] != 404)
+    return True
+
+
 def make_bucket(s3: Any, bucket: str, region: str) -> None:
     """Make the artefact bucket, private, if it is not there."""
     # us-east-1 is the one region that must not be named (S3 API, CreateBucket).
@@ -217,6 +249,12 @@ def describe(cloudformation: Any, name: str) -> dict[str, Any] | None:
 
 def outputs_of(stack: Mapping[str, Any]) -> dict[str, str]:
     return {output["OutputKey"]: output.get("OutputValue", "") for output in stack.get("Outputs", [])}
+
+
+def address_of(stack: Mapping[str, Any]) -> str:
+    """Return where people reach the API of a stack: its PublicUrl, else API Gateway's own; empty: it has none yet."""
+    given = {each["ParameterKey"]: each.get("ParameterValue", "") for each in stack.get("Parameters", [])}
+    return str(given.get("PublicUrl") or outputs_of(stack).get("ApiUrl", ""))
 
 
 def finished(cloudformation: Any, name: str, seen: set[str], say: Callable[[str], None]) -> dict[str, Any]:

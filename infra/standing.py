@@ -11,11 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from botocore.exceptions import ClientError
+
 from chalicelib.contract.states import TERMINAL, State
 from chalicelib.farm import Farm
+from infra.aws_words import is_denied
 from infra.deployed import Deployed, now_ms
 from infra.open_jobs import READ_MOST, clients_of, newest_first, read_behind, read_open
-from infra.paper import some
+from infra.paper import some, span
 
 QUEUES: Final[Mapping[str, tuple[str, str]]] = {
     "jobs": ("JobsQueueUrl", "JobsDeadLettersUrl"),
@@ -140,6 +143,15 @@ class Standing:
     alarms: Sequence[AlarmStand]
     today: UseStand
     version: VersionStand
+    rents: bool = False
+    """Whether machines are rented as jobs come: then none need be there."""
+    lacks_google: bool = False
+    """Whether sheets or codes are there, and no service account to write rows with."""
+
+    @property
+    def is_served(self) -> bool:
+        """Say whether a worker takes jobs."""
+        return any(worker.health in ("ok", "late") for worker in self.workers)
 
     def troubles(self) -> list[str]:
         """Say in sentences what needs a person; empty: nothing."""
@@ -155,9 +167,11 @@ class Standing:
             for hook in self.webhooks_off
             if hook.why != "switched_off"
         ]
-        waits_ms = self.jobs.oldest_waits_ms or 0
-        if waits_ms > _WAITS_LONG_MS and not any(worker.health in ("ok", "late") for worker in self.workers):
-            told.append(f"A job has waited for {waits_ms // 60_000} minutes, and no worker takes jobs.")
+        waits_ms = self.jobs.oldest_waits_ms
+        if waits_ms is not None and not self.is_served and (not self.rents or waits_ms > _WAITS_LONG_MS):
+            told.append(f"Jobs wait, the oldest for {span(waits_ms)}, and no worker takes jobs.")
+        if self.lacks_google:
+            told.append("No row can be written, for there is no service account: `google set FILE`.")
         if len(set(self.version.functions.values())) > 1:
             told.append("The functions are of different packages: a deployment was broken off. Deploy again.")
         return told
@@ -165,11 +179,12 @@ class Standing:
 
 def read_standing(there: Deployed, dist: Path) -> Standing:
     """Read all parts, side by side. Raise what AWS refuses (ClientError), and `Unavailable`."""
-    _ = there.outputs, there.functions, there.described  # looked up once, before threads share them
+    _ = there.outputs, there.functions, there.parameters  # looked up once, before threads share them
     with ThreadPoolExecutor(8) as pool:
         queues = [pool.submit(_queue, there, name) for name in QUEUES]
         jobs, use = pool.submit(_jobs, there), pool.submit(_use, there)
         workers, alarms = pool.submit(_workers, there), pool.submit(_alarms, there)
+        lacks_google = pool.submit(_lacks_google, there)
         parked, hooks = pool.submit(_parked, there), pool.submit(_webhooks_off, there)
         return Standing(
             stage=there.stage,
@@ -182,6 +197,8 @@ def read_standing(there: Deployed, dist: Path) -> Standing:
             alarms=alarms.result(),
             today=use.result(),
             version=_version(there, dist),
+            rents=bool(there.parameters.get("ScalePool")),
+            lacks_google=lacks_google.result(),
         )
 
 
@@ -290,6 +307,19 @@ def _use(there: Deployed) -> UseStand:
     gpu_s = sum(there.accounts.account(record["key_id"], now).gpu_ms_today for record in records) / 1000
     price = there.gpu_hour_price
     return UseStand(gpu_s, None if price is None else gpu_s / 3600 * price, price)
+
+
+def _lacks_google(there: Deployed) -> bool:
+    """Say whether somebody means to use sheets, and the secret is missing; who may not look is told nothing."""
+    client = there.client("secretsmanager")
+    try:
+        client.describe_secret(SecretId=there.outputs["GoogleSecretId"])
+    except client.exceptions.ResourceNotFoundException:
+        return any(record["kind"] in ("sheet", "code") for record in there.keys.records())
+    except ClientError as refusal:
+        if not is_denied(refusal):
+            raise
+    return False
 
 
 def _version(there: Deployed, dist: Path) -> VersionStand:

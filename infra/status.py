@@ -34,7 +34,7 @@ def register(verbs: Verbs) -> None:
     verb = verbs.add_parser(
         "status",
         help="how a stage stands: queues, jobs, workers, parked sheets, alarms, cost",
-        epilog="Exit codes: 0 all is well, 1 it cannot be told, 3 something needs a person.",
+        epilog="Exit codes: 0 nothing needs a person, 1 it cannot be told, 3 something needs a person.",
     )
     add_stage_options(verb)
     verb.add_argument("--watch", type=float, metavar="N", help="look again every N seconds, until Ctrl-C")
@@ -101,7 +101,8 @@ def screen(standing: Standing, counted: Mapping[str, int] | None, now: int) -> l
     """Lay out one screen; parts that have nothing to show are left out."""
     parts: list[RenderableType] = [Text.assemble((f"ComfySheet {standing.stage}", "bold"), f"  {when(standing.at)}")]
     troubles = standing.troubles()
-    parts.append(Text.assemble(("All is well.", GOOD)) if not troubles else Text("Needs you:", style=f"bold {BAD}"))
+    well = "All is well." if standing.is_served else "Nothing rings."  # without a worker nobody knows yet
+    parts.append(Text.assemble((well, GOOD)) if not troubles else Text("Needs you:", style=f"bold {BAD}"))
     parts += [Text(f"  - {trouble}") for trouble in troubles]
     parts += [Text(), _queues(standing), *_jobs(standing.jobs, counted)]
     parts += [Text(), _workers(standing, now)]

@@ -82,7 +82,7 @@ def _keys(arguments: argparse.Namespace) -> tuple[WorkerKeys, dict[str, str], Se
 
 def _new(arguments: argparse.Namespace) -> int:
     keys, outputs, made = _keys(arguments)
-    told = {**keys.new(), **stack.environment(outputs), "AWS_REGION": str(made.region_name)}
+    told = {**keys.new(), **stack.worker_environment(outputs, str(made.region_name))}
     print("\n".join(f"{name}={told[name]}" for name in told))
     print("# Put these into the worker's .env and restart it. The secret is not shown again.")
     if others := [each for each in keys.all() if each != told["AWS_ACCESS_KEY_ID"]]:

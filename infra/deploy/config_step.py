@@ -45,6 +45,11 @@ def names_section(way: str, stage: Stage) -> Section:
     return {"deployed_by": way, "region": stage.session.region_name, "outputs": dict(sorted(stage.outputs().items()))}
 
 
+def recorded_region(path: Path, stage: str) -> str:
+    """Return the region that the stage was deployed into, as its section says; empty: it does not."""
+    return str(json.loads(path.read_text()).get("stages", {}).get(stage, {}).get("region", ""))
+
+
 def write_section(path: Path, stage: str, section: Section | None) -> None:
     """Put *section* in the place of the stage's present one, or take that away (None); whole or not at all."""
     settings = json.loads(path.read_text())

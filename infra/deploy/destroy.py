@@ -7,6 +7,7 @@ the keys in the table would be of no use.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from infra import stack
 from infra.deploy import chalice_way
 from infra.deploy.config_step import write_section
 from infra.deploy.kept import Kept, found
-from infra.deploy.preflight import CHALICE, way_of
+from infra.deploy.preflight import CHALICE, OURS, way_of
 from infra.deploy.stage import written_resources
 from infra.deploy.steps import Say, Stopped
 from infra.ec2 import fleet
@@ -47,9 +48,8 @@ def destroy(session: Session, stage: str, project: Path, *, with_data: bool, ask
     data, secrets, logs = _data(session, stage), _secrets(session, stage), _log_groups(session, stage)
     if there is None and not (with_data and (data or secrets or logs)):
         _refuse_functions(session, stage)
-        say(f"There is no stage {stage}.")
         _say_what_is_left(session, stage, [] if with_data else data, secrets, say)
-        return
+        raise Stopped(f"There is no stage {stage} in {session.region_name}; nothing was done.")
     if not ask(f"This ends stage {stage}: its API, queues (with what waits in them) and functions.", stage):
         raise Stopped("Nothing was done.")
     if with_data:
@@ -74,6 +74,19 @@ def destroy(session: Session, stage: str, project: Path, *, with_data: bool, ask
     _refuse_functions(session, stage)
     say(f"stage {stage} is gone")
     _say_what_is_left(session, stage, _data(session, stage), _secrets(session, stage), say)
+    if own := own_settings(there or {}, written_resources()["Parameters"]):
+        told = " ".join(f"--set {shlex.quote(f'{name}={value}')}" for name, value in own.items())
+        say(f"its settings are gone; to have them again: python -m infra deploy --stage {stage} {told}")
+
+
+def own_settings(there: Mapping[str, Any], declared: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the parameters of the stack *there* that somebody set: those that differ from the *declared* defaults."""
+    present = {one["ParameterKey"]: str(one.get("ParameterValue", "")) for one in there.get("Parameters", [])}
+    return {
+        name: value
+        for name, value in sorted(present.items())
+        if name in declared and name not in OURS and value != str(declared[name].get("Default", ""))
+    }
 
 
 def _refuse_pods(session: Session, stage: str, say: Say) -> None:
@@ -184,6 +197,8 @@ def _say_what_is_left(session: Session, stage: str, data: Sequence[Kept], secret
     except client.exceptions.ResourceNotFoundException:
         pass
     account = session.client("sts").get_caller_identity()["Account"]
-    say(f"left: the bucket {stack.artefacts(account, str(session.region_name))}, which all stages share")
+    artefacts, s3 = stack.artefacts(account, str(session.region_name)), session.client("s3")
+    if stack.has_bucket(s3, artefacts):
+        say(f"left: the bucket {artefacts}, which all stages share")
     if data or secrets:
         say(f"`python -m infra deploy --stage {stage}` takes them over; `destroy --with-data` drops them")

@@ -13,8 +13,10 @@ from chalicelib.catalog_index import INDEX_KEY, Index
 from chalicelib.contract.manifest import Workflow
 from chalicelib.keymaker import KeyMaker
 from chalicelib.publish import Publisher
-from infra.deploy.stage import Stage
+from infra.deploy.kept import found
+from infra.deploy.stage import Stage, written_resources
 from infra.deploy.steps import Change, Say
+from infra.stack import address_of
 from infra.workflow_files import read_base, read_folder
 from infra.workflows import open_blobs
 
@@ -30,10 +32,9 @@ class Workflows:
 
     def look(self) -> list[Change]:
         """Say which workflows are new."""
-        outputs = self._stage.outputs()
         workflows = read_folder(self._folder)
         index: Index = {}
-        if bucket := outputs.get("Bucket"):
+        if bucket := self._stage.outputs().get("Bucket") or left_behind(self._stage).get("Bucket"):
             index = catalog_index.read(open_blobs(self._stage.session, bucket).get(INDEX_KEY))
         return [Change(f"push {workflow.id}") for workflow in unknown_to(index, workflows)]
 
@@ -71,7 +72,8 @@ class FirstKeys:
 
     def look(self) -> list[Change]:
         """Say what the stage lacks."""
-        records = self._maker().records() if self._stage.outputs() else []
+        has_keys = self._stage.outputs() or "KeysTable" in left_behind(self._stage)
+        records = self._maker().records() if has_keys else []
         return [Change(f"make {what} for {self._client}, shown once") for what in lacking(records)]
 
     def act(self, say: Say) -> None:
@@ -83,9 +85,14 @@ class FirstKeys:
 
     def _maker(self) -> KeyMaker:
         outputs, session = self._stage.outputs(), self._stage.session
-        return KeyMaker(
-            session.client("dynamodb"), session.client("ssm"), outputs["KeysTable"], outputs["SecretsPrefix"]
-        )
+        table = outputs.get("KeysTable") or left_behind(self._stage)["KeysTable"]
+        prefix = outputs.get("SecretsPrefix", "")  # a plan of a stage without a stack reads, and makes nothing
+        return KeyMaker(session.client("dynamodb"), session.client("ssm"), table, prefix)
+
+
+def left_behind(stage: Stage) -> dict[str, str]:
+    """Return the names of the tables and the bucket that an earlier stack left, as the next one's outputs call them."""
+    return {one.logical: one.name for one in found(stage.session, written_resources(), stage.name)}
 
 
 def lacking(records: Sequence[Mapping[str, str]]) -> list[str]:
@@ -100,9 +107,8 @@ def lacking(records: Sequence[Mapping[str, str]]) -> list[str]:
 def handover(stage: Stage) -> list[str]:
     """Say what is to be done by hand now: the secret of Google, the sheet's script, sharing."""
     outputs, secrets = stage.outputs(), stage.session.client("secretsmanager")
-    api = outputs.get("ApiUrl", "")
     lines = [
-        f"API          {api}",
+        f"API          {address_of(stage.stack() or {})}",
         f"sheet        make sheet-push STAGE={stage.name}, then paste the code: ComfySheet > Settings",
     ]
     try:

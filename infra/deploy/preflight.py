@@ -134,6 +134,16 @@ def stage_fault(stage: str) -> str:
     return ""
 
 
+def region_fault(stage: str, region: str, recorded: str) -> str:
+    """Say that a stage known in the region *recorded* would be made a second time; empty: it would not."""
+    if recorded in ("", region):
+        return ""
+    return (
+        f"Stage {stage} is in {recorded}, by .chalice/config.json, and this is {region}: it would be made a second "
+        f"time. Go on there with --region {recorded}; --region {region} says that a second one is meant."
+    )
+
+
 def _of_parameters(given: Mapping[str, str], declared: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
     known = sorted(set(declared) - OURS)
     for name, value in given.items():

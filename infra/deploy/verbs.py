@@ -8,15 +8,15 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from chalicelib.contract.manifest import ManifestError
 from infra import package, stack
 from infra.deploy import chalice_way, destroy
-from infra.deploy.config_step import Config, names_section
-from infra.deploy.first_use import FirstKeys, Workflows, handover
+from infra.deploy.config_step import Config, names_section, recorded_region
+from infra.deploy.first_use import FirstKeys, Workflows, handover, left_behind
 from infra.deploy.kept import TakeOver
-from infra.deploy.preflight import CHALICE, CLOUDFORMATION, faults, gather, stage_fault
+from infra.deploy.preflight import CHALICE, CLOUDFORMATION, faults, gather, region_fault, stage_fault
 from infra.deploy.stack_step import Stack
 from infra.deploy.stage import Stage, written_resources
 from infra.deploy.steps import Step, Stopped, follow
@@ -25,6 +25,10 @@ from infra.workflow_files import read_folder
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[Any]
+
+_DEFAULTS: Final = (
+    "an earlier stack left data and no settings: all are the defaults unless --set tells them (OutputsExpireDays, too)"
+)
 
 
 def register(verbs: Verbs) -> None:
@@ -52,6 +56,7 @@ def register(verbs: Verbs) -> None:
         "--set",
         action="append",
         default=[],
+        type=setting,
         metavar="NAME=VALUE",
         help="a parameter of infra/resources.yaml; repeatable",
     )
@@ -66,12 +71,23 @@ def register(verbs: Verbs) -> None:
     away.set_defaults(run=_destroy)
 
 
+def setting(word: str) -> tuple[str, str]:
+    """Read NAME=VALUE; without the sign argparse says that it makes no sense: an empty value must be meant."""
+    name, sign, value = word.partition("=")
+    if not sign or not name:
+        raise argparse.ArgumentTypeError(f"{word!r} is not NAME=VALUE; an empty value is {name or 'NAME'}=")
+    return name, value
+
+
 def _deploy(arguments: argparse.Namespace) -> int:
-    given = dict(item.split("=", 1) if "=" in item else (item, "") for item in arguments.set)
+    given = dict(arguments.set)
     wrong = [fault for fault in (stage_fault(arguments.stage), _client_fault(arguments.client)) if fault]
     if wrong:
         raise Stopped("\n".join(wrong))
     made = session(arguments)
+    recorded = "" if arguments.region else recorded_region(package.ROOT / ".chalice" / "config.json", arguments.stage)
+    if fault := region_fault(arguments.stage, str(made.region_name), recorded):
+        raise Stopped(f"Nothing was done: {fault}")
     stack.until_at_rest(made.client("cloudformation"), stack.stack_name(arguments.stage), print)
     template = "resources.json" if arguments.way == CHALICE else "template.json"
     declared = _declared(arguments.dist, template)
@@ -91,6 +107,8 @@ def _deploy(arguments: argparse.Namespace) -> int:
         template=template,
         parameters={name: value for name, value in given.items() if name in declared},
     )
+    if stage.stack() is None and left_behind(stage):
+        print(f"{'settings':12} {_DEFAULTS}")
     count = follow(_steps(stage, arguments), plan_only=arguments.plan, ask=_asker(arguments.yes), say=print)
     if arguments.plan:
         print(f"{count} changes; nothing was done" if count else "no change")

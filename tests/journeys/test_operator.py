@@ -23,6 +23,7 @@ from chalicelib.contract.states import State
 from infra.__main__ import main
 from infra.deployed import Deployed, now_ms
 from infra.package import ROOT
+from infra.stack import WORKER_VARIABLES
 from infra.standing import QUEUES, queue_counts, read_standing
 from infra.tail import Logs, follow
 from sandbox.world import CLIENT, Wishes, World
@@ -93,7 +94,7 @@ def test_a_stage_that_is_well_fits_on_one_screen(operator: Operator) -> None:
     """Without troubles the exit code is 0; no line is wider than 80 columns; the JSON says the same."""
     said = operator.says("status")
     assert (said.code, said.err) == (0, ""), said.out
-    assert "All is well." in said.out and "none was heard within the last hour" in said.out
+    assert "Nothing rings." in said.out and "none was heard within the last hour" in said.out
     assert "as in dist/" in said.out or "not what dist/ holds" in said.out
     assert max(map(len, said.out.splitlines())) <= 80 and len(said.out.splitlines()) <= 24
     told = operator.says("status", "--json", "--count").document
@@ -272,6 +273,7 @@ def test_lists_are_told_to_scripts(operator: Operator) -> None:
     """Outputs and workflows as JSON, by stable names; as a process of its own, too."""
     outputs = operator.says("outputs", "--json").document
     assert outputs == dict(operator.there.outputs)
+    assert set(operator.says("outputs", "--env", "--json").document) == {*WORKER_VARIABLES, "AWS_REGION"}
     listed = operator.says("workflows", "list", "--json").document["workflows"]
     assert {each["workflow_id"] for each in listed} >= {"empty-color", "txt2img-sdxl"}
     assert "empty-color" in operator.says("workflows", "list", "--all").out
@@ -295,6 +297,7 @@ def test_the_cost_is_added_up_from_jobs(operator: Operator) -> None:
     assert bill["total"]["gpu_usd"] == pytest.approx(bill["total"]["gpu_s"] / 1000)
     assert set(bill["groups"]) == {"no sheet (programs)", operator.world.book.spreadsheet_id}
     assert bill["aws"]["is_estimated"] and bill["aws"]["usd"] > 0
+    assert bill["aws"]["standing_usd"] < 0.1, "the stage is some minutes old, not a day"
     said = operator.says("cost")
     assert "1,000 images: $" in said.out and "The bill is AWS's." in said.out
 

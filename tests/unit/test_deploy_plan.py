@@ -119,6 +119,8 @@ def test_what_only_outputs_tell_is_a_change() -> None:
 def test_a_good_deployment_has_no_fault() -> None:
     """The defaults of resources.yaml deploy."""
     assert faults(FACTS) == []
+    for url in ("https://pictures.example.com/prod", "http://127.0.0.1:4566/restapis/x/local/_user_request_", ""):
+        assert faults(replace(FACTS, given={"PublicUrl": url})) == []
 
 
 @pytest.mark.parametrize(
@@ -129,6 +131,8 @@ def test_a_good_deployment_has_no_fault() -> None:
         ({"status": "UPDATE_ROLLBACK_FAILED"}, "continue-update-rollback --stack-name comfysheet-prod"),
         ({"given": {"LogLevel": "LOUD"}}, "must be one of DEBUG, INFO"),
         ({"given": {"GpuHourPrice": "cheap"}}, "must look like"),
+        ({"given": {"PublicUrl": "pictures.example.com"}}, "must look like"),
+        ({"given": {"PublicUrl": "http://pictures.example.com"}}, "must look like"),
         ({"given": {"MaxAssetMb": "0"}}, "must be 1 or more"),
         ({"given": {"CompletionConcurrency": "many"}}, "must be a number"),
         ({"given": {"CompletionConcurrency": "101"}}, "must be 100 or less"),

@@ -116,7 +116,7 @@ def test_what_needs_a_person_stands_first() -> None:
         "  - 2 dead letters of jobs: look with `dlq show jobs`.",
         "  - Sheet Spring [draft] is parked: Not shared.",
         "  - Webhook wh_0123456789abcdef of studio-a (example.com) is off: failing.",
-        "  - A job has waited for 20 minutes, and no worker takes jobs.",
+        "  - Jobs wait, the oldest for 20 min, and no worker takes jobs.",
         "  - The functions are of different packages: a deployment was broken off. Deploy again.",
     ]
     assert "5 queued and more (2 held back" in shown and "in the table: 7 failed, 1,000 succeeded" in shown
@@ -124,6 +124,17 @@ def test_what_needs_a_person_stands_first() -> None:
     told = document(ILL, None)
     assert len(told["needs_you"]) == 6 and told["parked"][0]["since"] == "2027-01-15T06:30:00.000Z"
     assert document(WELL, {})["needs_you"] == []
+
+
+def test_a_stage_in_which_nothing_can_work_is_not_well() -> None:
+    """A job without a worker is told at once, unless machines come by themselves; so is a missing service account."""
+    alone = replace(WELL, workers=[])
+    assert alone.troubles() == ["Jobs wait, the oldest for 42 s, and no worker takes jobs."]
+    assert replace(alone, rents=True).troubles() == [], "a machine is on its way"
+    assert "`google set FILE`" in replace(WELL, lacks_google=True).troubles()[0]
+    idle = replace(alone, jobs=replace(WELL.jobs, oldest_waits_ms=None))
+    shown = text(*screen(idle, None, NOW))
+    assert idle.troubles() == [] and "Nothing rings." in shown and "All is well." not in shown
 
 
 def test_a_worker_that_takes_no_jobs_says_why() -> None:
@@ -264,7 +275,7 @@ def test_the_cost_adds_up() -> None:
     jobs = [new_job(client_id="a", **made), new_job(client_id="b", **made), new_job(client_id="b", **made), new_job()]
     total, groups = add_up(jobs, GROUPS["client"])
     aws = read_prices().estimate(Load(1, total.jobs, total.files))
-    bill = Bill(1, total, groups, 1.0, "--price", aws, read_prices())
+    bill = Bill(1, 1.0, total, groups, 1.0, "--price", aws, read_prices())
     shown = text(*cost_page(bill, "client")).splitlines()
     assert shown[:4] == [
         "Client  Jobs  Failed  Images  GPU s  GPU cost",
@@ -275,8 +286,21 @@ def test_the_cost_adds_up() -> None:
     told = cost_document(bill, "client", NOW)
     assert told["usd_per_1000_images"]["gpu"] == pytest.approx(10.0)
     assert told["aws"]["usd"] == pytest.approx(sum(part["usd"] for part in told["aws"]["parts"]))
-    nothing = Bill(7, add_up([], GROUPS["sheet"])[0], {}, 1.0, "--price", [], read_prices())
+    nothing = Bill(7, 7.0, add_up([], GROUPS["sheet"])[0], {}, 1.0, "--price", [], read_prices())
     assert text(*cost_page(nothing, "sheet")) == "No job of the last 7 days has ended."
+
+
+def test_a_young_stage_costs_what_it_cost_until_now() -> None:
+    """Ten minutes and two pictures: a thousand do not carry the alarms and the worker of a week."""
+    jobs = [new_job(state=State.SUCCEEDED, outputs=(output(),), timings=Timings(execution_ms=1000))] * 2
+    total, groups = add_up(jobs, GROUPS["client"])
+    prices, lived = read_prices(), 10 / 1440
+    bill = Bill(7, lived, total, groups, 0.69, "--price", prices.estimate(Load(lived, 2, 2, workers=1)), prices)
+    told = cost_document(bill, "client", NOW)
+    assert 0 < told["usd_per_1000_images"]["total"] < 2
+    assert told["aws"]["usd"] == pytest.approx(told["aws"]["standing_usd"] + bill.aws_work_usd)
+    page = text(*cost_page(bill, "client"))
+    assert "AWS, estimated, 7 days, the stage is 10 min old" in page and "what stands there anyway: $" in page
 
 
 def test_every_share_has_a_price_and_grows_with_the_load() -> None:
