@@ -207,8 +207,9 @@ def test_a_stage_with_pods_is_not_taken_away(shop: Shop, tmp_path: Path, monkeyp
         away()
     monkeypatch.delenv("RUNPOD_API_KEY")
     said: list[str] = []
-    away("no-such-stage", said.append)
-    assert said[0].startswith("RunPod was not asked") and said[1] == "There is no stage no-such-stage."
+    with pytest.raises(Stopped, match="There is no stage no-such-stage"):
+        away("no-such-stage", said.append)
+    assert said[0].startswith("RunPod was not asked")
 
 
 def test_pods_are_seen_and_ended_when_their_stage_is_gone(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
