@@ -25,7 +25,7 @@ $(READY): requirements-boot.txt requirements-dev.txt sandbox/requirements-cloud.
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e ./client
 	@$(PYTHON) -m venv --without-pip .venv-cloud
-	@$(BIN)/uv pip install --quiet --python .venv-cloud/bin/python --require-hashes -r sandbox/requirements-cloud.txt
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python .venv-cloud/bin/python --require-hashes -r sandbox/requirements-cloud.txt
 	@touch $(READY)
 
 demo: $(READY) ## start the sandbox (ONCE=1: by itself and then end; KEEP=1: keep state; COMFY_URL=…: a real ComfyUI)

@@ -202,7 +202,7 @@ def test_dead_news_is_sent_back_in_its_group(operator: Operator) -> None:
     assert (letter["group"], letter["jobs"]) == ("ended:studio-a", {job.job_id: "succeeded"})
     assert operator.says("dlq", "redrive", "completions", "--id", "00000000-none").code == 1
     said = operator.says("dlq", "redrive", "completions", "--id", letter["id"][:13], "--json").document
-    assert said == {"queue": "completions", "moved": 1, "unreadable": 0, "not_found": 0, "by": "hand"}
+    assert said == {"queue": "completions", "moved": 1, "unreadable": 0, "unseen": 0, "not_found": 0, "by": "hand"}
 
     def is_read() -> bool:
         return not any(sum(queue_counts(operator.there, url).values()) for url in (dead, source))
@@ -341,7 +341,7 @@ def test_whoever_may_not_is_told_which_permission_lacks(operator: Operator) -> N
     poor = operator.world.cloud.worker_env("poor")
     said = operator.says("status", environment=poor)
     assert said.code == 1
-    assert "You may not do that: the permission cloudformation:DescribeStacks is missing." in said.err
+    assert "You may not do that: the permission cloudformation:DescribeStacks is missing, or a policy" in said.err
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         for name, value in operator.world.cloud.env().items():

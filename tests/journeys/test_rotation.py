@@ -28,13 +28,15 @@ pytestmark = pytest.mark.timeout(240)
 CANARIES: dict[str, str] = {}
 """Every secret that the drills have made, by what it is; the last test looks for them where none may be."""
 
+# What a worker that ends has just been sent is seen again by the next one after VISIBILITY_S.
+QUICK = {"WAIT_S": "1", "LEASE_S": "8", "HEARTBEAT_S": "2", "CLOCK_SKEW_S": "1", "VISIBILITY_S": "10"}
 SMALL = {"Workflow": "txt2img-sdxl", "Width": "64", "Height": "64", "Steps": "1"}
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Run one world for this module."""
-    wishes = Wishes(home=tmp_path_factory.mktemp("world"), step_ms=0, start_worker=False, worker_env={"WAIT_S": "1"})
+    wishes = Wishes(home=tmp_path_factory.mktemp("world"), step_ms=0, start_worker=False, worker_env=QUICK)
     with World(wishes) as world:
         world.start_worker(world.cloud.outputs["WorkerUser"])  # with what the engine asks beyond AWS
         safe = Safe(world.cloud.session(), "local")
