@@ -12,7 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# The headless shell first: it draws no window around the page, which halves the time of a test.
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 FLAGS = (
     "--no-sandbox",
@@ -41,7 +42,7 @@ def main() -> int:
     print("no Chromium found; Playwright fetches one …")
     done = subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=False)
     if done.returncode:
-        print("The page tests need Chromium: apt-get install chromium (Debian), or set CHROMIUM to its path.")
+        print("The page tests need Chromium: apt-get install chromium-headless-shell (Debian), or set CHROMIUM to its path.")
     return done.returncode
 
 
