@@ -42,7 +42,7 @@ def main() -> int:
     print("no Chromium found; Playwright fetches one …")
     done = subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=False)
     if done.returncode:
-        print("The page tests need Chromium: apt-get install chromium-headless-shell (Debian), or set CHROMIUM to its path.")
+        print("The page tests need Chromium: apt-get install chromium-headless-shell, or set CHROMIUM to its path.")
     return done.returncode
 
 
