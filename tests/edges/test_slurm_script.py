@@ -23,16 +23,14 @@ notes = pathlib.Path(os.environ["NOTES"])
 told = dict(os.environ, ARGUMENTS=" ".join(sys.argv[1:]))
 made = notes / (os.environ["SLURM_JOB_ID"] + ".part")
 made.write_text(json.dumps(told))
-def stop(number, frame):
-    sys.stderr.write("the worker hands back\\n")
-    sys.exit(0)
-signal.signal(signal.SIGTERM, stop)
+# Blocked until it is waited for: one that came just before a pause() would be waited for in vain.
+signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})
 made.rename(made.with_suffix(".json"))
 until = os.environ.get("UNTIL", "told")
 if until != "told":
     sys.exit(int(until))
-while True:
-    signal.pause()
+signal.sigwait({{signal.SIGTERM}})
+sys.stderr.write("the worker hands back\\n")
 """
 
 
