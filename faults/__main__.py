@@ -1,0 +1,61 @@
+"""Run the scenarios: `python -m faults` (what `make faults` runs)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from faults.farm import Farm
+from faults.report import Line, Outcome, Tally, told, write
+from faults.scenario import Scenario, Size, found
+from sandbox.world import ROOT
+
+RESULTS = ROOT / "faults" / "results" / "latest.json"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what was asked for; exit code 1 when a promise is broken."""
+    parser = argparse.ArgumentParser(prog="python -m faults", description="Break ComfySheet on purpose and count.")
+    parser.add_argument("faults", nargs="*", metavar="F1", help="which faults (default: all)")
+    parser.add_argument("--size", type=Size, choices=list(Size), default=Size.CI, help="ci: a sample; all: every point")
+    parser.add_argument("--list", action="store_true", help="only say what there is")
+    chosen = parser.parse_args(arguments)
+    every = found()
+    if unknown := set(chosen.faults) - {one.fault for one in every}:
+        parser.error(f"there is no {', '.join(sorted(unknown))}; --list says what there is")
+    wanted = [one for one in every if not chosen.faults or one.fault in chosen.faults]
+    console = Console(highlight=False)
+    if chosen.list:
+        for one in wanted:
+            console.print(f"{one.fault:<4} {one.name}  ({', '.join(one.promises)})")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="comfysheet-faults-") as home, Farm(Path(home)) as farm:
+        lines = [_tried(one, farm, chosen.size, console) for one in wanted]
+    whole = sum((line.outcome.tally for line in lines), Tally())
+    console.print(", ".join(f"{name} {value}" for name, value in asdict(whole).items()))
+    write(lines, RESULTS, f"python -m faults {' '.join(arguments)}".strip())
+    return 0 if all(line.outcome.holds for line in lines) else 1
+
+
+def _tried(one: Scenario, farm: Farm, size: Size, console: Console) -> Line:
+    begun = time.monotonic()
+    try:
+        outcome = one.run(farm, size)
+    except Exception as error:
+        console.print_exception()
+        outcome = Outcome(wrong=(f"the scenario itself failed: {type(error).__name__}: {error}",))
+    took_s = time.monotonic() - begun
+    line = Line(one.fault, one.name, one.promises, outcome, took_s)
+    console.print(told(line), soft_wrap=True, markup=False)
+    return line
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,185 @@
+"""
+Run the whole for scenarios: one world with short leases, a program's client of its API, and a judge of what became of
+the jobs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+from uuid import uuid4
+
+import requests
+
+from chalicelib.contract.job import Job, job_id_of, output_prefix
+from chalicelib.contract.states import TERMINAL, State
+from chalicelib.keymaker import KeyMaker
+from chalicelib.ledger import DynamoLedger
+from faults.report import Tally
+from sandbox.world import Child, Wishes, World
+
+TENANT: Final = "studio"
+SHORT: Final[Mapping[str, str]] = {
+    "LEASE_S": "2",
+    "HEARTBEAT_S": "0.5",
+    "VISIBILITY_S": "4",
+    "CLOCK_SKEW_S": "1.5",
+    "WAIT_S": "1",
+    "POLL_UP_S": "1",
+}
+"""The worker's times, seconds here, minutes in production; the order of things is the same."""
+
+
+@dataclass
+class Asked:
+    """Remember one submission: its key, what was asked, and what was answered (None: no answer arrived)."""
+
+    key: str
+    client: str
+    body: dict[str, Any]
+    status: int | None = None
+    answers: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def job_id(self) -> str:
+        return job_id_of(self.client, self.key)
+
+    @property
+    def is_acknowledged(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+class Farm:
+    """Hold a running world. A context manager: everything that it started ends with it."""
+
+    def __init__(self, home: Path, *, step_ms: int = 20, worker_env: Mapping[str, str] = SHORT) -> None:
+        self.world = World(
+            Wishes(home=home, step_ms=step_ms, worker_env=dict(worker_env), start_worker=False, test_nodes=True)
+        )
+        self._tokens: dict[str, str] = {}
+        self._names = 0
+
+    def __enter__(self) -> Farm:
+        self.world.__enter__()
+        session = self.world.cloud.session()
+        self.outputs = self.world.cloud.outputs
+        self.ledger = DynamoLedger(session.client("dynamodb"), self.outputs["JobsTable"])
+        self.s3: Any = session.client("s3")
+        self.sqs: Any = session.client("sqs")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.world.__exit__(kind, error, at)
+
+    # -- workers ------------------------------------------------------------------------------------------------
+
+    def worker(self, **settings: str) -> Child:
+        """Start a worker process under a name of its own."""
+        self._names += 1
+        return self.world.start_worker(f"worker-{self._names}", **settings)
+
+    # -- programs -----------------------------------------------------------------------------------------------
+
+    def token(self, client: str = TENANT) -> str:
+        """Give the API key of *client*, made at the first call, with bounds that no scenario meets by chance."""
+        if client not in self._tokens:
+            session = self.world.cloud.session()
+            maker = KeyMaker(
+                session.client("dynamodb"),
+                session.client("ssm"),
+                self.outputs["KeysTable"],
+                self.outputs["SecretsPrefix"],
+            )
+            self._tokens[client] = maker.new_api(client, {})
+        return self._tokens[client]
+
+    def ask(self, *, client: str = TENANT, key: str = "", api: str = "", timeout_s: float = 30, **inputs: Any) -> Asked:
+        """
+        Submit one job of `txt2img-sdxl` and remember what was answered; no answer is no error.
+
+        *api*: another address than the world's own (a proxy before it).
+        """
+        given = {"prompt": "a fox", "steps": 4, "width": 64, "height": 64, **inputs}
+        asked = Asked(key or str(uuid4()), client, {"workflow_id": "txt2img-sdxl", "inputs": given})
+        self.ask_again(asked, api=api, timeout_s=timeout_s)
+        return asked
+
+    def ask_again(self, asked: Asked, *, api: str = "", timeout_s: float = 30) -> None:
+        """Repeat a submission with its key."""
+        headers = {"Authorization": f"Bearer {self.token(asked.client)}", "Idempotency-Key": asked.key}
+        try:
+            answer = requests.post(
+                f"{api or self.world.cloud.api_url}/api/v2/jobs", json=asked.body, headers=headers, timeout=timeout_s
+            )
+        except requests.RequestException:
+            return
+        asked.status = answer.status_code
+        if asked.is_acknowledged:
+            asked.answers.append(answer.json())
+
+    def job(self, asked: Asked) -> Job | None:
+        """Read the job that a submission made."""
+        return self.ledger.get(asked.job_id)
+
+    def all_ended(self, asked: Sequence[Asked], patience_s: float = 60) -> bool:
+        """Wait until every job of *asked* that exists has ended."""
+        ids = [one.job_id for one in asked]
+        return holds_soon(lambda: all(job.state in TERMINAL for job in self.ledger.get_many(ids)), patience_s)
+
+    # -- the judge ----------------------------------------------------------------------------------------------
+
+    def judge(self, asked: Sequence[Asked], *, ends: State = State.SUCCEEDED) -> tuple[Tally, list[str]]:
+        """
+        Count what became of *asked*, all of which should have ended as *ends*; with a sentence for each breach.
+
+        Every file of every job is read: its length and SHA-256 must be those of the record (P16), and its key the
+        committed attempt's own (P4).
+        """
+        wrong: list[str] = []
+        lost = unexpected = duplicated = recovered = again = 0
+        for one in asked:
+            job = self.job(one)
+            if len({answer["id"] for answer in one.answers} | ({job.job_id} if job else set())) > 1:
+                duplicated += 1
+                wrong.append(f"key {one.key} was answered with several jobs")
+            if job is None or job.state is not ends:
+                if one.is_acknowledged:
+                    lost += 1
+                    wrong.append(f"job {one.job_id} was acknowledged and is {job.state if job else 'not there'}")
+                continue
+            recovered += not one.is_acknowledged
+            again += job.attempt > 1
+            breaches = self._breaches(job)
+            unexpected += bool(breaches)
+            wrong += breaches
+        acknowledged = sum(one.is_acknowledged for one in asked)
+        return Tally(len(asked), acknowledged, lost, unexpected, duplicated, recovered, again), wrong
+
+    def _breaches(self, job: Job) -> list[str]:
+        wrong = []
+        own = output_prefix(job.client_id, job.job_id, job.committed_attempt or 0)
+        if job.state is State.SUCCEEDED and not job.outputs:
+            wrong.append(f"job {job.job_id} succeeded without an output")
+        for output in job.outputs:
+            if not output.key.startswith(own):
+                wrong.append(f"job {job.job_id} shows a file of another attempt: {output.key}")
+            body = self.s3.get_object(Bucket=self.outputs["Bucket"], Key=output.key)["Body"].read()
+            if (len(body), hashlib.sha256(body).hexdigest()) != (output.size_bytes, output.sha256):
+                wrong.append(f"job {job.job_id} shows a file that is not what was recorded: {output.key}")
+        return wrong
+
+
+def holds_soon(holds: Callable[[], bool], patience_s: float = 30, look_s: float = 0.1) -> bool:
+    """Say whether *holds* came true in time."""
+    pause, deadline = threading.Event(), time.monotonic() + patience_s
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        pause.wait(look_s)
+    return True

@@ -1,0 +1,1 @@
+"""Hold the scenarios, a module for each kind of fault."""
