@@ -5,8 +5,8 @@ READY := .venv/.ready
 
 # In processes of their own: a browser's driver switches stacks, under which CPython 3.11 cannot always print a failure.
 BROWSER := tests/page tests/page_html tests/gallery
-# A file is one process's; the order is that of tests/conftest.py.
-LONG_FIRST := --dist loadfile --no-loadscope-reorder
+# Which tests are one process's, and their order: tests/conftest.py.
+LONG_FIRST := --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-comfy check audit sbom bench faults package deploy sheet-push lock clean
@@ -32,9 +32,9 @@ demo: $(READY) ## start the sandbox (ONCE=1: by itself and then end; KEEP=1: kee
 	@exec $(BIN)/python -m sandbox $(if $(ONCE),--once) $(if $(KEEP),--keep) \
 	  $(if $(COMFY_URL),--comfy-url $(COMFY_URL)) $(if $(PORT),--port $(PORT))
 
-test: $(READY) ## run all tests
+test: $(READY) ## run all tests (SIZE=all: five times as many made-up cases, as before a release)
 	@$(BIN)/python -m tests.page.browser
-	@$(BIN)/pytest -n 3 $(LONG_FIRST) tests $(BROWSER:%=--ignore %)
+	@$(if $(SIZE),PROMISES_SIZE=$(SIZE)) $(BIN)/pytest -n 3 $(LONG_FIRST) tests $(BROWSER:%=--ignore %)
 	@$(BIN)/pytest -n 2 $(LONG_FIRST) $(BROWSER)
 
 test-comfy: $(READY) ## run the worker's tests against a real ComfyUI (COMFY_URL=…, or one installed for it: 5 GB)

@@ -17,6 +17,7 @@ from rich.text import Text
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import Job
 from chalicelib.contract.states import TERMINAL
+from infra.asking import agreed
 from infra.dead_letters import DeadLetters, Letter, Meaning, Moved, meaning_of, read_ids
 from infra.deployed import Deployed, deployed, now_ms
 from infra.paper import Column, cut, moment, pairs, show, show_json, some, span, table
@@ -237,8 +238,8 @@ def _drop(arguments: argparse.Namespace) -> int:
     there = deployed(arguments)
     letters, ids = letters_of(there, arguments.queue), read_ids(arguments.id) or None
     count = len(ids) if ids else letters.depth()
-    if not arguments.yes and not _is_sure(f"Delete {some(count, 'dead letter')} of {arguments.queue} for good?"):
-        raise Rejected("not_sure", "Nothing was deleted. Say --yes to delete without being asked.")
+    if not agreed(f"Delete {some(count, 'dead letter')} of {arguments.queue} for good?", yes=arguments.yes):
+        raise Rejected("not_sure", "Nothing was deleted.")
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     path: Path = arguments.to or Path(f"dropped-{there.stage}-{arguments.queue}-{stamp}.jsonl")
     try:
@@ -262,9 +263,3 @@ def _drop(arguments: argparse.Namespace) -> int:
         if ids and dropped < len(ids):
             show(not_found(arguments.queue, len(ids) - dropped, is_fifo=letters.is_fifo))
     return 0 if dropped or not ids else 1
-
-
-def _is_sure(question: str) -> bool:
-    if not sys.stdin.isatty():
-        return False
-    return input(f"{question} [y/N] ").strip().casefold() in ("y", "yes")

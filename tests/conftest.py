@@ -22,14 +22,21 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 
-LONG_FIRST = ("journeys", "page", "sheet_time", "edges", "house")
+LONG_FIRST = ("programs", "journeys", "page", "sheet_time", "edges", "house")
 """Folders in the order in which they are begun: a long file begun last would leave the other processes idle."""
+TOGETHER = ("programs",)
+"""Folders whose files share what is dear to start, so one test process runs them all; elsewhere it is one a file."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the folders whose files take longest; the many short ones fill the gaps at the end."""
+    """Begin with the folders whose files take longest, and say which tests belong to one process."""
     places = {name: place for place, name in enumerate(LONG_FIRST)}
-    items.sort(key=lambda item: places.get(item.path.relative_to(ROOT / "tests").parts[0], len(places)))
+    folders = {item: item.path.relative_to(ROOT / "tests").parts[0] for item in items}
+    items.sort(key=lambda item: places.get(folders[item], len(places)))
+    for item in items:
+        group = folders[item] if folders[item] in TOGETHER else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

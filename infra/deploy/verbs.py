@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from chalicelib.contract.manifest import ManifestError
 from infra import package, stack
+from infra.asking import agreed
 from infra.deploy import chalice_way, destroy
 from infra.deploy.config_step import Config, names_section, recorded_region
 from infra.deploy.first_use import FirstKeys, Workflows, handover, left_behind
@@ -109,7 +110,9 @@ def _deploy(arguments: argparse.Namespace) -> int:
     )
     if stage.stack() is None and left_behind(stage):
         print(f"{'settings':12} {_DEFAULTS}")
-    count = follow(_steps(stage, arguments), plan_only=arguments.plan, ask=_asker(arguments.yes), say=print)
+    count = follow(
+        _steps(stage, arguments), plan_only=arguments.plan, ask=partial(agreed, yes=arguments.yes), say=print
+    )
     if arguments.plan:
         print(f"{count} changes; nothing was done" if count else "no change")
         return 0
@@ -130,7 +133,10 @@ def _destroy(arguments: argparse.Namespace) -> int:
     if fault := stage_fault(arguments.stage):
         raise Stopped(fault)
     made = session(arguments)
-    ask = _typed(arguments.yes)
+
+    def ask(question: str, word: str) -> bool:
+        return agreed(question, yes=arguments.yes, word=word)
+
     destroy.destroy(made, arguments.stage, package.ROOT, with_data=arguments.with_data, ask=ask, say=print)
     return 0
 
@@ -171,27 +177,3 @@ def _client_fault(client: str) -> str:
     if re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", client):
         return ""
     return "A client's name has 1 to 40 lower-case letters, digits and hyphens."
-
-
-def _asker(yes: bool) -> Callable[[str], bool]:
-    def ask(question: str) -> bool:
-        if yes:
-            return True
-        if not sys.stdin.isatty():
-            raise Stopped(f"{question} Nobody can be asked here; --yes says so beforehand.")
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
-
-    return ask
-
-
-def _typed(yes: bool) -> Callable[[str, str], bool]:
-    """Ask for a word to be typed, the stage's name."""
-
-    def ask(question: str, word: str) -> bool:
-        if yes:
-            return True
-        if not sys.stdin.isatty():
-            raise Stopped(f"{question} Nobody can be asked here; --yes says so beforehand.")
-        return input(f"{question} Type {word} to go on: ").strip() == word
-
-    return ask

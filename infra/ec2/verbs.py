@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from chalicelib.crew import Crew
 from infra import stack
+from infra.asking import agreed
 from infra.ec2 import fleet, release
 from infra.package import ROOT
 from infra.release import add_stage_options, session
@@ -165,11 +166,10 @@ def _plan(stage: str, aws: Session, made: Path, given: dict[str, str], before: d
 
 
 def _down(arguments: argparse.Namespace) -> int:
-    if not arguments.yes:
-        print(f"This ends all EC2 workers of stage {arguments.stage}. Jobs in hand go back to the queue.")
-        if not sys.stdin.isatty() or input(f"Type {arguments.stage} to go on: ").strip() != arguments.stage:
-            print("Nothing was done; --yes does not ask.", file=sys.stderr)
-            return 1
+    question = f"This ends all EC2 workers of stage {arguments.stage}. Jobs in hand go back to the queue."
+    if not agreed(question, yes=arguments.yes, word=arguments.stage):
+        print("Nothing was done.", file=sys.stderr)
+        return 1
     fleet.down(session(arguments), arguments.stage, print)
     return 0
 

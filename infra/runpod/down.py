@@ -9,7 +9,8 @@ from typing import Any
 from chalicelib.contract.card import Seen
 from chalicelib.contract.errors import Rejected
 from chalicelib.runpod_api import Pod
-from infra.runpod.farm import agreed, cost_so_far, farm_of, now_ms, renders, worker_of
+from infra.asking import agreed
+from infra.runpod.farm import cost_so_far, farm_of, now_ms, renders, worker_of
 
 
 def run(arguments: argparse.Namespace) -> int:

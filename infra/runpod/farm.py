@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 from collections.abc import Mapping
 from functools import cached_property
@@ -160,15 +159,6 @@ def farm_of(arguments: argparse.Namespace) -> Farm:
 def now_ms() -> int:
     """Read this machine's clock."""
     return int(time.time() * 1000)
-
-
-def agreed(question: str, *, yes: bool) -> bool:
-    """Ask a person; without one, `Rejected` says how to answer beforehand."""
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        raise Rejected("not_asked", f"{question} Say --yes: nobody is here to be asked.")
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
 def worker_of(cards: list[Seen]) -> str:

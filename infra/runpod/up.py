@@ -11,7 +11,8 @@ from typing import Final
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.runpod import Order, RunPods
 from chalicelib.runpod_api import Pod
-from infra.runpod.farm import Farm, agreed, farm_of, worker_of
+from infra.asking import agreed
+from infra.runpod.farm import Farm, farm_of, worker_of
 
 MOST: Final = 50
 LOOK_S: Final = 5.0

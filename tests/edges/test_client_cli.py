@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -41,7 +42,9 @@ def start(server: JobsServer, arguments: Sequence[str], error: int = subprocess.
         "COLUMNS": "100",
     }
     command = [sys.executable, "-m", "comfysheet", *arguments]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=error, text=True)
+    # Started in the background (`make test &`) we ignore Ctrl-C, and a child would inherit that.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=error, text=True, preexec_fn=heed)
 
 
 def test_run_saves_and_prints_the_paths(server: JobsServer, capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,7 +131,7 @@ def test_machines_are_shown_with_what_they_do_and_down_leaves_nothing(stage: Sta
         ("spot", 2, {first.id: 1}),
         ("on-demand", 0, {}),
     ]
-    assert "--yes does not ask" in stage.ec2("down", code=1)
+    assert "Nobody can be asked here" in stage.ec2("down", code=1)
     stage.aws.client("autoscaling").update_auto_scaling_group(
         AutoScalingGroupName=fleet.group_name(stage.name, "spot"), MinSize=0, DesiredCapacity=0
     )

@@ -14,7 +14,6 @@ import pytest
 import requests
 
 from chalicelib.contract.card import ServerCard, written
-from chalicelib.contract.errors import Rejected
 from chalicelib.contract.kit import packed_kits
 from chalicelib.runpod import MARK, Shelf
 from infra import stack
@@ -125,7 +124,7 @@ def test_dear_orders_are_asked_for_first(shop: Shop) -> None:
     """Above two dollars an hour in all; nobody there to answer means no."""
     dear = ("up", "--count", "1", "--image", "i", "--gpu", "NVIDIA H100 PCIe", "--no-wait")
     code, said = shop.run(*dear)
-    assert code == 1 and "may cost $2.39 an hour" in said and "Say --yes" in said and not shop.site.pods
+    assert code == 1 and "may cost $2.39 an hour" in said and "--yes says so" in said and not shop.site.pods
     assert shop.run(*dear, "--yes")[0] == 0 and len(shop.site.pods) == 1
     shop.site.pods.clear()
     code, said = shop.run(*dear, "--max-price", "1")
@@ -320,11 +319,3 @@ def test_waiting_ends_when_a_pod_has_ended_or_the_time_is_up(shop: Shop, monkeyp
     shop.site.become(ids[0], "EXITED")
     assert not wait_for_workers(farm, pods, wanted, 12, say=said.append, pause=pause, clock_s=lambda: now[0])
     assert ids[0] in said[-1] and "console" in said[-1]
-
-
-def test_a_question_needs_somebody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a script the answer comes beforehand."""
-    monkeypatch.setattr("sys.stdin", Typed("y\n"))
-    with pytest.raises(Rejected, match="--yes"):
-        farms.agreed("Really?", yes=False)
-    assert farms.agreed("Really?", yes=True)

@@ -29,6 +29,7 @@ from infra.workflow_files import read_folder
 from tests.fakes import MemoryLedger
 from tests.file_fakes import MemoryShelf
 from tests.jobs import NOW, output
+from tests.sizes import examples
 
 SHIPPED = {workflow.id: workflow for workflow in read_folder()}
 SCOPES = frozenset({"read", "submit"})
@@ -362,7 +363,7 @@ nearly = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(body=anything | nearly)
 def test_any_body_is_answered(body: Any) -> None:
     """2xx, or a 4xx with a sentence; and what is refused has made nothing."""

@@ -19,6 +19,7 @@ from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job, output, target
 from tests.paper import HEADER, SHEET, PaperSheet
 from tests.sheet_fakes import FreeTurns, MemoryRegistry, NoteBook
+from tests.sizes import examples
 
 
 class Desk:
@@ -83,7 +84,7 @@ def test_hints_for_what_is_shown_cost_nothing() -> None:
     assert (sheet.reads, sheet.writes) == (1, 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data())
 def test_no_order_of_hints_changes_the_sheet(data: st.DataObject) -> None:
     """Duplicated, reversed, interleaved with the jobs' own progress: the end is the same."""
@@ -400,7 +401,7 @@ def test_notes_that_hit_the_wrong_row_are_taken_back() -> None:
     assert sheet.row("mine")["Error"] == "It broke." and job.job_id in sheet.note("mine", "Error")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.data())
 def test_whatever_people_move_while_we_write_nobody_gets_anothers_result(data: st.DataObject) -> None:
     """Rows are shuffled, inserted and deleted before any of our writes, those that put things right included."""

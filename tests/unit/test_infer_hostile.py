@@ -18,6 +18,7 @@ from chalicelib.contract.graph import is_link
 from chalicelib.contract.infer import Proposal, infer
 from chalicelib.contract.manifest import Workflow, parse_workflow
 from infra.workflow_files import FOLDER
+from tests.sizes import examples
 
 GRAPHS: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text())
@@ -192,21 +193,21 @@ anything = st.recursive(
 )
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=examples(800), deadline=None)
 @given(st.dictionaries(ids, nodes, max_size=5))
 def test_any_graph_is_proposed_for_or_refused(graph: dict[str, Any]) -> None:
     """Graphs of likely words in unlikely order: a proposal that passes the check, or a sentence."""
     judge(graph)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(anything)
 def test_any_json_is_proposed_for_or_refused(document: Any) -> None:
     """JSON of any shape: a proposal or a sentence, never another error."""
     judge(document)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.data())
 def test_a_graph_that_was_tampered_with_is_read_or_refused(data: st.DataObject) -> None:
     """Real graphs with one value changed to anything."""

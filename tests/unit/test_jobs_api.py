@@ -18,6 +18,7 @@ from chalicelib.contract.ports import Submitted
 from chalicelib.programs import JobRequest
 from tests.jobs import output
 from tests.program_fakes import KEYS, RED, ProgramDesk
+from tests.sizes import examples
 
 GRAPH: dict[str, Any] = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255}},
@@ -313,7 +314,7 @@ BODY = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(asked=BODY | JSON)
 def test_any_json_is_answered_with_a_job_or_a_clear_refusal(asked: object) -> None:
     """2xx, or a 4xx with code and sentence; never anything else, and what is made can be read."""
@@ -327,7 +328,7 @@ def test_any_json_is_answered_with_a_job_or_a_clear_refusal(asked: object) -> No
     json.dumps(answer.body)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(body=st.binary(max_size=200) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_answered_with_a_clear_refusal(body: bytes) -> None:
     """What is no JSON is a 400."""

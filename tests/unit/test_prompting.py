@@ -25,6 +25,7 @@ from chalicelib.prompting.resolve import (
     seed_of,
 )
 from chalicelib.prompting.wildcards import Lines, lines_of
+from tests.sizes import examples
 
 MOST = 2000
 NONE = GivenWildcards()
@@ -396,7 +397,7 @@ def test_draws_are_even() -> None:
     assert set(told) == set(range(6)) and all(count == pytest.approx(2000, rel=0.1) for count in told.values())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.text(alphabet="{}|_\\$:.ab1 -\"'()[]%#\n", max_size=60), st.integers(0, 2**64 - 1))
 @example("{{a|lower}}", 0)
 @example("{1-2$$_$$a|__b__}", 3)
@@ -413,7 +414,7 @@ def test_anything_becomes_text_or_is_refused(text: str, seed: int) -> None:
     assert told() == told()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.text(alphabet=st.characters(exclude_characters="{\\", exclude_categories=["Cc", "Cs", "Cn"]), max_size=99))
 def test_plain_text_comes_back_as_it_is(text: str) -> None:
     """Without a brace, a backslash and two underscores in a row there is nothing of ours in it."""
@@ -421,7 +422,7 @@ def test_plain_text_comes_back_as_it_is(text: str) -> None:
     assert prompts(text).templates == {} and made(text) == text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.recursive(
         st.text("ab|{}_1", max_size=5) | st.integers() | st.none(),

@@ -19,6 +19,7 @@ from bench.scale_loads import LOADS
 from bench.scale_world import DAY_S, Nature, World
 from chalicelib.scale import Round
 from chalicelib.scaling import LAST_CALL_S, Policy
+from tests.sizes import examples
 
 HOUR_S = 3600.0
 COST = {"office-day": 3.0, "night-batch": 1.2, "trickle": 4.2, "stampede": 1.6}
@@ -144,7 +145,7 @@ def played(
     return world, rounds
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(BURSTS, POLICIES, NATURES, some.sets(some.integers(1, 8), max_size=4))
 def test_whatever_comes_the_bounds_hold(
     bursts: list[tuple[int, int, str]], policy: Policy, nature: Nature, lost_answers: set[int]
@@ -161,7 +162,7 @@ def test_whatever_comes_the_bounds_hold(
         assert all(job.done is not None for job in world.jobs) or world.renting()
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(BURSTS, POLICIES)
 def test_nothing_is_ordered_after_a_stop_without_new_load(bursts: list[tuple[int, int, str]], policy: Policy) -> None:
     """No flapping: with machines that never fail, an order within ten minutes of a stop has jobs that came since."""

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.workbook import OPEN, Area, Protected, Sheet, Workbook
+from tests.sizes import examples
 from tests.unit.test_workbook import a_book, column, shown
 
 ANN, BOB = "ann@example.com", "bob@example.com"
@@ -207,7 +208,7 @@ def do(book: Workbook, sheet: Sheet, edit: Edit) -> None:
             book.rename_sheet(sheet.gid, f"Name {book.new_id()}")
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(edits)
 def test_undoing_everything_brings_the_beginning_back(wishes: list[Edit]) -> None:
     """Whatever one person did, undoing it all ends where it began, and redoing it all where it ended."""
@@ -224,7 +225,7 @@ def test_undoing_everything_brings_the_beginning_back(wishes: list[Edit]) -> Non
         assert book.redo(ANN) and state(book) == after
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([ANN, BOB, "api", "undo", "redo"]), edits), max_size=8))
 def test_undo_among_others_never_loses_a_row_of_theirs(story: list[tuple[str, list[Edit]]]) -> None:
     """Two people and the API in any order, with undo and redo between: nothing fails, and cells stay in the grid."""

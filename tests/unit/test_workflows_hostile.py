@@ -19,6 +19,7 @@ from chalicelib.publish import Publisher
 from chalicelib.workflows_api import WorkflowsApi
 from infra.workflow_files import read_base
 from tests.catalog_fakes import PUSHED_AT, Clock, MemoryBlobs
+from tests.sizes import examples
 
 OPERATOR = ApiKey("k", "operator", frozenset({"read", "admin"}))
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
@@ -76,7 +77,7 @@ def desk() -> tuple[WorkflowsApi, MemoryBlobs]:
     return WorkflowsApi(shelf=catalog, curator=curator, choices=lambda _workflow, _parameter: ()), store
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.sampled_from(["a", "A", "", "../x"]), manifests, graphs, st.sampled_from(["", "studio"]))
 def test_whatever_is_put_is_a_workflow_or_a_sentence(
     workflow_id: str, manifest: object, graph: object, client: str
@@ -94,7 +95,7 @@ def test_whatever_is_put_is_a_workflow_or_a_sentence(
         assert INDEX_KEY not in store.kept
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(graphs, st.text(max_size=12))
 def test_whatever_is_inferred_is_a_proposal_or_a_sentence(graph: object, name: str) -> None:
     """And what is proposed without faults can be put as it is."""

@@ -4,41 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import random
-import time
-from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
-import pytest
 import requests
 from comfy_low.transport import ComfyLow
 from PIL import Image
 
-from chalicelib.contract.manifest import parse_workflow
-from chalicelib.publish import Publisher
-from infra.workflows import open_blobs
-from sandbox.world import Wishes, World
+from sandbox.world import World
 from tests.waiting import wait_until
-
-INVERT: dict[str, Any] = {
-    "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
-    "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
-    "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "inverted"}},
-}
-MANIFEST: dict[str, Any] = {
-    "name": "Invert",
-    "parameters": {"image": {"type": "image", "label": "Image", "sets": {"node": "1", "input": "image"}}},
-}
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Run one world for this module, with a workflow that takes a picture."""
-    with World(Wishes(home=tmp_path_factory.mktemp("world"), step_ms=0)) as world:
-        blobs = open_blobs(world.cloud.session(), world.cloud.outputs["Bucket"])
-        publisher = Publisher(blobs, lambda: time.time_ns() // 1_000_000)
-        publisher.push([parse_workflow("invert", MANIFEST, {}, INVERT, file="invert.yaml")], by="the test")
-        yield world
 
 
 class Program:

@@ -12,20 +12,13 @@ import requests
 from comfy_sdk import Comfy, ComfyError, JobFailed, NotFound
 from comfy_sdk.events import OutputReady, Progress, StatusChange
 
-from sandbox.world import Wishes, World
+from sandbox.world import World
 from tests.waiting import wait_until
 
 QUICK: dict[str, Any] = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 32, "height": 16, "batch_size": 1, "color": 255}},
     "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
 }
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Run one world for this module, with test nodes that fail when asked to."""
-    with World(Wishes(home=tmp_path_factory.mktemp("world"), test_nodes=True)) as world:
-        yield world
 
 
 @pytest.fixture

@@ -7,23 +7,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from sandbox.world import ROOT, Wishes, World
+from sandbox.world import ROOT, World
 
 COLORS = {"teal": 0x00897B, "navy": 0x1A237E}
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Run one world for this module."""
-    with World(Wishes(home=tmp_path_factory.mktemp("world"), step_ms=0)) as world:
-        yield world
 
 
 @pytest.fixture

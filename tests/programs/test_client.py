@@ -13,12 +13,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from PIL import Image
 
 from comfysheet import AsyncComfySheet, ComfySheet, JobCanceled, JobFailed, JobInfo, NotFound, Rejected, Unauthorized
-from sandbox.world import Wishes, World
+from sandbox.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "client/examples"
@@ -26,10 +25,6 @@ INVERT: dict[str, Any] = {
     "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
     "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
     "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "inverted"}},
-}
-MANIFEST: dict[str, Any] = {
-    "name": "Invert",
-    "parameters": {"image": {"type": "image", "label": "Image", "sets": {"node": "1", "input": "image"}}},
 }
 SLOW = {"prompt": "a fox", "width": 64, "height": 64, "steps": 150}
 
@@ -57,26 +52,9 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """Run one world for this module, with a workflow that takes a picture, and a key that may send graphs."""
-    with World(Wishes(home=tmp_path_factory.mktemp("world"), step_ms=50, test_nodes=True)) as world:
-        session, outputs = world.cloud.session(), world.cloud.outputs
-        key = world.keys.maker.new_api("studio-a")
-        dynamodb: Any = session.client("dynamodb")
-        dynamodb.update_item(
-            TableName=outputs["KeysTable"],
-            Key={"key_id": {"S": key.split("_")[1]}},
-            UpdateExpression="SET scopes = :scopes",
-            ExpressionAttributeValues={":scopes": {"S": "read submit raw admin"}},
-        )
-        put = httpx.put(
-            f"{world.cloud.api_url}/api/v2/workflows/invert",
-            json={"manifest": MANIFEST, "graph": INVERT},
-            headers={"Authorization": f"Bearer {key}"},
-            timeout=30,
-        )
-        assert put.status_code == 201, put.text
-        yield Place(world.cloud.api_url, key)
+def place(world: World) -> Place:
+    """Make a key that may send graphs."""
+    return Place(world.cloud.api_url, world.keys.maker.new_api("atelier", {"scopes": "read submit raw admin"}))
 
 
 @pytest.fixture

@@ -1,0 +1,15 @@
+"""Say how much a property is tried: a sample in CI, all of it before a release (`make test SIZE=all`)."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+ALL: Final = os.environ.get("PROMISES_SIZE", "ci") == "all"
+SHARE: Final = 5
+LEAST: Final = 8
+
+
+def examples(most: int) -> int:
+    """Give the number of examples that hypothesis tries: *most* at full size, a fifth of it in CI."""
+    return most if ALL else max(LEAST, most // SHARE)
