@@ -81,40 +81,56 @@ class Fault:
     #: Whether the call is done all the same before it fails.
     applied: bool = False
     delay_s: float = 0.0
+    #: Only calls for this spreadsheet; "": for any.
+    spreadsheet_id: str = ""
 
 
 class Faults:
-    """Order faults for the next calls; they are used up in the order given. Safe to call from any thread."""
+    """
+    Order faults for the next calls; they are used up in the order given. Safe to call from any thread.
+
+    *spreadsheet_id* names the one spreadsheet whose calls are meant; empty: all are.
+    """
 
     def __init__(self) -> None:
         """Start without faults."""
         self._lock = Lock()
         self._ordered: list[Fault] = []
 
-    def answer(self, status: int, times: int = 1, *, message: str | None = None, kind: Kind | None = None) -> None:
+    def answer(
+        self,
+        status: int,
+        times: int = 1,
+        *,
+        message: str | None = None,
+        kind: Kind | None = None,
+        spreadsheet_id: str = "",
+    ) -> None:
         """Answer the next *times* calls with *status*, without doing them."""
-        self._order(Fault(times, kind, _error(status, message)))
+        self._order(Fault(times, kind, _error(status, message), spreadsheet_id=spreadsheet_id))
 
-    def apply_then_fail(self, status: int = 503, times: int = 1, *, kind: Kind | None = "write") -> None:
+    def apply_then_fail(
+        self, status: int = 503, times: int = 1, *, kind: Kind | None = "write", spreadsheet_id: str = ""
+    ) -> None:
         """Do the next *times* calls and answer *status* all the same."""
-        self._order(Fault(times, kind, _error(status, None), applied=True))
+        self._order(Fault(times, kind, _error(status, None), applied=True, spreadsheet_id=spreadsheet_id))
 
-    def apply_then_drop(self, times: int = 1, *, kind: Kind | None = "write") -> None:
+    def apply_then_drop(self, times: int = 1, *, kind: Kind | None = "write", spreadsheet_id: str = "") -> None:
         """Do the next *times* calls and close the connection without an answer."""
-        self._order(Fault(times, kind, applied=True))
+        self._order(Fault(times, kind, applied=True, spreadsheet_id=spreadsheet_id))
 
-    def drop(self, times: int = 1, *, kind: Kind | None = None) -> None:
+    def drop(self, times: int = 1, *, kind: Kind | None = None, spreadsheet_id: str = "") -> None:
         """Close the connection of the next *times* calls without doing them."""
-        self._order(Fault(times, kind))
+        self._order(Fault(times, kind, spreadsheet_id=spreadsheet_id))
 
-    def delay(self, seconds: float, times: int = 1, *, kind: Kind | None = None) -> None:
+    def delay(self, seconds: float, times: int = 1, *, kind: Kind | None = None, spreadsheet_id: str = "") -> None:
         """Hold the next *times* calls for *seconds* before they are done."""
-        self._order(Fault(times, kind, applied=True, delay_s=seconds))
+        self._order(Fault(times, kind, applied=True, delay_s=seconds, spreadsheet_id=spreadsheet_id))
 
-    def clear(self) -> None:
-        """Forget what was ordered."""
+    def clear(self, spreadsheet_id: str = "") -> None:
+        """Forget what was ordered; with a *spreadsheet_id*, for that one."""
         with self._lock:
-            self._ordered.clear()
+            self._ordered = [one for one in self._ordered if spreadsheet_id and one.spreadsheet_id != spreadsheet_id]
 
     @property
     def left(self) -> int:
@@ -122,10 +138,10 @@ class Faults:
         with self._lock:
             return sum(fault.left for fault in self._ordered)
 
-    def next_for(self, kind: Kind) -> Fault | None:
+    def next_for(self, kind: Kind, spreadsheet_id: str = "") -> Fault | None:
         """Take the fault that a call of *kind* meets (called by the endpoint)."""
         with self._lock:
-            fault = next((one for one in self._ordered if one.kind in (None, kind)), None)
+            fault = next((one for one in self._ordered if _is_meant(one, kind, spreadsheet_id)), None)
             if fault is not None:
                 fault.left -= 1
                 if not fault.left:
@@ -135,6 +151,10 @@ class Faults:
     def _order(self, fault: Fault) -> None:
         with self._lock:
             self._ordered.append(fault)
+
+
+def _is_meant(fault: Fault, kind: Kind, spreadsheet_id: str) -> bool:
+    return fault.kind in (None, kind) and fault.spreadsheet_id in ("", spreadsheet_id)
 
 
 def _error(status: int, message: str | None) -> GoogleError:

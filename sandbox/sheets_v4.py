@@ -94,7 +94,7 @@ class SheetsV4:
     async def _met_by_faults(
         self, request: web.Request, route: Route | None, kind: Kind, user: str, scopes: frozenset[str] | None
     ) -> Any:
-        fault = self.faults.next_for(kind)
+        fault = self.faults.next_for(kind, route.path.get("spreadsheetId", "") if route else "")
         if fault and fault.delay_s:
             await asyncio.sleep(fault.delay_s)
         if fault and not fault.applied:

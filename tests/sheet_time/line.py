@@ -161,11 +161,11 @@ class Storm(Faults):
         self.between: tuple[int, int] = (0, 0)
         self.refused = 0
 
-    def next_for(self, kind: Kind) -> Fault | None:
+    def next_for(self, kind: Kind, spreadsheet_id: str = "") -> Fault | None:
         if self.between[0] <= self._line.now < self.between[1]:
             self.refused += 1
             return Fault(1, kind, GoogleError(429 if self.refused % 2 else 503), applied=False)
-        return super().next_for(kind)
+        return super().next_for(kind, spreadsheet_id)
 
 
 @dataclass

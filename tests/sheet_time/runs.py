@@ -11,7 +11,7 @@ from chalicelib.contract.events import Errand
 from chalicelib.contract.job import Job
 from chalicelib.contract.states import TERMINAL
 from tests.sheet_time.line import Line, lines
-from tests.sheet_time.people import Person
+from faults.editor import Person
 
 MINUTE_MS = 60_000
 

@@ -1,0 +1,234 @@
+"""
+Be a spreadsheet of a running farm, with the real script bound to it and the people before it; and judge its rows.
+
+A desk's spreadsheet belongs to the tenant whose programs the farm's other scenarios are, so that a key of the API can
+ask for the jobs of its rows.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import uuid4
+
+from chalicelib.contract.job import Job, job_id_of
+from chalicelib.contract.states import CELL_WORD, State
+from faults.farm import TENANT, Farm, holds_soon
+from sandbox.apps_script import PropertyStore, ScriptProject, Selection
+from sandbox.workbook import Change, Metadata, Sheet, Workbook
+from sandbox.world import ROOT
+
+HEADERS: Final = (
+    "Prompt", "Workflow", "Steps", "Width", "Height", "Color", "Kind", "Seconds", "Shape", "Seed", "Status", "Preview",
+    "Output URL", "Started at", "Finished at", "Error", "Job ID", "Notes",
+)  # fmt: skip
+ENDED: Final = frozenset({"done", "error", "cancelled"})
+LINK: Final = re.compile(r"/o/([0-9a-f-]{36})[/?]")
+
+
+class Listener:
+    """Be somebody who says yes to everything, and remembers what was said."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def alert(self, title: str, text: str, buttons: str) -> str:
+        self.told.append(text)
+        return "OK" if buttons == "OK" else "YES" if "YES" in buttons else "OK"
+
+    def prompt(self, title: str, text: str, buttons: str) -> tuple[str, str]:
+        self.told.append(text)
+        return "CANCEL", ""
+
+    def toast(self, message: str, title: str, seconds: float) -> None:
+        self.told.append(message)
+
+    def sidebar(self, title: str, html: str) -> None:
+        return
+
+    def dialog(self, title: str, html: str, width: int | None = None, height: int | None = None) -> None:
+        return
+
+    def select(self, sheet_id: int, ranges: tuple[tuple[int, int, int, int], ...]) -> None:
+        return
+
+
+@dataclass
+class Verdict:
+    """Hold what the rows of a spreadsheet show in the end, against the ledger."""
+
+    jobs: int = 0
+    wrong_rows: int = 0
+    """Rows that show another job's output, or one for another prompt."""
+    lost_rows: int = 0
+    """Ended jobs that no row shows."""
+    sentences: list[str] = field(default_factory=list)
+
+    def blame(self, sentence: str) -> None:
+        """Note a breach."""
+        self.sentences.append(sentence)
+
+
+class Desk:
+    """Hold one spreadsheet: type, press the menu, wait, and judge. Its changes are heard as they happen."""
+
+    def __init__(self, farm: Farm, title: str) -> None:
+        self.farm = farm
+        self.said = Listener()
+        self.keys: dict[str, None] = {}
+        """Job IDs that were ever bound to a row here."""
+        self.done_at: dict[str, float] = {}
+        """When a row first showed a job's end (Unix seconds), by Job ID."""
+        self.linked: set[str] = set()
+        """Job ids whose output any row ever showed."""
+        self._heard = threading.Lock()
+        world = farm.world
+        self.book = Workbook(f"{title}-{uuid4().hex[:8]}", title, time_zone="Europe/Berlin")
+        self.book.shared_with |= world.book.shared_with
+        world.server.sheets.books.add(self.book)
+        self.sheet = self._lay_out()
+        key = world.keys.new_sheet(TENANT, self.book.spreadsheet_id)
+        known = {"document": {"API_URL": world.cloud.api_url, "SHEET_KEY": key}}
+        properties = PropertyStore(known)
+        self.project = ScriptProject(ROOT / "apps_script", self.book, properties=properties, ui=self.said)
+        self.end = self.book.listen(self._hear)
+
+    def _lay_out(self) -> Sheet:
+        sheet = self.book.add_sheet("Renders", rows=300, cols=len(HEADERS) + 6)
+        with self.book.editing("script"):
+            for column, header in enumerate(HEADERS):
+                sheet.set_cell(0, column, header)
+                label = Metadata(self.book.new_id(), "comfysheet-column", header, "DOCUMENT")
+                sheet.set_dimension("COLUMNS", column, 1, metadata=(label,))
+            self.book.allow_external_images()
+        return sheet
+
+    def close(self) -> None:
+        """Stop listening, and take the spreadsheet out of Google's hands."""
+        self.end()
+        self.farm.world.server.sheets.faults.clear(self.book.spreadsheet_id)
+        self.farm.world.server.sheets.books.remove(self.book.spreadsheet_id)
+
+    # -- what people do -----------------------------------------------------------------------------------------
+
+    def type_rows(self, rows: Sequence[Mapping[str, str]], first: int = 1) -> range:
+        """Type *rows* from row *first* (0-based) on."""
+        with self.book.editing("person"):
+            columns = columns_of(self.sheet)
+            for number, row in enumerate(rows, start=first):
+                for header, value in row.items():
+                    self.sheet.enter(number, columns[header], value)
+        return range(first, first + len(rows))
+
+    def press(self, function: str, rows: range, user: str | None = None) -> list[str]:
+        """Select *rows* and press a menu entry; what the script said."""
+        listener = Listener()
+        selection = Selection(self.sheet.gid, ((rows[0], 0, rows[-1], 0),)) if rows else Selection(self.sheet.gid, ())
+        self.project.run(function, selection, user=user, ui=listener)
+        self.note_keys()
+        return listener.told
+
+    def generate(self, rows: range, user: str | None = None) -> list[str]:
+        """Press Generate selected rows."""
+        return self.press("generateSelectedRows", rows, user)
+
+    def render(self, count: int, **row: str) -> range:
+        """Type *count* rows, each with a prompt of its own, and generate them."""
+        base = {"Workflow": "txt2img-sdxl", "Width": "64", "Height": "64", "Steps": "4", **row}
+        rows = self.type_rows([{"Prompt": f"{self.book.title} {number}", **base} for number in range(1, count + 1)])
+        self.generate(rows)
+        return rows
+
+    def note_keys(self) -> None:
+        """Remember the Job IDs that rows carry now."""
+        self.keys |= dict.fromkeys(line["Job ID"] for line in self.lines() if line.get("Job ID"))
+
+    # -- what is seen -------------------------------------------------------------------------------------------
+
+    def lines(self) -> list[dict[str, str]]:
+        """Give the rows of all tabs as texts, by our names of the columns."""
+        with self.book.lock:
+            return [line for sheet in self.book.sheets for line in lines_of(sheet)]
+
+    def jobs(self) -> dict[str, Job]:
+        """Read the jobs of all Job IDs that were ever bound here, by Job ID."""
+        ids = {job_id_of(TENANT, key): key for key in self.keys}
+        return {ids[job.job_id]: job for job in self.farm.ledger.get_many(list(ids))}
+
+    def all_ended(self, patience_s: float = 60) -> bool:
+        """Wait until every row that has a Job ID shows an end."""
+
+        def over() -> bool:
+            bound = [line for line in self.lines() if line.get("Job ID")]
+            return bool(bound) and all(line.get("Status") in ENDED for line in bound)
+
+        return holds_soon(over, patience_s)
+
+    def lags_s(self) -> list[float]:
+        """Give, for each job whose end a row has shown, the seconds from its commit to the cell."""
+        ended = self.jobs()
+        return [max(0.0, at - (ended[key].finished_at or 0) / 1000) for key, at in self.done_at.items() if key in ended]
+
+    def calls(self, since: float = 0.0) -> int:
+        """Count the calls to Google for this spreadsheet since then (Unix seconds)."""
+        log = self.farm.world.server.sheets.log.calls
+        return sum(self.book.spreadsheet_id in call.path and call.at >= since for call in tuple(log))
+
+    def _hear(self, change: Change) -> None:
+        with self._heard:
+            now = time.time()
+            for line in self.lines():
+                for found in LINK.findall(line.get("Output URL", "")):
+                    self.linked.add(found)
+                if line.get("Status") in ENDED and line.get("Job ID"):
+                    self.done_at.setdefault(line["Job ID"], now)
+
+    # -- the judge ----------------------------------------------------------------------------------------------
+
+    def judge(self) -> Verdict:
+        """Compare every row with the ledger: right output, right prompt, and no end that no row shows (P4)."""
+        jobs = self.jobs()
+        by_id = {job.job_id: job for job in jobs.values()}
+        verdict, shown = Verdict(jobs=len(jobs)), set[str]()
+        for line in self.lines():
+            link = LINK.search(line.get("Output URL", ""))
+            own = jobs.get(line.get("Job ID", ""))
+            if link is not None:
+                job = by_id.get(link[1])
+                if job is None or job.state is not State.SUCCEEDED or job.inputs.get("prompt") != line.get("Prompt"):
+                    verdict.wrong_rows += 1
+                    verdict.blame(f"{self.book.title}: the row “{line.get('Prompt')}” shows the output of {link[1]}")
+                elif line.get("Status") == CELL_WORD[State.SUCCEEDED]:
+                    shown.add(job.job_id)
+            if own is not None and own.state is not State.SUCCEEDED and line.get("Status") == CELL_WORD[own.state]:
+                shown.add(own.job_id)
+        for job in jobs.values():
+            if job.job_id not in shown:
+                verdict.lost_rows += 1
+                verdict.blame(f"{self.book.title}: no row shows the end of {job.job_id} ({job.state})")
+        return verdict
+
+
+def columns_of(sheet: Sheet) -> dict[str, int]:
+    """Say where our columns are, by the names that they were given at first."""
+    _, columns = sheet.data_extent()
+    found: dict[str, int] = {}
+    for column in range(columns):
+        labels = [each.value for each in sheet.dimension("COLUMNS", column).metadata if each.key == "comfysheet-column"]
+        name = str(labels[0] if labels else sheet.cell(0, column).formatted)
+        if name:
+            found.setdefault(name, column)
+    return found
+
+
+def lines_of(sheet: Sheet) -> list[dict[str, str]]:
+    """Give the rows of a tab as texts, by our names of the columns."""
+    rows, _ = sheet.data_extent()
+    columns = columns_of(sheet)
+    return [
+        {name: str(sheet.cell(row, column).formatted) for name, column in columns.items()} for row in range(1, rows)
+    ]
