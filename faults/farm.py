@@ -17,11 +17,15 @@ from uuid import uuid4
 
 import requests
 
+from chalicelib.contract.events import JobMessage
 from chalicelib.contract.job import Job, job_id_of, output_prefix
+from chalicelib.contract.manifest import Workflow
 from chalicelib.contract.states import TERMINAL, State
 from chalicelib.keymaker import KeyMaker
 from chalicelib.ledger import DynamoLedger
+from chalicelib.publish import Publisher
 from faults.report import Tally
+from infra.workflows import open_blobs
 from sandbox.world import Child, Wishes, World
 
 TENANT: Final = "studio"
@@ -69,7 +73,8 @@ class Farm:
         self.world.__enter__()
         session = self.world.cloud.session()
         self.outputs = self.world.cloud.outputs
-        self.ledger = DynamoLedger(session.client("dynamodb"), self.outputs["JobsTable"])
+        self.dynamodb: Any = session.client("dynamodb")
+        self.ledger = DynamoLedger(self.dynamodb, self.outputs["JobsTable"])
         self.s3: Any = session.client("s3")
         self.sqs: Any = session.client("sqs")
         return self
@@ -99,14 +104,25 @@ class Farm:
             self._tokens[client] = maker.new_api(client, {})
         return self._tokens[client]
 
-    def ask(self, *, client: str = TENANT, key: str = "", api: str = "", timeout_s: float = 30, **inputs: Any) -> Asked:
+    def ask(
+        self,
+        *,
+        client: str = TENANT,
+        key: str = "",
+        api: str = "",
+        timeout_s: float = 30,
+        workflow: str = "txt2img-sdxl",
+        **inputs: Any,
+    ) -> Asked:
         """
-        Submit one job of `txt2img-sdxl` and remember what was answered; no answer is no error.
+        Submit one job and remember what was answered; no answer is no error.
 
         *api*: another address than the world's own (a proxy before it).
         """
-        given = {"prompt": "a fox", "steps": 4, "width": 64, "height": 64, **inputs}
-        asked = Asked(key or str(uuid4()), client, {"workflow_id": "txt2img-sdxl", "inputs": given})
+        small = {"steps": 4, "width": 64, "height": 64} if workflow == "txt2img-sdxl" else {}
+        asked = Asked(
+            key or str(uuid4()), client, {"workflow_id": workflow, "inputs": {"prompt": "a fox", **small, **inputs}}
+        )
         self.ask_again(asked, api=api, timeout_s=timeout_s)
         return asked
 
@@ -122,6 +138,36 @@ class Farm:
         asked.status = answer.status_code
         if asked.is_acknowledged:
             asked.answers.append(answer.json())
+
+    def call(
+        self, method: str, path: str, *, client: str = TENANT, timeout_s: float = 30, **more: Any
+    ) -> requests.Response:
+        """Call the API as a program of *client*: `call("GET", "/api/v2/jobs")`. Without an answer requests' error."""
+        headers = {"Authorization": f"Bearer {self.token(client)}", **more.pop("headers", {})}
+        url = f"{self.world.cloud.api_url}{path}"
+        return requests.request(method, url, headers=headers, timeout=timeout_s, **more)
+
+    def publish(self, workflows: Sequence[Workflow]) -> None:
+        """Add workflows to everybody's catalog."""
+        blobs = open_blobs(self.world.cloud.session(), self.outputs["Bucket"])
+        Publisher(blobs, lambda: time.time_ns() // 1_000_000).push(workflows, by="a scenario")
+
+    def hurry(self, job_ids: Sequence[str]) -> None:
+        """Let the pauses between attempts of these jobs be over now, as the sweeper does when they are."""
+        now = time.time_ns() // 1_000_000
+        for job in self.ledger.get_many(job_ids):
+            if job.state is not State.QUEUED or job.not_before <= now:
+                continue
+            self.dynamodb.update_item(
+                TableName=self.outputs["JobsTable"],
+                Key={"job_id": {"S": job.job_id}},
+                UpdateExpression="SET not_before = :now",
+                ExpressionAttributeValues={":now": {"N": str(now)}},
+            )
+            seq = self.ledger.resend(job, now=now)
+            if seq is not None:
+                message = JobMessage(job_id=job.job_id, seq=seq).model_dump_json()
+                self.sqs.send_message(QueueUrl=self.outputs["JobsQueueUrl"], MessageBody=message)
 
     def job(self, asked: Asked) -> Job | None:
         """Read the job that a submission made."""

@@ -1,0 +1,329 @@
+"""Let ComfyUI die, hang, lie, overflow and forget, and let one job kill it again and again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from chalicelib.contract.job import BUDGET, Job
+from chalicelib.contract.states import TERMINAL, State
+from faults.farm import Asked, Farm, holds_soon
+from faults.kitchens import Kitchen, Mood, Moody, Nurse, managed_folder, workflows
+from faults.report import Outcome, Tally, rank
+from faults.scenario import Scenario, Size
+from faults.words import breaches_of
+
+QUICK: Final = {"STALL_S": "1.5", "POLL_DOWN_S": "0.3", "POLL_UP_S": "0.5", "MAX_OUTPUT_MB": "0.3"}
+PATIENCE_S: Final = 60.0
+
+
+class Hurry:
+    """Spare scenarios the pauses between attempts (up to a minute each), from a thread of its own."""
+
+    def __init__(self, farm: Farm, asked: Sequence[Asked]) -> None:
+        self._farm = farm
+        self._asked = asked
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._push, name="hurry", daemon=True)
+
+    def __enter__(self) -> Hurry:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _push(self) -> None:
+        while not self._ended.wait(0.3):
+            self._farm.hurry([one.job_id for one in self._asked])
+
+
+@dataclass
+class _Ward:
+    """Hold what the cases share, and what they found."""
+
+    farm: Farm
+    kitchen: Kitchen
+    proxy: Moody
+    every: list[Asked] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    failed: list[Asked] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    sentences: dict[str, str] = field(default_factory=dict)
+    took_s: dict[str, float] = field(default_factory=dict)
+
+    def submit(self, workflow: str = "sleeps", **inputs: Any) -> Asked:
+        """Submit one job."""
+        asked = self.farm.ask(workflow=workflow, **inputs)
+        if not asked.is_acknowledged:
+            self.wrong.append(f"a job of {workflow} was answered {asked.status}")
+        self.every.append(asked)
+        return asked
+
+    def runs(self, asked: Asked) -> bool:
+        """Wait until ComfyUI works on something of this job."""
+        return holds_soon(lambda: bool(self.kitchen.running()) and self.farm.job(asked) is not None, 20, 0.02)
+
+    def ends(self, name: str, asked: Asked, state: State, *, attempts: int = 1, code: str = "") -> Job | None:
+        """Wait for the end, and hold it against what must come: state, attempts at most, the error's code."""
+        begun = time.monotonic()
+        if not self.farm.all_ended([asked], PATIENCE_S):
+            job = self.farm.job(asked)
+            self.wrong.append(
+                f"{name}: the job has not ended after {PATIENCE_S:.0f} s ({job.state if job else 'gone'})"
+            )
+            return None
+        self.took_s[name] = round(time.monotonic() - begun, 1)
+        job = self.farm.job(asked)
+        assert job is not None
+        (self.asked if state is State.SUCCEEDED else self.failed).append(asked)
+        if job.state is not state:
+            self.wrong.append(f"{name}: the job is {job.state} ({job.error}), not {state}")
+        if job.attempt > attempts:
+            self.wrong.append(f"{name}: {job.attempt} attempts, not {attempts} ({job.last_error})")
+        if job.error is not None:
+            self.hear(name, job.error.sentence(), asked)
+            if code and job.error.code != code:
+                self.wrong.append(f"{name}: the error's code is {job.error.code}, not {code}")
+        return job
+
+    def hear(self, name: str, sentence: str, asked: Asked) -> None:
+        """Judge the sentence, and that the API says the same."""
+        self.sentences[name] = sentence
+        self.wrong += [f"{name}: “{sentence}” {breach}" for breach in breaches_of(sentence)]
+        told = self.farm.call("GET", f"/api/v2/jobs/{asked.job_id}").json()
+        if (told.get("error") or {}).get("message") != sentence:
+            self.wrong.append(f"{name}: the API tells another sentence: {told.get('error')}")
+
+
+def _lies(ward: _Ward) -> None:
+    """What the server answers is not what it should be; nothing is lost, and no attempt is wasted."""
+    proxy = ward.proxy
+    asked = ward.submit(seconds=1.0)
+    ward.runs(asked)
+    proxy.drop_sockets()
+    ward.ends("WebSocket dropped", asked, State.SUCCEEDED)
+    asked = ward.submit(seconds=1.0)
+    ward.runs(asked)
+    proxy.be(Mood.DEAF)
+    ward.ends("WebSocket half-open", asked, State.SUCCEEDED)
+    proxy.be(Mood.FINE)
+    proxy.drop_sockets()
+    for name, mood in (("answers are no JSON", Mood.NOT_JSON), ("answers are other JSON", Mood.ODD_JSON)):
+        asked = ward.submit(seconds=2.0)
+        ward.runs(asked)
+        proxy.drop_sockets()
+        proxy.be(mood)
+        holds_soon(lambda: False, 1.2)
+        proxy.be(Mood.FINE)
+        ward.ends(name, asked, State.SUCCEEDED)
+    proxy.be(Mood.SLOW)
+    ward.ends("every answer is late", ward.submit(seconds=0.2), State.SUCCEEDED)
+    proxy.be(Mood.OLD)
+    ward.ends("an older version", ward.submit(seconds=0.2), State.SUCCEEDED)
+    proxy.be(Mood.FINE)
+
+
+def _files(ward: _Ward) -> None:
+    """The output is missing, cut off, too large, or somewhere else."""
+    proxy = ward.proxy
+    proxy.be(Mood.HALF_FILE, 1)
+    ward.ends("the file breaks off once", ward.submit(seconds=0.1), State.SUCCEEDED, attempts=2)
+    proxy.be(Mood.NO_FILE, 1)
+    ward.ends("the file is missing once", ward.submit(seconds=0.1), State.SUCCEEDED, attempts=2)
+    proxy.be(Mood.NO_FILE)
+    ward.ends("the file is missing for good", ward.submit(seconds=0.1), State.FAILED, attempts=BUDGET)
+    proxy.be(Mood.FINE)
+    ward.ends("the output is too large", ward.submit("overflows", seconds=0.1), State.FAILED, code="too_large")
+    ward.ends("no output", ward.submit("odd-output", seconds=0.1), State.FAILED, code="no_output")
+    asked = ward.submit("odd-output", seconds=0.1, shape="abs")
+    ward.ends("an output outside the folder", asked, State.FAILED, code="no_output")
+
+
+def _failures(ward: _Ward) -> None:
+    """The graph is refused or fails: the first word is the last one, in a sentence."""
+    ward.ends("200 with node_errors", ward.submit("half-wrong", seconds=0.1), State.FAILED)
+    ward.ends("a node that nobody has", ward.submit("unknown-node", seconds=0.1), State.FAILED)
+    ward.ends("a node raises", ward.submit("breaks", seconds=0.1), State.FAILED, code="execution_failed")
+    asked = ward.submit("breaks", seconds=0.1, kind="OOM")
+    ward.ends("out of memory", asked, State.FAILED, attempts=2, code="out_of_memory")
+    ward.ends("too long", ward.submit("runs-long", seconds=30), State.FAILED, code="too_long")
+
+
+def _restarts(ward: _Ward) -> None:
+    """ComfyUI is killed, comes back and knows of nothing; later its executor hangs while HTTP is green."""
+    asked = ward.submit(seconds=3.0)
+    ward.runs(asked)
+    begun = time.monotonic()
+    ward.kitchen.end()
+    ward.kitchen.revive()
+    _again(ward, asked, "killed in the middle", begun)
+    ward.ends("killed in the middle", asked, State.SUCCEEDED, attempts=2)
+
+
+def _again(ward: _Ward, asked: Asked, name: str, begun: float) -> None:
+    """Wait until the worker has noticed."""
+
+    def noticed() -> bool:
+        job = ward.farm.job(asked)
+        return job is not None and (job.attempt > 1 or job.state is not State.RUNNING)
+
+    if holds_soon(noticed, PATIENCE_S, 0.05):
+        ward.took_s[f"{name}, noticed"] = round(time.monotonic() - begun, 1)
+    else:
+        ward.wrong.append(f"{name}: nobody noticed")
+
+
+CASES: Final[tuple[Callable[[_Ward], None], ...]] = (_lies, _files, _failures, _restarts)
+
+
+def moody(farm: Farm, size: Size) -> Outcome:
+    """One fault after the other between one worker and its ComfyUI."""
+    farm.publish(workflows())
+    kitchen = Kitchen(farm.world.wishes.home / "moody").start()
+    proxy = Moody(kitchen.url)
+    ward = _Ward(farm, kitchen, proxy)
+    worker = farm.worker(COMFY_URL=proxy.url, **QUICK, SLOTS="1")
+    try:
+        for _ in range(1 if size is Size.CI else 3):
+            with Hurry(farm, ward.every):
+                for case in CASES:
+                    case(ward)
+        if worker.process.poll() is not None:
+            ward.wrong.append(f"the worker ended: {worker.tail()}")
+    finally:
+        worker.stop()
+        proxy.close()
+        kitchen.end()
+    tally, wrong = farm.judge(ward.asked)
+    count = len(ward.failed)
+    tally += Tally(attempted=count, acknowledged=count)
+    noticed = [took for name, took in ward.took_s.items() if name.endswith("noticed")]
+    figures: dict[str, float | int | str] = {
+        "cases": len(ward.asked) + count,
+        "sentences judged": len(ward.sentences),
+        "a restart noticed s": max(noticed, default=0.0),
+    }
+    return Outcome(tally, figures, (*ward.wrong, *wrong))
+
+
+def poison(farm: Farm, size: Size) -> Outcome:
+    """
+    Jobs that kill or hang their ComfyUI each time, among innocents that wait behind them in the same server's queue.
+
+    In CI the server is brought back by the machine at once; with `all` the worker manages it.
+    """
+    farm.publish(workflows())
+    wrong: list[str] = []
+    home = farm.world.wishes.home
+    kitchen = Kitchen(home / "poisoned").start()
+    # The first picture warms the worker up: before it a silent server is given three times as long.
+    worker = farm.worker(COMFY_URL=kitchen.url, **QUICK, SLOTS="3")
+    try:
+        with Nurse(kitchen):
+            farm.all_ended([farm.ask(workflow="sleeps", seconds=0.3), farm.ask(workflow="sleeps", seconds=0.3)])
+            killers = [farm.ask(workflow="breaks", seconds=0.6, kind="os._exit") for _ in range(_COUNT[size])]
+            innocents = [farm.ask(workflow="sleeps", seconds=0.3) for _ in range(4 * _COUNT[size])]
+            with Hurry(farm, [*killers, *innocents]):
+                if not farm.all_ended([*killers, *innocents], 120):
+                    wrong.append("poison and innocents have not all ended after 120 s")
+        hung, detected = _hangs(farm, kitchen, wrong)
+    finally:
+        worker.stop()
+        kitchen.end()
+    if size is Size.ALL:
+        wrong += _managed(farm)
+    tally, breaches = farm.judge(innocents)
+    wrong += breaches
+    for one in [*killers, hung]:
+        wrong += _is_told(farm, one)
+    attempts = [job.attempt for job in farm.ledger.get_many([one.job_id for one in innocents])]
+    if max(attempts, default=0) > 2:
+        wrong.append(f"an innocent job needed {max(attempts)} attempts beside {len(killers)} poisonous ones")
+    count = len(killers) + 1
+    return Outcome(
+        tally + Tally(attempted=count, acknowledged=count),
+        {
+            "deaths of ComfyUI": kitchen.deaths,
+            "attempts of the poison at most": max(
+                job.attempt for job in farm.ledger.get_many([one.job_id for one in killers])
+            ),
+            "attempts of innocents at most": max(attempts),
+            "innocents that lost an attempt": sum(each > 1 for each in attempts),
+            "a hang noticed p50 s": rank(detected, 0.5) if detected else 0.0,
+            "a hang noticed max s": rank(detected, 1) if detected else 0.0,
+        },
+        tuple(wrong),
+    )
+
+
+_COUNT: Final = {Size.CI: 2, Size.ALL: 5}
+
+
+def _hangs(farm: Farm, kitchen: Kitchen, wrong: list[str]) -> tuple[Asked, list[float]]:
+    """A node ends the executor's thread: HTTP answers, nothing is rendered. A person restarts it each time."""
+    hung = farm.ask(workflow="breaks", seconds=0.2, kind="SystemExit")
+    detected: list[float] = []
+    with Hurry(farm, [hung]):
+        for attempt in range(1, BUDGET + 1):
+
+            def is_over(known: int = attempt) -> bool:
+                job = farm.job(hung)
+                return job is not None and (
+                    job.state in TERMINAL or (job.state is State.QUEUED and job.attempt >= known)
+                )
+
+            holds_soon(lambda: bool(kitchen.running()), 20, 0.05)
+            begun = time.monotonic()
+            if not holds_soon(is_over, 60, 0.05):
+                wrong.append("a hanging executor was not noticed")
+                break
+            detected.append(time.monotonic() - begun)
+            kitchen.end()
+            kitchen.revive()
+        farm.all_ended([hung], 60)
+    return hung, detected
+
+
+def _is_told(farm: Farm, asked: Asked) -> list[str]:
+    """A poisonous job fails within its budget, and a sentence names the cause."""
+    job = farm.job(asked)
+    if job is None or job.state is not State.FAILED or job.error is None:
+        return [f"the poisonous job {asked.job_id} is {job.state if job else 'not there'}"]
+    wrong = [f"“{job.error.sentence()}” {breach}" for breach in breaches_of(job.error.sentence())]
+    if job.attempt > BUDGET:
+        wrong.append(f"the poisonous job {asked.job_id} had {job.attempt} attempts")
+    return wrong
+
+
+def _managed(farm: Farm) -> list[str]:
+    """The same with a ComfyUI that the worker starts and restarts itself."""
+    folder = managed_folder(farm.world.wishes.home / "managed")
+    worker = farm.worker(COMFY_DIR=str(folder), COMFY_PORT="0", **QUICK)
+    try:
+        killer = farm.ask(workflow="breaks", seconds=0.3, kind="os._exit")
+        innocents = [farm.ask(workflow="sleeps", seconds=0.2) for _ in range(4)]
+        with Hurry(farm, [killer, *innocents]):
+            if not farm.all_ended([killer, *innocents], 180):
+                return ["with a managed ComfyUI poison and innocents have not all ended after 180 s"]
+        _, wrong = farm.judge(innocents)
+        if worker.process.poll() is not None:
+            wrong.append(f"the worker ended: {worker.tail()}")
+        return wrong + _is_told(farm, killer)
+    finally:
+        worker.stop()
+
+
+SCENARIOS = (
+    Scenario(
+        "F10",
+        "ComfyUI drops, deafens, lies, loses files, refuses, fails, forgets; each with its sentence",
+        ("P1", "P9", "P16", "P20"),
+        moody,
+    ),
+    Scenario("F10", "jobs that kill or hang their ComfyUI each time, among innocents", ("P9", "P20"), poison),
+)

@@ -1,0 +1,247 @@
+"""
+Let Google Sheets fail in every way that it has, for several spreadsheets at once; the healthy one among them must not
+notice, and every other one is right in the end, or its results stay to be fetched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final
+
+import requests
+
+from chalicelib.contract.job import Job
+from chalicelib.contract.states import State
+from faults.desk import Desk, Verdict
+from faults.farm import Farm, holds_soon
+from faults.report import Outcome, Tally, rank
+from faults.scenario import Scenario, Size
+from sandbox.apps_script import Selection
+from sandbox.sheets_faults import Quota
+from sandbox.workbook import OPEN, Area, Protected
+
+GOOGLES_MOST: Final = 60
+"""Calls of each kind that Google gives a service account a minute."""
+RIGHT_WITHIN_S: Final = 300
+"""How long after a storm every row must be right."""
+SETTLED_S: Final = {Size.CI: 4, Size.ALL: 30}
+"""How long a spreadsheet that was given up is watched for calls that nobody wants."""
+ROWS: Final = {Size.CI: 3, Size.ALL: 10}
+ROWS_ONE_BAD: Final = {Size.CI: 10, Size.ALL: 50}
+STORM_S: Final = {Size.CI: 5, Size.ALL: 60}
+
+
+class _Weather:
+    """Hold the spreadsheets of the scenario, a fault for each."""
+
+    def __init__(self, farm: Farm, size: Size) -> None:
+        self.farm, self.size = farm, size
+        self.google = farm.world.server.sheets
+        names = ("healthy", "stormy", "fails after", "drops after", "late", "slow", "withdrawn", "gone", "one bad row")
+        self.desks = {name: Desk(farm, name) for name in names}
+        self.wrong: list[str] = []
+
+    def __getitem__(self, name: str) -> Desk:
+        return self.desks[name]
+
+    def order(self) -> None:
+        """Order what is to go wrong, before anybody presses the menu."""
+        faults = self.google.faults
+        for _ in range(2_000):
+            faults.answer(429, spreadsheet_id=self["stormy"].book.spreadsheet_id)
+            faults.answer(503, spreadsheet_id=self["stormy"].book.spreadsheet_id)
+        faults.apply_then_fail(503, 2, spreadsheet_id=self["fails after"].book.spreadsheet_id)
+        faults.apply_then_drop(2, spreadsheet_id=self["drops after"].book.spreadsheet_id)
+        # Longer than the client waits: the write is done after the client has given it up.
+        faults.delay(22, 1, kind="write", spreadsheet_id=self["late"].book.spreadsheet_id)
+        faults.delay(1.5, 1_000, spreadsheet_id=self["slow"].book.spreadsheet_id)
+        self["withdrawn"].book.shared_with.clear()
+        bad, row = self["one bad row"].sheet, ROWS_ONE_BAD[self.size] // 2
+        guard = Protected(self["one bad row"].book.new_id(), Area(row, 0, row + 1, OPEN), warning_only=False)
+        bad.change(partial(bad.protected.append, guard))
+
+    def press(self) -> None:
+        """Generate the rows of every spreadsheet; the deleted one is deleted right after."""
+        counts = dict.fromkeys(self.desks, ROWS[self.size]) | {"one bad row": ROWS_ONE_BAD[self.size]}
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda each: each[1].render(counts[each[0]]), self.desks.items()))
+        self.google.books.remove(self["gone"].book.spreadsheet_id)
+
+    def all_committed(self, patience_s: float) -> bool:
+        """Wait until every job has ended in the ledger."""
+        keys = sum(len(desk.keys) for desk in self.desks.values())
+
+        def over() -> bool:
+            jobs = [job for desk in self.desks.values() for job in desk.jobs().values()]
+            return len(jobs) == keys and all(job.state is State.SUCCEEDED for job in jobs)
+
+        return holds_soon(over, patience_s, 0.5)
+
+    def shown(self, name: str, patience_s: float) -> None:
+        """Wait until the rows of *name* are right."""
+        if not self[name].all_ended(patience_s):
+            self.wrong.append(f"the spreadsheet “{name}” was not right after {patience_s:.0f} s")
+
+    def end(self) -> None:
+        self.google.quota = None
+        self.google.faults.clear()
+        for desk in self.desks.values():
+            desk.close()
+
+
+def bad_weather(farm: Farm, size: Size) -> Outcome:
+    """Nine spreadsheets, eight of them in trouble of their own, all at once."""
+    weather = _Weather(farm, size)
+    weather.google.quota = Quota(GOOGLES_MOST)
+    worker = farm.worker(SLOTS="2")
+    try:
+        return _weathered(weather)
+    finally:
+        worker.stop()
+        weather.end()
+
+
+def _weathered(weather: _Weather) -> Outcome:
+    size, wrong = weather.size, weather.wrong
+    begun = time.time()
+    weather.order()
+    weather.press()
+    if not weather.all_committed(120):
+        wrong.append("not every job was rendered while Google failed")
+    weather.shown("healthy", 60)
+    _pause(STORM_S[size])
+    lifted = time.time()
+    weather.google.faults.clear(weather["stormy"].book.spreadsheet_id)
+    for name in ("stormy", "fails after", "drops after", "slow", "late"):
+        weather.shown(name, RIGHT_WITHIN_S)
+    right_after_s = max(weather["stormy"].done_at.values(), default=lifted) - lifted
+    wrong += _one_bad_row(weather["one bad row"], ROWS_ONE_BAD[size])
+    wrong += _given_up(weather, size)
+    healed_s = _healed(weather)
+    tally, sentences = _judged(
+        weather, ("healthy", "stormy", "fails after", "drops after", "late", "slow", "withdrawn")
+    )
+    wrong += sentences
+    figures = _figures(weather, begun)
+    figures |= {"right after the storm s": round(right_after_s, 1), "right after sharing again s": healed_s}
+    if figures["most writes a minute"] > GOOGLES_MOST or figures["most reads a minute"] > GOOGLES_MOST:
+        wrong.append("Google was asked more often than it allows")
+    return Outcome(tally, dict(figures), tuple(wrong))
+
+
+def _one_bad_row(desk: Desk, count: int) -> list[str]:
+    """All rows but the protected one show their end; the result of that one stays to be fetched."""
+    bad = f"{desk.book.title} {count // 2}"
+
+    def others() -> bool:
+        return sum(line["Status"] == "done" for line in desk.lines()) == count - 1
+
+    if not holds_soon(others, 120):
+        return [f"one row that refuses held up others: {[line['Status'] for line in desk.lines()]}"]
+    [job] = [job for job in desk.jobs().values() if job.inputs["prompt"] == bad]
+    return _fetchable(desk.farm, job)
+
+
+def _given_up(weather: _Weather, size: Size) -> list[str]:
+    """A spreadsheet that is gone, or not shared, is parked with a reason, left in peace, and its results are there."""
+    wrong = []
+    registry = weather.farm.world.keys.registry
+    for name in ("withdrawn", "gone"):
+        desk = weather[name]
+        spreadsheet_id = desk.book.spreadsheet_id
+        if not holds_soon(lambda known=spreadsheet_id: registry.get(known).parked is not None, 60):  # type: ignore[misc]
+            wrong.append(f"the spreadsheet “{name}” was never parked")
+            continue
+    since = time.time() + 2
+    _pause(2 + SETTLED_S[size])
+    for name in ("withdrawn", "gone"):
+        if called := weather[name].calls(since):
+            wrong.append(f"the spreadsheet “{name}” was asked {called} times more after it was given up")
+        for job in weather[name].jobs().values():
+            wrong += _fetchable(weather.farm, job)
+    return wrong
+
+
+def _healed(weather: _Weather) -> float:
+    """Share the withdrawn spreadsheet again, and do what its person does: Test, then Fetch missing results."""
+    desk = weather["withdrawn"]
+    desk.book.shared_with |= weather.farm.world.book.shared_with
+    begun = time.time()
+    told = desk.project.call("settingsTest", [], Selection(desk.sheet.gid, ()))
+    parked = weather.farm.world.keys.registry.get(desk.book.spreadsheet_id).parked
+    if parked is not None:
+        weather.wrong.append(f"a spreadsheet that is shared again stays parked: {told}")
+    desk.press("fetchMissingResults", range(0))
+    weather.shown("withdrawn", 60)
+    return round(time.time() - begun, 1)
+
+
+def _judged(weather: _Weather, names: tuple[str, ...]) -> tuple[Tally, list[str]]:
+    verdicts: list[Verdict] = [weather[name].judge() for name in names]
+    jobs = sum(len(desk.keys) for desk in weather.desks.values())
+    lost, unexpected = (sum(getattr(each, name) for each in verdicts) for name in ("lost_rows", "wrong_rows"))
+    again = sum(job.attempt > 1 for desk in weather.desks.values() for job in desk.jobs().values())
+    tally = Tally(jobs, jobs, lost=lost, unexpected=unexpected, again=again)
+    return tally, [sentence for each in verdicts for sentence in each.sentences]
+
+
+def _figures(weather: _Weather, begun: float) -> dict[str, float]:
+    calls = [call for call in tuple(weather.google.log.calls) if call.at >= begun]
+    healthy = weather["healthy"].lags_s()
+    reached = [name for name in weather.desks if name not in ("gone", "withdrawn", "stormy")]
+    every = [lag for name in reached for lag in weather[name].lags_s()]
+    return {
+        "spreadsheets": len(weather.desks),
+        "commit to cell of the healthy one p50 s": rank(healthy, 0.5),
+        "p95 s": rank(healthy, 0.95),
+        "max s": rank(healthy, 1),
+        "of all that can be reached p50 s": rank(every, 0.5),
+        "their p95 s": rank(every, 0.95),
+        "their p99 s": rank(every, 0.99),
+        "calls": len(calls),
+        "refused 429 by quota or storm": sum(call.status == 429 for call in calls),
+        "most writes a minute": _busiest([call.at for call in calls if call.kind == "write" and call.status != 429]),
+        "most reads a minute": _busiest([call.at for call in calls if call.kind == "read" and call.status != 429]),
+    }
+
+
+def _busiest(times: list[float]) -> int:
+    """Give the most calls within any 60 seconds."""
+    most, window = 0, deque[float]()
+    for at in sorted(times):
+        window.append(at)
+        while window[0] <= at - 60:
+            window.popleft()
+        most = max(most, len(window))
+    return most
+
+
+def _fetchable(farm: Farm, job: Job) -> list[str]:
+    """Ask the API for a job's result and download it."""
+    told = farm.call("GET", f"/api/v2/jobs/{job.job_id}").json()
+    outputs = told.get("outputs") or []
+    if told.get("status") != "succeeded" or not outputs:
+        return [f"the API does not give the result of {job.job_id}: {told.get('status')}"]
+    body = requests.get(outputs[0]["url"], timeout=20).content
+    if hashlib.sha256(body).hexdigest() != job.outputs[0].sha256:
+        return [f"the API gives another file for {job.job_id} than was recorded"]
+    return []
+
+
+def _pause(seconds: float, holds: Callable[[], bool] = lambda: False) -> None:
+    holds_soon(holds, seconds)
+
+
+SCENARIOS = (
+    Scenario(
+        "F8",
+        "nine spreadsheets, eight of them fail: storm, after the write, too late, slow, 403, 404, one row",
+        ("P4", "P11", "P13"),
+        bad_weather,
+    ),
+)

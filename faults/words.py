@@ -1,0 +1,38 @@
+"""Judge what a person is told: a sentence that says what happened and what to do, and nothing of the machine (P20)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+LEAKS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
+    ("a stack trace", re.compile(r"Traceback|\bFile \"|\bline \d+, in\b")),
+    ("an exception's name", re.compile(r"\b[A-Za-z_.]*(?:Error|Exception)\b(?! cell| column)")),
+    ("a path", re.compile(r"(?:^|[\s\"'(=:])(?:~|[A-Za-z]:)?[/\\](?:[\w.-]+[/\\])+[\w.-]*")),
+    ("an object's address", re.compile(r"0x[0-9a-f]{6,}|<class |<function |object at ")),
+    ("a signed link", re.compile(r"X-Amz-|Signature=|AWSAccessKeyId")),
+    ("a key", re.compile(r"\b(?:ck|cs|whsec)_[0-9a-f]{6,}|AKIA[0-9A-Z]{8,}|PRIVATE KEY")),
+    ("a formula", re.compile(r"^\s*[=+@]|^\s*-(?!\d)")),
+)
+NEXT: Final = re.compile(
+    r"\b(use|choose|check|generate|ask|try|give|send|set|shorten|copy|install|export|share|press|must|needs?|"
+    r"needed|select|type|add|remove|repeat|make|look|wait|allowed|connect|create|cancel|sign|leave|name|take|"
+    r"correct|split|start|call|did you mean|nearest|at most|at least|only|there (?:is|are)|it has|required|again|"
+    r"one of|known|belongs|upload|delete)\b",
+    re.IGNORECASE,
+)
+MOST_CHARS: Final = 500
+
+
+def breaches_of(text: str) -> list[str]:
+    """Say what is wrong with *text* as a sentence for a person; nothing is."""
+    found = [f"holds {name}" for name, pattern in LEAKS if pattern.search(text)]
+    if not text.strip():
+        return ["is empty"]
+    if text.strip()[-1] not in ".?!…":
+        found.append("is no whole sentence")
+    if len(text) > MOST_CHARS:
+        found.append(f"is longer than {MOST_CHARS} characters")
+    if not NEXT.search(text):
+        found.append("does not say what to do")
+    return found
