@@ -1,0 +1,152 @@
+"""Cancel at every phase, and race with the end: exactly one wins, the answer tells which, and ComfyUI stops (P8)."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from chalicelib.contract.job import job_id_of, prompt_id_of
+from chalicelib.contract.states import State
+from faults.desk import Desk
+from faults.farm import SHORT, TENANT, Asked, Farm, holds_soon
+from faults.kitchens import Kitchen, Moody, workflows
+from faults.report import Outcome, Tally, rank
+from faults.scenario import Scenario, Size
+
+COUNT: Final = {Size.CI: 12, Size.ALL: 200}
+AT_ONCE: Final = 8
+JOB_S: Final = 0.6
+STOPS_WITHIN_S: Final = float(SHORT["HEARTBEAT_S"]) + 2
+"""P8: ComfyUI is told to stop within a heartbeat and two seconds."""
+
+
+@dataclass
+class _Race:
+    """Hold what became of each cancellation."""
+
+    farm: Farm
+    proxy: Moody
+    asked_at: dict[str, float] = field(default_factory=dict)
+    """When a cancellation was answered (Unix seconds), by job id."""
+    said: dict[str, str] = field(default_factory=dict)
+    """The state that the answer told, by job id."""
+    phase: dict[str, str] = field(default_factory=dict)
+    """Where the job was a moment before."""
+    wrong: list[str] = field(default_factory=list)
+
+    def cancel(self, job_id: str) -> None:
+        """Cancel a job as a program does."""
+        job = self.farm.ledger.get(job_id)
+        self.phase[job_id] = "nowhere" if job is None else job.phase or job.state.value
+        answer = self.farm.call("POST", f"/api/v2/jobs/{job_id}/cancel")
+        self.asked_at[job_id] = time.time()
+        if answer.status_code != 200:
+            self.wrong.append(f"cancelling {job_id} was answered {answer.status_code}: {answer.text[:200]}")
+            return
+        self.said[job_id] = answer.json()["status"]
+
+    def judge(self, desk: Desk | None) -> Tally:
+        """Hold every answer against the ledger and against all that the rows ever showed."""
+        lost = 0
+        for job_id, said in self.said.items():
+            job = self.farm.ledger.get(job_id)
+            if job is None or job.state.value != said:
+                lost += 1
+                self.wrong.append(f"{job_id} was answered “{said}” and is {job.state if job else 'gone'}")
+            elif job.state is State.CANCELED and desk is not None and job_id in desk.linked:
+                self.wrong.append(f"{job_id} was cancelled, and its row showed an output")
+        return Tally(len(self.said), len(self.said), lost=lost)
+
+    def stops_s(self) -> list[float]:
+        """Give the seconds from each cancellation of a rendering job to ComfyUI's being told, late ones as breaches."""
+        found = []
+        for job_id, said in self.said.items():
+            job = self.farm.ledger.get(job_id)
+            if said != "canceled" or job is None or not job.attempt:
+                continue
+            at = self.proxy.cancelled_at.get(prompt_id_of(job_id, job.attempt))
+            if at is None:
+                # What was cancelled before it was sent, or after it had ended there, needs no stop.
+                continue
+            found.append(max(0.0, at - self.asked_at[job_id]))
+        late = [each for each in found if each > STOPS_WITHIN_S]
+        if late:
+            self.wrong.append(f"ComfyUI was told to stop only after {max(late):.1f} s ({len(late)} of {len(found)})")
+        return found
+
+
+def cancelled(farm: Farm, size: Size) -> Outcome:
+    """Jobs of programs and of rows, cancelled at random moments of their lives, from waiting to committed."""
+    farm.publish(workflows())
+    kitchen = Kitchen(farm.world.wishes.home / "cancelled").start()
+    proxy = Moody(kitchen.url)
+    race, dice, desk = _Race(farm, proxy), random.Random(15), Desk(farm, "cancelled")
+    waiting = [farm.ask(workflow="sleeps", seconds=1.0).job_id for _ in range(2)]
+    for job_id in waiting:
+        race.cancel(job_id)
+    worker = farm.worker(COMFY_URL=proxy.url)
+    try:
+        rows = max(4, COUNT[size] // 10)
+        desk.render(rows, Workflow="sleeps", Seconds=str(JOB_S))
+        _at_random(race, [job_id_of(TENANT, key) for key in desk.keys], dice, spread_s=rows * (JOB_S + 0.2))
+        for begin in range(0, COUNT[size], AT_ONCE):
+            asked = [farm.ask(workflow="sleeps", seconds=JOB_S) for _ in range(min(AT_ONCE, COUNT[size] - begin))]
+            _at_random(race, [one.job_id for one in asked], dice, spread_s=len(asked) * (JOB_S + 0.2))
+            _over(farm, asked, race)
+        if not desk.all_ended(60):
+            race.wrong.append("not every row shows the end of its job")
+        race.wrong += desk.judge().sentences
+        # A stop that is on its way still counts.
+        holds_soon(lambda: not kitchen.running(), STOPS_WITHIN_S + 3)
+        if kitchen.running():
+            race.wrong.append("ComfyUI still renders what was cancelled")
+    finally:
+        worker.stop()
+        proxy.close()
+        kitchen.end()
+    tally, stops = race.judge(desk), race.stops_s()
+    desk.close()
+    told = list(race.said.values())
+    figures: dict[str, float | int | str] = {
+        "cancelled": told.count("canceled"),
+        "too late (succeeded)": told.count("succeeded"),
+        **{f"while {phase}": list(race.phase.values()).count(phase) for phase in sorted(set(race.phase.values()))},
+        "prompts stopped": len(stops),
+    }
+    if stops:
+        figures |= {f"cancel to interrupt p{int(share * 100)} s": rank(stops, share) for share in (0.5, 0.99)}
+    else:
+        race.wrong.append("no cancellation met a rendering job: the race was not tried")
+    return Outcome(tally, figures, tuple(race.wrong))
+
+
+def _at_random(race: _Race, job_ids: Sequence[str], dice: random.Random, *, spread_s: float) -> None:
+    """Cancel each of them at a random moment of its expected life."""
+    begun = time.monotonic()
+
+    def later(job_id: str, at: float) -> None:
+        holds_soon(lambda: time.monotonic() - begun >= at, at + 1, 0.01)
+        race.cancel(job_id)
+
+    # The jobs render one after the other: each is cancelled around its own turn.
+    share = spread_s / max(1, len(job_ids))
+    threads = [
+        threading.Thread(target=later, args=(job_id, max(0.0, (place + dice.uniform(-0.5, 1.6)) * share)))
+        for place, job_id in enumerate(job_ids)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _over(farm: Farm, asked: Sequence[Asked], race: _Race) -> None:
+    if not farm.all_ended(asked, 60):
+        race.wrong.append("a job that was cancelled has not ended")
+
+
+SCENARIOS = (Scenario("F15", "cancelled at every phase, and racing with the end", ("P7", "P8"), cancelled),)
