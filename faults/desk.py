@@ -116,8 +116,8 @@ class Desk:
     # -- what people do -----------------------------------------------------------------------------------------
 
     def type_rows(self, rows: Sequence[Mapping[str, str]], first: int = 1) -> range:
-        """Type *rows* from row *first* (0-based) on."""
-        with self.book.editing("person"):
+        """Type *rows* from row *first* (0-based) on; nobody's undo takes them back."""
+        with self.book.editing("script"):
             columns = columns_of(self.sheet)
             for number, row in enumerate(rows, start=first):
                 for header, value in row.items():
@@ -202,7 +202,7 @@ class Desk:
                 if job is None or job.state is not State.SUCCEEDED or job.inputs.get("prompt") != line.get("Prompt"):
                     verdict.wrong_rows += 1
                     verdict.blame(f"{self.book.title}: the row “{line.get('Prompt')}” shows the output of {link[1]}")
-                elif line.get("Status") == CELL_WORD[State.SUCCEEDED]:
+                else:
                     shown.add(job.job_id)
             if own is not None and own.state is not State.SUCCEEDED and line.get("Status") == CELL_WORD[own.state]:
                 shown.add(own.job_id)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.job import Job, Output, output_prefix
+from worker.comfy.faults import TOO_LARGE
 from worker.comfy.outputs import OutputFile, OutputText
 from worker.parcel import Parcel
 from worker.sniff import Sniffed, sniff
@@ -193,7 +194,7 @@ class Courier:
 
     def _ship(self, thing: _Thing, number: int, parcel: Parcel, begun: float, *, early: bool) -> _Cargo:
         if not parcel.size_bytes:
-            raise Rejected("empty_output", "ComfyUI made an empty file.")
+            raise Rejected("empty_output", "ComfyUI made an empty file: try again, or use another workflow.")
         sniffed = sniff(parcel.reader(), thing.display_name)
         output = _described(thing, sniffed, parcel, f"{self._prefix}{number}-")
 
@@ -212,7 +213,7 @@ class Courier:
             return
         content = thing.text.encode("utf-8")
         if len(content) > left_bytes:
-            raise Rejected("too_large", "The output is larger than this worker accepts (MAX_OUTPUT_MB).")
+            raise Rejected("too_large", TOO_LARGE)
         into.write(content)
 
     def _do(self, parcel: Parcel, work: Callable[[], T]) -> Future[T]:

@@ -21,7 +21,7 @@ from chalicelib.contract.events import Hint
 from chalicelib.contract.job import BUDGET, Job, JobError, Output, Timings, run_key
 from chalicelib.contract.ports import Refusal, Refused
 from chalicelib.contract.states import TERMINAL
-from worker.comfy.faults import one_line
+from worker.comfy.faults import ANOTHER_WAY, one_line
 from worker.kit import unfit
 from worker.lease import Holding
 from worker.perform import courier_of
@@ -305,9 +305,12 @@ def backoff_s(job: Job, drawn: float) -> float:
 def given_up(job: Job, last: JobError | None) -> JobError:
     """Say why a job gets no further attempt."""
     if last is None:
-        text = f"Given up after {job.attempt} attempts: the worker stopped each time before the picture was made."
         if job.attempt == 0:
-            text = "No worker took the job before its time ran out."
-        return JobError(code="gave_up", text=text, hint="Generate the row again.")
+            text, hint = "No worker took the job before its time ran out.", "Generate the row again."
+        else:
+            text = f"Given up after {job.attempt} attempts: the worker stopped each time before the picture was made."
+            hint = ANOTHER_WAY
+        return JobError(code="gave_up", text=text, hint=hint)
     text = one_line(f"Given up after {job.attempt} attempts: {last.text}")
-    return JobError(code=last.code, text=text, hint=last.hint, node=last.node, node_class=last.node_class)
+    hint = last.hint or ANOTHER_WAY
+    return JobError(code=last.code, text=text, hint=hint, node=last.node, node_class=last.node_class)

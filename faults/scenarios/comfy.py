@@ -114,11 +114,11 @@ def _lies(ward: _Ward) -> None:
     proxy.be(Mood.FINE)
     proxy.drop_sockets()
     for name, mood in (("answers are no JSON", Mood.NOT_JSON), ("answers are other JSON", Mood.ODD_JSON)):
-        asked = ward.submit(seconds=2.0)
+        asked = ward.submit(seconds=3.0)
         ward.runs(asked)
         proxy.drop_sockets()
         proxy.be(mood)
-        holds_soon(lambda: False, 1.2)
+        holds_soon(lambda: False, 2.5)
         proxy.be(Mood.FINE)
         ward.ends(name, asked, State.SUCCEEDED)
     proxy.be(Mood.SLOW)
@@ -151,7 +151,7 @@ def _failures(ward: _Ward) -> None:
     ward.ends("a node raises", ward.submit("breaks", seconds=0.1), State.FAILED, code="execution_failed")
     asked = ward.submit("breaks", seconds=0.1, kind="OOM")
     ward.ends("out of memory", asked, State.FAILED, attempts=2, code="out_of_memory")
-    ward.ends("too long", ward.submit("runs-long", seconds=30), State.FAILED, code="too_long")
+    ward.ends("too long", ward.submit("runs-long", seconds=8), State.FAILED, code="too_long")
 
 
 def _restarts(ward: _Ward) -> None:
@@ -225,7 +225,8 @@ def poison(farm: Farm, size: Size) -> Outcome:
     worker = farm.worker(COMFY_URL=kitchen.url, **QUICK, SLOTS="3")
     try:
         with Nurse(kitchen):
-            farm.all_ended([farm.ask(workflow="sleeps", seconds=0.3), farm.ask(workflow="sleeps", seconds=0.3)])
+            # The worker learns how long both take: only then it takes a job while another one runs.
+            farm.all_ended([farm.ask(workflow="sleeps", seconds=0.3), farm.ask(workflow="breaks", seconds=0.6)])
             killers = [farm.ask(workflow="breaks", seconds=0.6, kind="os._exit") for _ in range(_COUNT[size])]
             innocents = [farm.ask(workflow="sleeps", seconds=0.3) for _ in range(4 * _COUNT[size])]
             with Hurry(farm, [*killers, *innocents]):

@@ -188,7 +188,7 @@ def test_run_time_errors_show_no_path_no_traceback_and_one_line() -> None:
     error = failure(read_entry(recorded("history_id_error")), {})
     assert error.text == "SaveImage failed: ERROR: Saving image outside the output folder is not allowed."
     long = Entry(Ending.ERROR, {}, {"node_type": "X", "exception_message": "a\n" + "b" * 900}, None)
-    assert failure(long, {}).text == "X failed: a"
+    assert failure(long, {}).text == "X failed: a."
     assert len(one_line("x" * 900)) == 200
 
 

@@ -103,7 +103,7 @@ def test_trap_2_and_3_the_verdict_is_the_history_s() -> None:
     shop.comfy.entry = Entry(Ending.ERROR, ONE_FILE, fault, 5)
     shop.work()
     assert shop.job.error is not None
-    assert (shop.job.error.code, shop.job.error.text) == ("execution_failed", "SaveImage failed: bad")
+    assert (shop.job.error.code, shop.job.error.text) == ("execution_failed", "SaveImage failed: bad.")
     assert len(shop.comfy.submitted) == 1
 
 

@@ -20,7 +20,7 @@ from urllib3.util.retry import Retry
 
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.job import JobError
-from worker.comfy.faults import GraphRefused, choices_of, refusal
+from worker.comfy.faults import TOO_LARGE, GraphRefused, choices_of, refusal
 from worker.comfy.history import Entry, Place, ServerFacts, Whereabouts, read_entry
 from worker.comfy.outputs import OutputFile
 from worker.ports import FileGone, InDoubt
@@ -43,8 +43,7 @@ class ComfyClient:
     def facts(self) -> ServerFacts:
         """Ask who the server is. An answer does not mean that it renders: a dead executor leaves HTTP alive."""
         told = self._get("/system_stats")
-        system = told.get("system") if isinstance(told, dict) else None
-        devices = told.get("devices") if isinstance(told, dict) else None
+        system, devices = told.get("system"), told.get("devices")
         first = devices[0] if isinstance(devices, list) and devices else None
         device = first.get("name") if isinstance(first, dict) else None
         version = system.get("comfyui_version") if isinstance(system, dict) else None
@@ -77,7 +76,8 @@ class ComfyClient:
         if answer.status_code in (502, 503, 504):
             raise InDoubt(f"ComfyUI answered {answer.status_code} when the workflow was sent.")
         if answer.status_code == 413:
-            raise GraphRefused(JobError(code="too_large", text="The workflow is larger than ComfyUI accepts."))
+            text = "The workflow is larger than ComfyUI accepts: shorten its texts."
+            raise GraphRefused(JobError(code="too_large", text=text))
         told = _json_of(answer)
         if not isinstance(told, dict):
             # 500 in text/plain is the answer to a prompt of the wrong shape (0.28); it would be the same again.
@@ -91,11 +91,10 @@ class ComfyClient:
     def where(self, prompt_id: str) -> Whereabouts:
         """Look for a prompt: in the queue first, then in the history, so that one that ends meanwhile is seen."""
         queue = self._get("/queue")
-        running = queue.get("queue_running", []) if isinstance(queue, dict) else []
-        pending = queue.get("queue_pending", []) if isinstance(queue, dict) else []
-        if any(item[1] == prompt_id for item in running):
+        running, pending = _ids(queue, "queue_running"), _ids(queue, "queue_pending")
+        if prompt_id in running:
             return Whereabouts(Place.RUNNING)
-        if any(item[1] == prompt_id for item in pending):
+        if prompt_id in pending:
             return Whereabouts(Place.PENDING, is_idle=not running)
         entry = self.ended(prompt_id)
         return Whereabouts(Place.ENDED if entry else Place.NOWHERE, entry, is_idle=not running and not pending)
@@ -103,7 +102,7 @@ class ComfyClient:
     def ended(self, prompt_id: str) -> Entry | None:
         """Read the prompt's history; None while it runs, waits, or is unknown."""
         told = self._get(f"/history/{quote(prompt_id, safe='')}")
-        raw = told.get(prompt_id) if isinstance(told, dict) else None
+        raw = told.get(prompt_id)
         return read_entry(raw) if isinstance(raw, dict) else None
 
     def fetch(self, file: OutputFile, limit_bytes: int, into: BinaryIO) -> None:
@@ -121,13 +120,14 @@ class ComfyClient:
             if answer.status_code == 404:
                 raise FileGone("ComfyUI named an output file that is not there.", retry_in_s=1)
             if answer.status_code in (400, 403):
-                raise Rejected("bad_output", "ComfyUI named an output file that it will not give.")
+                text = "ComfyUI named an output file that it will not give: another workflow may do better."
+                raise Rejected("bad_output", text)
             _check(answer)
             size = 0
             for part in answer.iter_content(_CHUNK):
                 size += len(part)
                 if size > limit_bytes:
-                    raise Rejected("too_large", "The output is larger than this worker accepts (MAX_OUTPUT_MB).")
+                    raise Rejected("too_large", TOO_LARGE)
                 into.write(part)
 
     def upload(self, name: str, content: BinaryIO, subfolder: str) -> str:
@@ -144,9 +144,10 @@ class ComfyClient:
         with _renamed():
             answer = self._session.post(f"{self.url}/upload/image", files=files, data=form, timeout=(CONNECT_S, VIEW_S))
         if answer.status_code == 413:
-            raise Rejected("too_large", "An input file is larger than ComfyUI accepts (its --max-upload-size).")
+            text = "An input file is larger than ComfyUI accepts (its --max-upload-size): use a smaller one."
+            raise Rejected("too_large", text)
         if answer.status_code == 400:
-            raise Rejected("bad_input", "ComfyUI did not take an input file.")
+            raise Rejected("bad_input", "ComfyUI did not take an input file: use another one.")
         _check(answer)
         told = _json_of(answer)
         if not isinstance(told, dict) or not isinstance(told.get("name"), str):
@@ -156,13 +157,11 @@ class ComfyClient:
 
     def object_info(self) -> Mapping[str, Any]:
         """Read the whole node catalogue: class name to its definition (0.28: 585 nodes, 663 KB, 0.07 s)."""
-        told = self._get("/object_info", CATALOGUE_S)
-        return told if isinstance(told, dict) else {}
+        return self._get("/object_info", CATALOGUE_S)
 
     def queue_length(self) -> int:
         """Count the prompts that run or wait on the server, ours and others'."""
-        told = self._get("/prompt")
-        info = told.get("exec_info") if isinstance(told, dict) else None
+        info = self._get("/prompt").get("exec_info")
         left = info.get("queue_remaining") if isinstance(info, dict) else None
         return left if isinstance(left, int) else 0
 
@@ -190,8 +189,7 @@ class ComfyClient:
 
     def choices(self, node_class: str, name: str) -> list[str]:
         """List the values that an input allows on this server (model files, samplers); empty when it is no list."""
-        told = self._get(f"/object_info/{quote(node_class, safe='')}")
-        node = told.get(node_class) if isinstance(told, dict) else None
+        node = self._get(f"/object_info/{quote(node_class, safe='')}").get(node_class)
         inputs = node.get("input") if isinstance(node, dict) else None
         for group in inputs.values() if isinstance(inputs, dict) else []:
             if isinstance(group, dict) and name in group:
@@ -209,11 +207,15 @@ class ComfyClient:
             session.mount(self.url, HTTPAdapter(pool_connections=1, pool_maxsize=2, max_retries=once_more))
         return session
 
-    def _get(self, path: str, within_s: float = ASK_S) -> Any:
+    def _get(self, path: str, within_s: float = ASK_S) -> dict[str, Any]:
+        """Ask for an object; all that is asked for here is one. What is none says nothing: `Unavailable`."""
         with _renamed():
             answer = self._session.get(self.url + path, timeout=(CONNECT_S, within_s))
         _check(answer)
-        return _json_of(answer)
+        told = _json_of(answer)
+        if not isinstance(told, dict):
+            raise _unreadable()
+        return told
 
     def _post(self, path: str, body: object) -> requests.Response:
         """Post something that does no harm when it arrives twice."""
@@ -235,6 +237,19 @@ def _renamed() -> Iterator[None]:
 
 def _unreachable(error: Exception) -> Unavailable:
     return Unavailable(f"ComfyUI cannot be reached ({type(error).__name__}).")
+
+
+def _unreadable() -> Unavailable:
+    """Say that an answer came and is not ComfyUI's: a proxy's page, or half of one. Prompts may well be running."""
+    return Unavailable("ComfyUI answers what cannot be read: does something else answer at its address?")
+
+
+def _ids(queue: Mapping[str, Any], name: str) -> set[str]:
+    """Read the prompt ids of one half of /queue: its items are lists, the id is the second thing in each."""
+    items = queue.get(name)
+    if not isinstance(items, list) or not all(isinstance(item, list) and len(item) > 1 for item in items):
+        raise _unreadable()
+    return {str(item[1]) for item in items}
 
 
 def _never_sent(error: requests.RequestException) -> bool:

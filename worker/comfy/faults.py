@@ -19,6 +19,12 @@ from worker.comfy.history import Entry
 MAX_TEXT: Final = 200
 OUT_OF_MEMORY: Final = "out_of_memory"
 MISSING_MODEL: Final = "missing_model"
+TOO_LARGE: Final = (
+    "The output is larger than this worker accepts: use a smaller size or fewer pictures, or ask the operator to raise "
+    "MAX_OUTPUT_MB."
+)
+ANOTHER_WAY: Final = "Try a smaller size or another workflow, or ask the operator to look at the workers' logs."
+ROW_OR_WORKFLOW: Final = "Change the row's values, or ask whoever made the workflow."
 
 MODEL_FILE: Final = re.compile(r"\.(safetensors|sft|ckpt|pt|pth|bin|gguf|onnx)$", re.IGNORECASE)
 _PATH: Final = re.compile(r"""(?:\b[A-Za-z]:\\|(?<![\w<>/])(?:~|\.{1,2})?/(?=[\w.]))[^\s"'<>|,;:)]*""")
@@ -41,6 +47,11 @@ def one_line(text: str, limit: int = MAX_TEXT) -> str:
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
+def ended(text: str) -> str:
+    """End a foreign text as a sentence, so that what follows it can be read."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
 def refusal(answer: Mapping[str, Any], graph: Mapping[str, Any]) -> GraphRefused:
     """Turn the answer of POST /prompt (400, or 200 with node_errors) into the sentence about its first fault."""
     node_errors = answer.get("node_errors")
@@ -51,7 +62,7 @@ def refusal(answer: Mapping[str, Any], graph: Mapping[str, Any]) -> GraphRefused
     error = answer.get("error")
     if not isinstance(error, dict):
         text = one_line(f"ComfyUI refused the workflow: {error}")
-        return GraphRefused(JobError(code="refused_by_comfyui", text=text))
+        return GraphRefused(JobError(code="refused_by_comfyui", text=text, hint=ROW_OR_WORKFLOW))
     extra = error.get("extra_info")
     extra = extra if isinstance(extra, dict) else {}
     missing = _missing_class(error, extra)
@@ -67,9 +78,8 @@ def refusal(answer: Mapping[str, Any], graph: Mapping[str, Any]) -> GraphRefused
         )
     if error.get("type") == "prompt_no_outputs":
         return GraphRefused(no_output("The workflow has no node that saves anything."))
-    return GraphRefused(
-        JobError(code="refused_by_comfyui", text=one_line(f"ComfyUI refused the workflow: {error.get('message')}"))
-    )
+    text = one_line(f"ComfyUI refused the workflow: {error.get('message')}")
+    return GraphRefused(JobError(code="refused_by_comfyui", text=text, hint=ROW_OR_WORKFLOW))
 
 
 def _missing_class(error: Mapping[str, Any], extra: Mapping[str, Any]) -> str | None:
@@ -89,7 +99,7 @@ def _node_refusal(node: str, told: Mapping[str, Any], graph: Mapping[str, Any]) 
     name = str(extra.get("input_name") or "")
     value = extra.get("received_value")
     where = f"{name} of {title_of(node, node_class, graph)}" if name else title_of(node, node_class, graph)
-    kind = fault.get("type")
+    kind, hint = fault.get("type"), ""
     if kind == "value_not_in_list":
         allowed = choices_of(extra.get("input_config"))
         error = not_in_list(node, node_class, where, value, allowed)
@@ -106,10 +116,12 @@ def _node_refusal(node: str, told: Mapping[str, Any], graph: Mapping[str, Any]) 
     elif kind == "required_input_missing":
         text = f"{where} is required and was not given."
     else:
+        hint = ROW_OR_WORKFLOW
         text = f"{where}: {fault.get('message')} ({fault.get('details')})."
         if kind in ("exception_during_validation", "exception_during_inner_validation"):
             text = f"{where}: ComfyUI could not check the value."
-    return GraphRefused(JobError(code="invalid_graph", text=one_line(text), node=node, node_class=node_class or None))
+    about = {"node": node, "node_class": node_class or None}
+    return GraphRefused(JobError(code="invalid_graph", text=one_line(text), hint=hint, **about))
 
 
 def not_in_list(node: str | None, node_class: str, where: str, value: object, allowed: Sequence[str]) -> JobError:
@@ -164,7 +176,8 @@ def failure(entry: Entry, graph: Mapping[str, Any]) -> JobError:
         )
     where = title_of(node, node_class, graph) if node_class else "ComfyUI"
     first = next((line for line in message.splitlines() if line.strip(" *")), kind)
-    return JobError(code="execution_failed", text=one_line(f"{where} failed: {first.strip(' *')}"), **about)
+    text = one_line(f"{where} failed: {first.strip(' *')}")
+    return JobError(code="execution_failed", text=ended(text), hint=ROW_OR_WORKFLOW, **about)
 
 
 def no_output(text: str = "The workflow finished but made no file.") -> JobError:
