@@ -265,6 +265,9 @@ class FakeComfy:
         """Whether a prompt whose answer is lost has arrived."""
         self.executor_is_dead = False
         self.own_ids = False
+        self.waits = False
+        """Whether prompts wait behind somebody else's."""
+        self.pending: set[str] = set()
         self.running: set[str] = set()
         self.history: dict[str, Entry] = {}
         self.submitted: list[tuple[str, Mapping[str, Any]]] = []
@@ -289,7 +292,9 @@ class FakeComfy:
         lost = self.answers_lost > 0
         if lost:
             self.answers_lost -= 1
-        if not lost or self.arrives:
+        if self.waits:
+            self.pending.add(prompt_id)
+        elif not lost or self.arrives:
             self.begin(prompt_id)
         if lost:
             raise InDoubt("no answer")
@@ -321,6 +326,8 @@ class FakeComfy:
             if self.executor_is_dead:
                 return Whereabouts(Place.PENDING, is_idle=True)
             return Whereabouts(Place.RUNNING)
+        if prompt_id in self.pending:
+            return Whereabouts(Place.PENDING)
         entry = self.history.get(prompt_id)
         return Whereabouts(Place.ENDED if entry else Place.NOWHERE, entry, is_idle=not self.running)
 

@@ -32,6 +32,8 @@ RECEIVE_MOST_S: Final = 0.3
 """A receive that took longer has waited for a message: that is no lead time."""
 LOOK_AGAIN_S: Final = 0.25
 GAPS_KEPT: Final = 100
+DOWN_KEPT_S: Final = 15.0
+"""For so long a job that went down with the server is known as the one that ran: the others notice soon after it."""
 
 
 class Ticket:
@@ -62,6 +64,15 @@ class Ticket:
         """Note that the GPU works on it."""
         self.pace.note_begun(self)
 
+    def went_down(self) -> None:
+        """Note that ComfyUI ended or hung, and took this job with it. Called before `over`."""
+        self.pace.note_went_down(self)
+
+    @property
+    def is_bystander(self) -> bool:
+        """Say whether this job only waited behind another one of ours, with which ComfyUI went down."""
+        return self.pace.is_bystander(self)
+
     def left_s(self) -> float:
         """Guess how long the GPU still needs for this job."""
         return self.pace.left_s(self)
@@ -87,6 +98,8 @@ class Pace:
         self._lock = threading.Lock()
         self._changed = threading.Event()
         self._idle_since: float | None = None
+        self._down_at: float | None = None
+        """When a job that had begun went down with ComfyUI."""
         self.on_idle_gap: Callable[[float], None] = _ignore
         """Told the seconds between one rendering's end and the next one's begin, when the next was there in time."""
 
@@ -167,6 +180,23 @@ class Pace:
         if gap_s is not None:
             self.on_idle_gap(gap_s)
         self._changed.set()
+
+    def note_went_down(self, ticket: Ticket) -> None:
+        with self._lock:
+            if ticket.begun_at is not None:
+                self._down_at = self._clock.monotonic()
+
+    def is_bystander(self, ticket: Ticket) -> bool:
+        now = self._clock.monotonic()
+        with self._lock:
+            if ticket.begun_at is not None:
+                return False
+            # ComfyUI runs one prompt at a time: while another one of ours was at work, this one was not.
+            if any(other.begun_at is not None for other in self._tickets):
+                return True
+            return (
+                self._down_at is not None and ticket.entered_at <= self._down_at and now - self._down_at < DOWN_KEPT_S
+            )
 
     def note_over(self, ticket: Ticket) -> None:
         now = self._clock.monotonic()

@@ -47,7 +47,8 @@ def perform(tools: Tools, holding: Holding) -> Verdict:
     except Rejected as refused:
         return Broken(JobError(code=refused.code, text=refused.message))
     except Unavailable as error:
-        return Again(JobError(code="unavailable", text=error.message), error.retry_in_s)
+        told = JobError(code="unavailable", text=error.message)
+        return Again(told, error.retry_in_s, is_free=holding.ticket.is_bystander)
 
 
 def courier_of(tools: Tools, holding: Holding) -> Courier:
@@ -281,11 +282,16 @@ class _Attempt:
 
     def _despair(self, trouble: Trouble, prompt_id: str) -> Verdict:
         """End a wait that leads nowhere, and stop the prompt if it is still there."""
+        ticket = self._holding.ticket
+        is_free = ticket.is_bystander
+        if trouble is not Trouble.TOO_LONG:
+            ticket.went_down()
         if trouble is Trouble.LOST:
             text = "ComfyUI lost the job: it was restarted, or its queue was cleared."
-            return Again(JobError(code="prompt_lost", text=text))
+            return Again(JobError(code="prompt_lost", text=text), is_free=is_free)
         if trouble is Trouble.UNREACHABLE:
-            return Again(JobError(code="unavailable", text="ComfyUI went away while it was rendering."))
+            error = JobError(code="unavailable", text="ComfyUI went away while it was rendering.")
+            return Again(error, is_free=is_free)
         with contextlib.suppress(Unavailable):
             self._tools.comfy.cancel(prompt_id)
         if trouble is Trouble.STALLED:

@@ -37,6 +37,10 @@ JITTER_S: Final = 5.0
 UNKNOWN_S: Final = 30.0
 """How long a message waits whose job is not there: the put may be late."""
 PATIENT_RECEIVES: Final = 3
+GIVEN_BACK_S: Final = (1.0, 4.0)
+"""How long the message of a job is hidden that was given back: between these. ComfyUI is coming up again."""
+FREE_MOST: Final = 2 * BUDGET
+"""From this attempt on every one is paid for: who is to blame is guessed from times, and may be guessed wrong."""
 INSIST_PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0)
 
 T = TypeVar("T")
@@ -131,6 +135,9 @@ class _Settlement:
 
     def _retry(self, again: Again) -> None:
         """Put the job back to wait, or end it when this was its last attempt."""
+        if again.is_free and self._job.attempt < FREE_MOST:
+            self._give_back(again)
+            return
         if self._job.budget_left <= 0:
             self._fail(given_up(self._job, again.error))
             return
@@ -151,6 +158,21 @@ class _Settlement:
         tools.postman.tell(self._job, self._job.version + 1)
         if not again.keeps_files:
             self._forget()
+
+    def _give_back(self, again: Again) -> None:
+        """Put the job back unharmed: what became of this attempt was another job's doing."""
+        tools = self._tools
+        tools.keeper.let_go(self._holding)
+        if not tools.ledger.release(self._lease, now=tools.clock.now_ms()):
+            self._lost()
+            return
+        least, most = GIVEN_BACK_S
+        delay_s = least + tools.draw() * (most - least)
+        self._log.info(
+            "the job is given back: ComfyUI went down with another", action="give back", code=again.error.code
+        )
+        tools.inbox.hide(self._holding.delivery, delay_s)
+        tools.postman.tell(self._job, self._job.version + 1)
 
     def _turn_away(self, elsewhere: Elsewhere) -> Verdict:
         """Leave the job to a worker that has what it needs; when there is none, say what is nearest to it."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from chalicelib.contract.job import job_id_of, prompt_id_of
-from chalicelib.contract.states import State
+from chalicelib.contract.states import TERMINAL, State
 from faults.desk import Desk
 from faults.farm import SHORT, TENANT, Asked, Farm, holds_soon
 from faults.kitchens import Kitchen, Moody, workflows
@@ -30,8 +30,6 @@ class _Race:
 
     farm: Farm
     proxy: Moody
-    asked_at: dict[str, float] = field(default_factory=dict)
-    """When a cancellation was answered (Unix seconds), by job id."""
     said: dict[str, str] = field(default_factory=dict)
     """The state that the answer told, by job id."""
     phase: dict[str, str] = field(default_factory=dict)
@@ -43,7 +41,6 @@ class _Race:
         job = self.farm.ledger.get(job_id)
         self.phase[job_id] = "nowhere" if job is None else job.phase or job.state.value
         answer = self.farm.call("POST", f"/api/v2/jobs/{job_id}/cancel")
-        self.asked_at[job_id] = time.time()
         if answer.status_code != 200:
             self.wrong.append(f"cancelling {job_id} was answered {answer.status_code}: {answer.text[:200]}")
             return
@@ -62,7 +59,7 @@ class _Race:
         return Tally(len(self.said), len(self.said), lost=lost)
 
     def stops_s(self) -> list[float]:
-        """Give the seconds from each cancellation of a rendering job to ComfyUI's being told, late ones as breaches."""
+        """Give the seconds from each job's CANCELED to ComfyUI's being told to stop it; late ones are breaches."""
         found = []
         for job_id, said in self.said.items():
             job = self.farm.ledger.get(job_id)
@@ -72,7 +69,7 @@ class _Race:
             if at is None:
                 # What was cancelled before it was sent, or after it had ended there, needs no stop.
                 continue
-            found.append(max(0.0, at - self.asked_at[job_id]))
+            found.append(max(0.0, at - (job.finished_at or 0) / 1000))
         late = [each for each in found if each > STOPS_WITHIN_S]
         if late:
             self.wrong.append(f"ComfyUI was told to stop only after {max(late):.1f} s ({len(late)} of {len(found)})")
@@ -92,10 +89,10 @@ def cancelled(farm: Farm, size: Size) -> Outcome:
     try:
         rows = max(4, COUNT[size] // 10)
         desk.render(rows, Workflow="sleeps", Seconds=str(JOB_S))
-        _at_random(race, [job_id_of(TENANT, key) for key in desk.keys], dice, spread_s=rows * (JOB_S + 0.2))
+        _at_random(race, [job_id_of(TENANT, key) for key in desk.keys], dice)
         for begin in range(0, COUNT[size], AT_ONCE):
             asked = [farm.ask(workflow="sleeps", seconds=JOB_S) for _ in range(min(AT_ONCE, COUNT[size] - begin))]
-            _at_random(race, [one.job_id for one in asked], dice, spread_s=len(asked) * (JOB_S + 0.2))
+            _at_random(race, [one.job_id for one in asked], dice)
             _over(farm, asked, race)
         if not desk.all_ended(60):
             race.wrong.append("not every row shows the end of its job")
@@ -124,24 +121,31 @@ def cancelled(farm: Farm, size: Size) -> Outcome:
     return Outcome(tally, figures, tuple(race.wrong))
 
 
-def _at_random(race: _Race, job_ids: Sequence[str], dice: random.Random, *, spread_s: float) -> None:
-    """Cancel each of them at a random moment of its expected life."""
-    begun = time.monotonic()
+def _at_random(race: _Race, job_ids: Sequence[str], dice: random.Random) -> None:
+    """Cancel each of them at a random moment: before it is claimed, or so long after."""
 
-    def later(job_id: str, at: float) -> None:
-        holds_soon(lambda: time.monotonic() - begun >= at, at + 1, 0.01)
+    def later(job_id: str, after_s: float) -> None:
+        if after_s > 0:
+            holds_soon(lambda: _claimed_s_ago(race.farm, job_id) >= after_s, 30, 0.05)
         race.cancel(job_id)
 
-    # The jobs render one after the other: each is cancelled around its own turn.
-    share = spread_s / max(1, len(job_ids))
+    # The last ones come when the picture is made and is being uploaded, or later.
+    moments = [dice.uniform(-0.15, 1.4) * JOB_S for _ in job_ids]
     threads = [
-        threading.Thread(target=later, args=(job_id, max(0.0, (place + dice.uniform(-0.5, 1.6)) * share)))
-        for place, job_id in enumerate(job_ids)
+        threading.Thread(target=later, args=(job_id, moment)) for job_id, moment in zip(job_ids, moments, strict=True)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def _claimed_s_ago(farm: Farm, job_id: str) -> float:
+    """Say how long ago a worker took the job, by the clock of this machine; negative: it waits."""
+    job = farm.ledger.get(job_id)
+    if job is None or job.state is State.QUEUED or job.started_at is None:
+        return -1.0
+    return float("inf") if job.state in TERMINAL else time.time() - job.started_at / 1000
 
 
 def _over(farm: Farm, asked: Sequence[Asked], race: _Race) -> None:

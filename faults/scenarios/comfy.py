@@ -242,9 +242,10 @@ def poison(farm: Farm, size: Size) -> Outcome:
     wrong += breaches
     for one in [*killers, hung]:
         wrong += _is_told(farm, one)
-    attempts = [job.attempt for job in farm.ledger.get_many([one.job_id for one in innocents])]
-    if max(attempts, default=0) > 2:
-        wrong.append(f"an innocent job needed {max(attempts)} attempts beside {len(killers)} poisonous ones")
+    judged = farm.ledger.get_many([one.job_id for one in innocents])
+    paid = [BUDGET - job.budget_left for job in judged]
+    if max(paid, default=0) > 1:
+        wrong.append(f"an innocent job paid for {max(paid)} attempts beside {len(killers)} poisonous ones")
     count = len(killers) + 1
     return Outcome(
         tally + Tally(attempted=count, acknowledged=count),
@@ -253,8 +254,9 @@ def poison(farm: Farm, size: Size) -> Outcome:
             "attempts of the poison at most": max(
                 job.attempt for job in farm.ledger.get_many([one.job_id for one in killers])
             ),
-            "attempts of innocents at most": max(attempts),
-            "innocents that lost an attempt": sum(each > 1 for each in attempts),
+            "innocents": len(innocents),
+            "their attempts at most": max((job.attempt for job in judged), default=0),
+            "innocents that paid for the poison": sum(each > 1 for each in paid),
             "a hang noticed p50 s": rank(detected, 0.5) if detected else 0.0,
             "a hang noticed max s": rank(detected, 1) if detected else 0.0,
         },

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib.contract.job import JobError
+from chalicelib.contract.job import BUDGET, JobError
 from chalicelib.contract.states import State
 from tests.jobs import NOW, new_job
 from tests.worker_fakes import (
@@ -168,6 +168,22 @@ def test_trap_10_a_lost_prompt_goes_back_to_the_queue() -> None:
     assert shop.job.not_before > shop.clock.now_ms()
     assert shop.inbox.hidden == [15.0]
     assert [hint.version for hint, _ in shop.lesser.sent] == [2, 3]
+
+
+def test_a_job_that_waited_behind_the_one_that_took_comfyui_down_pays_nothing() -> None:
+    """It is given back with its attempts, and comes again within seconds; the job that ran pays."""
+    shop = Shop()
+    other = shop.server.pace.enter(lambda: True)
+    assert other is not None
+    other.taken()
+    other.begun()
+    other.left_in_node_s = lambda _now: 0.0
+    shop.comfy.run_s = None
+    shop.comfy.waits = True
+    shop.during(5, shop.comfy.pending.clear)
+    shop.work()
+    assert (shop.job.state, shop.job.budget_left, shop.job.attempt) == (State.QUEUED, BUDGET, 1)
+    assert shop.inbox.hidden == [2.5]
 
 
 def test_backoff_doubles_with_each_attempt_up_to_ten_minutes() -> None:
