@@ -24,9 +24,14 @@ NEXT: Final = re.compile(
 MOST_CHARS: Final = 500
 
 
+def leaks_of(text: str) -> list[str]:
+    """Say what *text* gives away of the machine."""
+    return [f"holds {name}" for name, pattern in LEAKS if pattern.search(text)]
+
+
 def breaches_of(text: str) -> list[str]:
     """Say what is wrong with *text* as a sentence for a person; nothing is."""
-    found = [f"holds {name}" for name, pattern in LEAKS if pattern.search(text)]
+    found = leaks_of(text)
     if not text.strip():
         return ["is empty"]
     if text.strip()[-1] not in ".?!…":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -68,7 +69,7 @@ def same_key(farm: Farm, size: Size) -> Outcome:
 
 def _insist(farm: Farm, one: Asked, headers: dict[str, str], statuses: Counter[int]) -> dict[str, str] | None:
     """Ask until the answer is a yes, waiting when told to."""
-    for _ in range(TRIES):
+    for attempt in range(TRIES):
         try:
             answer = requests.post(
                 f"{farm.world.cloud.api_url}/api/v2/jobs",
@@ -85,7 +86,8 @@ def _insist(farm: Farm, one: Asked, headers: dict[str, str], statuses: Counter[i
             return {"id": answer.json()["id"]}
         if answer.status_code not in (429, 500, 502, 503):
             return None
-        holds_soon(lambda: False, 0.5)
+        # As a program does that is told to wait: longer each time, and not all at once.
+        holds_soon(lambda: False, random.uniform(0.5, 1.0) * min(4, 1 + attempt))
     return None
 
 
