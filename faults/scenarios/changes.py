@@ -110,6 +110,9 @@ def _replace_functions(farm: Farm, wrong: list[str]) -> list[float]:
     client: Any = farm.world.cloud.session().client("lambda")
     took = []
     for function in (API, COMPLETION, SWEEP):
+        if function is COMPLETION:
+            # AWS lets running calls end, MiniStack kills them; and a FIFO group waits six minutes for a killed one.
+            _wait_idle(farm)
         name = function.name(STAGE)
         known = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
         changed = {**known, "REPLACED_AT": str(time.time_ns())}
@@ -120,6 +123,20 @@ def _replace_functions(farm: Farm, wrong: list[str]) -> list[float]:
     if answer.status_code != 200:
         wrong.append(f"the replaced API answers {answer.status_code}: {answer.text[:200]}")
     return took
+
+
+def _wait_idle(farm: Farm) -> None:
+    """Wait for a moment in which nobody has a message of the completions queue in hand."""
+    asked = {
+        "QueueUrl": farm.outputs["CompletionsQueueUrl"],
+        "AttributeNames": ["ApproximateNumberOfMessagesNotVisible"],
+    }
+
+    def is_idle() -> bool:
+        found: dict[str, str] = farm.sqs.get_queue_attributes(**asked)["Attributes"]
+        return found["ApproximateNumberOfMessagesNotVisible"] == "0"
+
+    holds_soon(is_idle, 15, 0.02)
 
 
 def _events(farm: Farm, ear: Ear, ids: list[str]) -> list[str]:
