@@ -43,6 +43,8 @@ STATUS: Final[dict[str, int]] = {
 MAX_KEY: Final = 255
 """Characters of an Idempotency-Key."""
 
+_TYPES: Final = frozenset({"str", "int", "float", "bool", "none", "constrained-str", "constrained-int"})
+
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -133,8 +135,10 @@ def parse_query(shape: type[Body], query: Mapping[str, Any]) -> Body:
 
 def _misshapen(error: ValidationError, whole: str) -> Rejected:
     fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(str(part) for part in fault["loc"]) or whole
-    return Rejected("bad_request", f"The request is not well formed: {where}: {fault['msg']}.")
+    # Of a value that may be of several types pydantic names the type, too, as if it were a part of the place.
+    where = ".".join(str(part) for part in fault["loc"] if part not in _TYPES) or whole
+    text = f"The request is not well formed: {where}: {fault['msg']}. The page /docs shows what is right there."
+    return Rejected("bad_request", text)
 
 
 def _error(

@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 
 MAX_ROWS: Final = 100
 MAX_COLUMNS: Final = 200
+MAX_WORKFLOW: Final = 200
+"""Characters of a workflow's name in a cell."""
 _PUTS_AT_ONCE: Final = 8
 _ASKED: Final = frozenset(
     {"client_id", "workflow_id", "workflow_hash", "inputs", "input_hash", "templates"}
@@ -66,13 +68,18 @@ class Request(BaseModel):
 
 
 class Row(Request):
-    """Ask for one row: *inputs* are keyed by header text, as typed."""
+    """
+    Ask for one row: *inputs* are keyed by header text, as typed.
+
+    What a person may have typed is bounded by the request alone: too much of it is told in its own row, for a request
+    that is not well formed would take the other rows with it.
+    """
 
     job_key: JobKey
     row: int | None = None
     """Where the row is now, 1-based; for messages only."""
-    workflow: str = Field(default="", max_length=200)
-    inputs: dict[str, Scalar] = Field(default_factory=dict, max_length=MAX_COLUMNS)
+    workflow: str = ""
+    inputs: dict[str, Scalar] = Field(default_factory=dict)
 
 
 class SheetRequest(Request):
@@ -244,6 +251,12 @@ class Submit:
     def _row_job(self, client_id: str, request: SheetRequest, row: Row, link_base: str) -> tuple[Job, tuple[str, ...]]:
         if not row.workflow.strip():
             raise Rejected("no_workflow", "Choose a workflow for this row: its Workflow cell is empty.")
+        if len(row.workflow) > MAX_WORKFLOW:
+            text = f"The Workflow cell holds {len(row.workflow):,} characters: choose a workflow by its name."
+            raise Rejected("unknown_workflow", text)
+        if len(row.inputs) > MAX_COLUMNS:
+            text = f"The row has {len(row.inputs)} filled columns; {MAX_COLUMNS} are allowed. Leave the others empty."
+            raise Rejected("invalid_input", text)
         target = Target(
             spreadsheet_id=request.spreadsheet_id,
             sheet_id=request.sheet_id,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
 
+from chalicelib.cells import ROW_CHANGED
 from chalicelib.contract.job import Job, job_id_of
 from chalicelib.contract.states import CELL_WORD, State
 from faults.farm import TENANT, Farm, holds_soon
@@ -206,10 +207,20 @@ class Desk:
                     shown.add(job.job_id)
             if own is not None and own.state is not State.SUCCEEDED and line.get("Status") == CELL_WORD[own.state]:
                 shown.add(own.job_id)
-        for job in jobs.values():
+            elif (
+                own is not None and line.get("Error") == ROW_CHANGED and line.get("Prompt") != own.inputs.get("prompt")
+            ):
+                # Its Job ID stands beside another prompt now: the row says so, and shows no picture of it.
+                shown.add(own.job_id)
+        for key, job in jobs.items():
             if job.job_id not in shown:
                 verdict.lost_rows += 1
-                verdict.blame(f"{self.book.title}: no row shows the end of {job.job_id} ({job.state})")
+                seen = [
+                    (line.get("Prompt"), line.get("Status"), line.get("Error"))
+                    for line in self.lines()
+                    if line.get("Job ID") == key
+                ]
+                verdict.blame(f"{self.book.title}: no row shows the end of {job.job_id} ({job.state}); of it: {seen}")
         return verdict
 
 

@@ -9,16 +9,18 @@ LEAKS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ("a stack trace", re.compile(r"Traceback|\bFile \"|\bline \d+, in\b")),
     ("an exception's name", re.compile(r"\b[A-Za-z_.]*(?:Error|Exception)\b(?! cell| column)")),
     ("a path", re.compile(r"(?:^|[\s\"'(=:])(?:~|[A-Za-z]:)?[/\\](?:[\w.-]+[/\\])+[\w.-]*")),
-    ("an object's address", re.compile(r"0x[0-9a-f]{6,}|<class |<function |object at ")),
+    ("an object's address", re.compile(r"0x[0-9a-f]{6,}|<class |<function |object at 0x")),
     ("a signed link", re.compile(r"X-Amz-|Signature=|AWSAccessKeyId")),
     ("a key", re.compile(r"\b(?:ck|cs|whsec)_[0-9a-f]{6,}|AKIA[0-9A-Z]{8,}|PRIVATE KEY")),
     ("a formula", re.compile(r"^\s*[=+@]|^\s*-(?!\d)")),
 )
+_REMEDIES: Final = (
+    "use|choose|check|generate|ask|try|give|send|set|shorten|copy|install|export|share|press|must|need|needs"
+    "|needed|select|type|add|remove|repeat|make|look|wait|allowed|connect|create|cancel|sign|leave|name|take"
+    "|correct|fill|split|start|call|change|only|required|again|known|belongs|upload|delete|nearest"
+)
 NEXT: Final = re.compile(
-    r"\b(use|choose|check|generate|ask|try|give|send|set|shorten|copy|install|export|share|press|must|needs?|"
-    r"needed|select|type|add|remove|repeat|make|look|wait|allowed|connect|create|cancel|sign|leave|name|take|"
-    r"correct|split|start|call|did you mean|nearest|at most|at least|only|there (?:is|are)|it has|required|again|"
-    r"one of|known|belongs|upload|delete)\b",
+    rf"\b(?:{_REMEDIES}|did you mean|at most|at least|there (?:is|are)|it has|one of|shows what is right)\b",
     re.IGNORECASE,
 )
 MOST_CHARS: Final = 500
