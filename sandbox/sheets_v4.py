@@ -96,6 +96,8 @@ class SheetsV4:
     ) -> Any:
         fault = self.faults.next_for(kind, route.path.get("spreadsheetId", "") if route else "")
         if fault and fault.delay_s:
+            # Whoever hangs up meanwhile has been heard: the call is done all the same, late.
+            await request.read()
             await asyncio.sleep(fault.delay_s)
         if fault and not fault.applied:
             raise fault.error or _Dropped

@@ -192,6 +192,16 @@ def test_each_row_is_answered_by_itself_in_order() -> None:
     assert desk.sent == [results[0]["job_id"], results[4]["job_id"]]
 
 
+def test_what_is_too_much_for_a_row_is_told_in_that_row_alone() -> None:
+    """A page of text in the Workflow cell, or more filled columns than a job has: the other rows run."""
+    desk = Desk()
+    wide = row(**{f"Column {number}": "x" for number in range(250)})
+    results = desk.rows(row(), row("w" * 300), wide, row()).body["results"]
+    assert [result["result"] for result in results] == ["accepted", "rejected", "rejected", "accepted"]
+    assert "300 characters: choose a workflow" in results[1]["message"]
+    assert "251 filled columns; 200 are allowed" in results[2]["message"]
+
+
 def test_a_repeated_row_is_a_duplicate_and_its_unstarted_message_is_sent_again() -> None:
     """Whoever lost the answer may ask again; what may be the lost message is healed at once."""
     desk, wanted = Desk(), row()
