@@ -167,16 +167,15 @@ class Mood(StrEnum):
     DEAF = "the WebSocket is open and silent, pings too"
     NO_FILE = "the output file is not there"
     HALF_FILE = "the output file breaks off half-way"
-    NOT_JSON = "queue and history are an HTML page"
-    ODD_JSON = "queue and history are JSON of another shape"
+    GARBAGE = "queue and history are a page, half a text, or JSON of another shape"
     OLD = "an older version: ids of its own, no jobs route"
 
 
-_ODD: Final[tuple[Any, ...]] = (
-    [], "x", 7, None, {}, {"queue_running": None}, {"queue_running": [[]], "queue_pending": [7]},
-    {"queue_running": "no", "queue_pending": {"a": 1}},
+_ODD: Final = (
+    b"<html><body><h1>502 Bad Gateway</h1></body></html>", b"[]", b"", b'"x"', b"7", b"null", b"{}", b'{"queue_runn',
+    b'{"queue_running": null}', b'{"queue_running": [[]], "queue_pending": [7]}',
+    b'{"queue_running": "no", "queue_pending": {"a": 1}}', b"\xff\xfe",
 )  # fmt: skip
-_HTML: Final = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 
 class Moody:
@@ -234,12 +233,9 @@ class Moody:
             await asyncio.sleep(0.5)
         if path.startswith("/view") and self._meets(Mood.NO_FILE):
             return web.Response(status=404)
-        if path.startswith(("/queue", "/history")) and request.method == "GET":
-            if self._meets(Mood.NOT_JSON):
-                return web.Response(body=_HTML, content_type="text/html")
-            if self._meets(Mood.ODD_JSON):
-                self._odd += 1
-                return web.json_response(_ODD[self._odd % len(_ODD)])
+        if path.startswith(("/queue", "/history")) and request.method == "GET" and self._meets(Mood.GARBAGE):
+            self._odd += 1
+            return web.Response(body=_ODD[self._odd % len(_ODD)], content_type="application/json")
         if self.mood is Mood.OLD:
             if path.startswith("/api/jobs"):
                 return web.Response(status=404)

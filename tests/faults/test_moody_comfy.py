@@ -67,10 +67,11 @@ def test_half_a_file_is_half_a_file(proxy: Moody) -> None:
         picture(proxy)
 
 
-def test_a_page_instead_of_an_answer(proxy: Moody) -> None:
-    """Queue and history are HTML; who it is still is told."""
-    proxy.be(Mood.NOT_JSON)
-    assert requests.get(f"{proxy.url}/queue", timeout=5).text.startswith("<html>")
+def test_garbage_is_another_one_each_time(proxy: Moody) -> None:
+    """Queue and history are none of theirs; who it is still is told."""
+    proxy.be(Mood.GARBAGE)
+    texts = {requests.get(f"{proxy.url}/queue", timeout=5).content for _ in range(12)}
+    assert len(texts) == 12 and not any(b'"queue_pending": []' in text for text in texts)
     assert requests.get(f"{proxy.url}/system_stats", timeout=5).json()["system"]
 
 
