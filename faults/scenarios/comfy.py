@@ -233,6 +233,8 @@ def poison(farm: Farm, size: Size) -> Outcome:
             with Hurry(farm, [*killers, *innocents]):
                 if not farm.all_ended([*killers, *innocents], 120):
                     wrong.append("poison and innocents have not all ended after 120 s")
+        if kitchen.deaths > BUDGET * len(killers):
+            wrong.append(f"{len(killers)} poisonous jobs killed ComfyUI {kitchen.deaths} times")
         hung, detected = _hangs(farm, kitchen, wrong, BUDGET if size is Size.ALL else 1)
     finally:
         worker.stop()
@@ -305,8 +307,9 @@ def _is_told(farm: Farm, asked: Asked) -> list[str]:
     if job is None or job.state is not State.FAILED or job.error is None:
         return [f"the poisonous job {asked.job_id} is {job.state if job else 'not there'}"]
     wrong = [f"“{job.error.sentence()}” {breach}" for breach in breaches_of(job.error.sentence())]
-    if job.attempt > BUDGET:
-        wrong.append(f"the poisonous job {asked.job_id} had {job.attempt} attempts")
+    if job.budget_left > 0:
+        # Each attempt in which it ran is paid for; one in which it waited behind other poison is not.
+        wrong.append(f"the poisonous job {asked.job_id} was given up with {job.budget_left} attempts left")
     return wrong
 
 
