@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
+
+import requests
 
 from chalicelib.contract.job import job_id_of, prompt_id_of
 from chalicelib.contract.states import TERMINAL, State
@@ -19,7 +22,7 @@ from faults.scenario import Scenario, Size
 
 COUNT: Final = {Size.CI: 12, Size.ALL: 200}
 AT_ONCE: Final = 8
-JOB_S: Final = 0.6
+JOB_S: Final = 1.2
 STOPS_WITHIN_S: Final = float(SHORT["HEARTBEAT_S"]) + 2
 """P8: ComfyUI is told to stop within a heartbeat and two seconds."""
 
@@ -40,11 +43,21 @@ class _Race:
         """Cancel a job as a program does."""
         job = self.farm.ledger.get(job_id)
         self.phase[job_id] = "nowhere" if job is None else job.phase or job.state.value
-        answer = self.farm.call("POST", f"/api/v2/jobs/{job_id}/cancel")
+        answer = self._insist(f"/api/v2/jobs/{job_id}/cancel")
         if answer.status_code != 200:
             self.wrong.append(f"cancelling {job_id} was answered {answer.status_code}: {answer.text[:200]}")
             return
         self.said[job_id] = answer.json()["status"]
+
+    def _insist(self, path: str) -> requests.Response:
+        """Ask again when no answer comes, or a wait is asked for: repeating a cancellation is safe."""
+        for _ in range(10):
+            with contextlib.suppress(requests.RequestException):
+                answer = self.farm.call("POST", path)
+                if answer.status_code not in (429, 503):
+                    return answer
+            holds_soon(lambda: False, 0.5)
+        return self.farm.call("POST", path)
 
     def judge(self, desk: Desk | None) -> Tally:
         """Hold every answer against the ledger and against all that the rows ever showed."""
@@ -87,6 +100,10 @@ def cancelled(farm: Farm, size: Size) -> Outcome:
         race.cancel(job_id)
     worker = farm.worker(COMFY_URL=proxy.url)
     try:
+        long = farm.ask(workflow="sleeps", seconds=20)
+        if not holds_soon(lambda: bool(kitchen.running()), 30, 0.05):
+            race.wrong.append("a job that is to be cancelled was never begun")
+        race.cancel(long.job_id)
         rows = max(4, COUNT[size] // 10)
         desk.render(rows, Workflow="sleeps", Seconds=str(JOB_S))
         _at_random(race, [job_id_of(TENANT, key) for key in desk.keys], dice)
@@ -117,7 +134,7 @@ def cancelled(farm: Farm, size: Size) -> Outcome:
     if stops:
         figures |= {f"cancel to interrupt p{int(share * 100)} s": rank(stops, share) for share in (0.5, 0.99)}
     else:
-        race.wrong.append("no cancellation met a rendering job: the race was not tried")
+        race.wrong.append("no cancellation met a rendering job")
     return Outcome(tally, figures, tuple(race.wrong))
 
 
