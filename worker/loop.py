@@ -21,7 +21,7 @@ from uuid import uuid4
 import structlog
 
 from chalicelib.contract.errors import Unavailable
-from chalicelib.contract.job import JobError
+from chalicelib.contract.job import BUDGET, JobError
 from chalicelib.contract.ports import Refused
 from chalicelib.contract.states import TERMINAL
 from worker.hours import Hours
@@ -129,6 +129,9 @@ class Hand:
             # A claim now would cost an attempt for nothing.
             tools.inbox.hide(delivery, NOT_NOW_S)
             return
+        if self._pace.is_held_alone():
+            tools.inbox.hide(delivery, NOT_NOW_S)
+            return
         if tools.crew.is_turned_away(message.job_id):
             least, most = TURNED_AWAY_S
             tools.inbox.hide(delivery, least + tools.draw() * (most - least))
@@ -154,7 +157,7 @@ class Hand:
         log.info("job is claimed", action="claim", workflow=answer.job.workflow_id, seq=message.seq, **names)
         if delivery.sent_at:
             tools.metrics.queue_age(max(0.0, (tools.clock.now_ms() - delivery.sent_at) / 1000))
-        if self._house.closing.is_set():
+        if self._house.closing.is_set() or not self._may_go_on(holding, ticket):
             hand_back(tools, holding)
             return
         tools.postman.tell(answer.job, answer.job.version)
@@ -168,6 +171,20 @@ class Hand:
             settle(tools, holding, Again(JobError(code="worker_fault", text=text)))
             raise
         self._note_job()
+
+    def _may_go_on(self, holding: Holding, ticket: Ticket) -> bool:
+        """
+        Have a job to itself that has cost an attempt before: it may take the worker down, and what is held beside it.
+
+        Those would come again together, be taken together, and pay together until all are given up. False: another
+        such job is here already.
+        """
+        if BUDGET - holding.job.budget_left <= 1:
+            return True
+        if not ticket.claim_alone():
+            return False
+        ticket.wait_alone(lambda: holding.stopped is None and not self._house.closing.is_set())
+        return not self._house.closing.is_set()
 
     def _has_time_for(self, job_id: str, ticket: Ticket) -> bool:
         """Say whether a job, behind what is ahead of it, is expected to end before the time limit."""

@@ -8,6 +8,7 @@ end about when it will be ready: its lead time, from the receive to the submitte
 - How long a run takes is the median of this workflow's last runs. Of a workflow that never ran here nothing is known:
   nothing is taken behind it until it ends, or until its sampler's steps tell.
 - A run that takes longer than it should may take much longer: what is left is then guessed to be what it is late by.
+- A job may ask to be alone: nobody is let in, and it waits until the others are over.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Ticket:
         self.taken_at: float | None = None
         self.begun_at: float | None = None
         self.workflow: str | None = None
+        self.is_alone = False
         self.left_in_node_s: Callable[[float], float | None] = _nothing_known
         """Asked with the monotonic time; told by the sampler's steps."""
         self.pace = pace
@@ -63,6 +65,14 @@ class Ticket:
     def begun(self) -> None:
         """Note that the GPU works on it."""
         self.pace.note_begun(self)
+
+    def claim_alone(self) -> bool:
+        """Let nobody else in until this job is over; False: another one has asked for that already."""
+        return self.pace.claim_alone(self)
+
+    def wait_alone(self, is_wanted: Callable[[], bool]) -> None:
+        """Wait until the other jobs are over, or *is_wanted* says that it is of no use any more."""
+        self.pace.wait_alone(self, is_wanted)
 
     def went_down(self) -> None:
         """Note that ComfyUI ended or hung, and took this job with it. Called before `over`."""
@@ -117,6 +127,24 @@ class Pace:
                         return ticket
                 self._clock.wait(self._changed, min(wait_s, LOOK_AGAIN_S))
         return None
+
+    def is_held_alone(self) -> bool:
+        """Say whether a job has this ComfyUI to itself, or waits for that."""
+        with self._lock:
+            return any(ticket.is_alone for ticket in self._tickets)
+
+    def claim_alone(self, ticket: Ticket) -> bool:
+        with self._lock:
+            ticket.is_alone = not any(other.is_alone for other in self._tickets if other is not ticket)
+            return ticket.is_alone
+
+    def wait_alone(self, ticket: Ticket, is_wanted: Callable[[], bool]) -> None:
+        while is_wanted():
+            self._changed.clear()
+            with self._lock:
+                if not any(other.taken_at is not None for other in self._tickets if other is not ticket):
+                    return
+            self._clock.wait(self._changed, LOOK_AGAIN_S)
 
     @property
     def slots(self) -> int:
@@ -223,7 +251,7 @@ class Pace:
 
     def _wait_s(self, now: float) -> float:
         """Say how long the next take should wait, as far as can be told now."""
-        if len(self._tickets) >= self._slots:
+        if len(self._tickets) >= self._slots or any(ticket.is_alone for ticket in self._tickets):
             return math.inf
         return sum(self._left_s(ticket, now) for ticket in self._tickets) - self._lead_s()
 

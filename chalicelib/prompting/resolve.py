@@ -236,7 +236,7 @@ class _Writer:
     def _field(self, mark: Field) -> str:
         name, bar, filters = mark.inner.partition("|")
         if fold(name) in self._parameter.words():
-            raise ValueError(f'cannot be put into itself: "{{{{{one_line(mark.inner)}}}}}"')
+            raise ValueError(f'cannot be put into itself: name another column than "{{{{{one_line(mark.inner)}}}}}"')
         text = self._names.find(name)
         if bar:
             from chalicelib.prompting.fields import filtered

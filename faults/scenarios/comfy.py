@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from chalicelib.contract.job import BUDGET, Job
+from chalicelib.contract.job import BUDGET, Job, prompt_id_of
 from chalicelib.contract.states import TERMINAL, State
 from faults.farm import Asked, Farm, holds_soon
 from faults.kitchens import Kitchen, Mood, Moody, Nurse, managed_folder, workflows
 from faults.report import Outcome, Tally, rank
 from faults.scenario import Scenario, Size
 from faults.words import breaches_of
+from sandbox.world import Child
 
 QUICK: Final = {"STALL_S": "1.5", "POLL_DOWN_S": "0.3", "POLL_UP_S": "0.5", "MAX_OUTPUT_MB": "0.3"}
 PATIENCE_S: Final = 60.0
@@ -267,6 +268,60 @@ def poison(farm: Farm, size: Size) -> Outcome:
     )
 
 
+def deadly(farm: Farm, size: Size) -> Outcome:
+    """
+    A job at which its worker dies each time (as when the machine runs out of memory), among innocents.
+
+    What a dead worker held comes back together; taken together again it would die together, until all is given up.
+    """
+    farm.publish(workflows())
+    wrong: list[str] = []
+    kitchen = Kitchen(farm.world.wishes.home / "deadly").start()
+    deaths = 0
+    workers: list[Child] = []
+    try:
+        workers.append(farm.worker(COMFY_URL=kitchen.url, **QUICK, SLOTS="3"))
+        known = [farm.ask(workflow="sleeps", seconds=0.8), farm.ask(workflow="breaks", seconds=0.8)]
+        farm.all_ended(known)
+        killer = farm.ask(workflow="sleeps", seconds=2.5)
+        innocents = [farm.ask(workflow="sleeps", seconds=0.8) for _ in range(4 * _COUNT[size])]
+        deadline = time.monotonic() + 150
+        while time.monotonic() < deadline:
+            job, running = farm.job(killer), kitchen.running()
+            if job is not None and job.state in TERMINAL:
+                break
+            if job is not None and job.attempt and prompt_id_of(job.job_id, job.attempt) in running:
+                # What waits behind it in ComfyUI is held by the worker that dies now.
+                holds_soon(lambda: False, 0.7)
+                workers[-1].kill()
+                kitchen.end()
+                kitchen.start()
+                deaths += 1
+                workers.append(farm.worker(COMFY_URL=kitchen.url, **QUICK, SLOTS="3"))
+            holds_soon(lambda: False, 0.1)
+        with Hurry(farm, innocents):
+            if not farm.all_ended([killer, *innocents], 90):
+                wrong.append("not all has ended")
+    finally:
+        for worker in workers:
+            worker.stop()
+        kitchen.end()
+    job = farm.job(killer)
+    if deaths > BUDGET or job is None or job.state is State.SUCCEEDED:
+        wrong.append(f"the deadly job took {deaths} workers down and is {job.state if job else 'gone'}")
+    tally, breaches = farm.judge(innocents)
+    paid = [BUDGET - each.budget_left for each in farm.ledger.get_many([one.job_id for one in innocents])]
+    if max(paid) > 2:
+        wrong.append(f"an innocent job paid for {max(paid)} attempts beside a deadly one")
+    figures: dict[str, float | int | str] = {
+        "workers killed": deaths,
+        "innocents": len(innocents),
+        "innocents that lost an attempt": sum(each > 1 for each in paid),
+        "attempts paid by one at most": max(paid),
+    }
+    return Outcome(tally + Tally(1, 1), figures, (*wrong, *breaches, *_is_told(farm, killer)))
+
+
 _COUNT: Final = {Size.CI: 2, Size.ALL: 5}
 
 
@@ -339,4 +394,5 @@ SCENARIOS = (
         moody,
     ),
     Scenario("F10", "jobs that kill or hang their ComfyUI each time, among innocents", ("P9", "P20"), poison),
+    Scenario("F10", "a job at which its worker dies each time, among innocents", ("P9",), deadly),
 )

@@ -16,7 +16,7 @@ from faults.words import breaches_of, leaks_of
 
 SDXL: Final = {"Workflow": "txt2img-sdxl", "Width": "64", "Height": "64", "Steps": "4"}
 NUMBERS: Final = (
-    "abc", "-1", "9999", "1e9", "NaN", "inf", "0x10", "1.5", "1,000.5", "TRUE", "½", "one", "1 2", "𝟛", "12 px", "--1",
+    "abc", "-1", "9999", "1e9", "NaN", "inf", "0x10", "1.5", "1,000.5", "TRUE", "½", "one", "1 2", "12 px", "--1",
 )  # fmt: skip
 NOBODY: Final = "00000000-0000-4000-8000-000000000000"
 
@@ -38,7 +38,7 @@ def wrong_rows() -> Iterator[dict[str, str]]:
         "txt2img sdxl!",
     ):
         yield {"Prompt": "a fox", **SDXL, "Workflow": workflow}
-    for prompt in ("x" * 9_000, "{{Nobody}}", "__no-such-list__", "{a|b", "a {} b {{", "{{Prompt}}", "{2-99$$a|b}"):
+    for prompt in ("x" * 9_000, "{{Nobody}}", "__no-such-list__", "{{Prompt}}"):
         yield {**SDXL, "Prompt": prompt}
     for color in ("notacolour", "#12", "#gggggg", "rgb(1,2,3)", "#1234567", "teal blue", "-"):
         yield {"Prompt": "a colour", "Workflow": "empty-color", "Color": color}
