@@ -27,7 +27,11 @@ class Exchange:
     method: str
     target: str
     at_s: float
+    about: str = ""
+    """What the proxy's *about* says of it."""
     faults: tuple[Kind, ...] = ()
+    sent_s: float | None = None
+    """When it was sent on to the server last."""
     arrived: int = 0
     """How often it was sent on to the server whole."""
     status: int | None = None
@@ -91,7 +95,7 @@ class Link:
         self.request = request
         orders = self._orders.fire(request)
         faults = tuple(order.fault.kind for order in orders)
-        exchange = Exchange(request.name, method, target, time.monotonic(), faults)
+        exchange = Exchange(request.name, method, target, time.monotonic(), request.about, faults)
         self._note(exchange)
         await self._carry(head, body, exchange, orders)
         is_last = "close" in head.get("connection").lower() or version == "HTTP/1.0"
@@ -115,6 +119,14 @@ class Link:
         if kind is Kind.DUPLICATE:
             await self._hear_out(await self._ask(head, body, exchange), exchange)
         server = await self._ask(head, body, exchange)
+        if order is not None and kind is Kind.DROP_ANSWER and order.fault.answer:
+            said, told = await self._hear_out(server, exchange)
+            if order.is_meant(told):
+                raise _Gone
+            self._writer.write(said.to_bytes() + told)
+            await self._writer.drain()
+            exchange.is_answered = True
+            return
         if kind is Kind.DROP_ANSWER or self._reader.ended.is_set():
             await self._hear_out(server, exchange)
             raise _Gone
@@ -158,7 +170,7 @@ class Link:
         server = await self._connect()
         server[1].write(head.to_bytes() + body)
         await server[1].drain()
-        exchange.arrived += 1
+        exchange.arrived, exchange.sent_s = exchange.arrived + 1, time.monotonic()
         return server
 
     async def _head(self, reader: Reader, exchange: Exchange) -> Head:
@@ -171,12 +183,10 @@ class Link:
                 exchange.status = head.status
                 return head
 
-    async def _hear_out(self, server: _Server, exchange: Exchange) -> None:
-        """Read the answer and keep it from the client."""
-        reader, _ = server
-        head = await self._head(reader, exchange)
-        async for _ in body_parts(reader, head, method=exchange.method):
-            pass
+    async def _hear_out(self, server: _Server, exchange: Exchange) -> tuple[Head, bytes]:
+        """Read the whole answer (its body as it came, chunked perhaps); the client is not told yet."""
+        head = await self._head(server[0], exchange)
+        return head, b"".join([part async for part in body_parts(server[0], head, method=exchange.method)])
 
     async def _relay(self, server: _Server, exchange: Exchange, slow: _Slowness) -> None:
         """Pass the answer on as it comes."""

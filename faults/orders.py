@@ -47,6 +47,8 @@ class Request:
     body: bytes
     name: str = ""
     """What the proxy calls it."""
+    about: str = ""
+    """What the proxy notes of it."""
 
     @property
     def path(self) -> str:
@@ -59,14 +61,14 @@ class Match:
     Choose requests; what is empty chooses all.
 
     *name*: a pattern like `sqs.*` or `POST /prompt` for what the proxy calls a request (see `call_name`); *path*: a
-    regular expression that is searched in the path; *body*: bytes that must occur in the body.
+    regular expression that is searched in the path; *holds*: a text that must occur in target or body.
     """
 
     name: str = ""
     method: str = ""
     path: str = ""
     host: str = ""
-    body: bytes = b""
+    holds: str = ""
 
     def takes(self, request: Request) -> bool:
         return (
@@ -74,7 +76,7 @@ class Match:
             and (not self.method or request.method == self.method)
             and (not self.path or re.search(self.path, request.path) is not None)
             and (not self.host or request.headers.get("host", "") == self.host)
-            and self.body in request.body
+            and (self.holds in request.target or self.holds.encode() in request.body)
         )
 
 
@@ -86,7 +88,8 @@ class Fault:
     It begins with the *nth* matching request and fires *times* times (None: without end), each time with the
     probability *share*; only from *after_s* on, for *for_s* seconds (None: until it is lifted). *delay_s* and
     *bytes_per_s* are for SLOW (each way), *status*, *headers* and *body* for ANSWER. *is_late*: what a BLACK_HOLE held
-    is delivered afterwards even when its sender has hung up, as packets under way are.
+    is delivered afterwards even when its sender has hung up, as packets under way are. *answer*: DROP_ANSWER concerns
+    only answers whose body holds this text; others pass and do not count as fired.
     """
 
     kind: Kind
@@ -102,6 +105,7 @@ class Fault:
     status: int = 503
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    answer: str = ""
 
     @property
     def stands(self) -> bool:
@@ -123,6 +127,14 @@ class Order:
         """End it now; what it holds back goes on."""
         self._lifted = True
 
+    def is_meant(self, answer: bytes) -> bool:
+        """Say whether it concerns an answer with this body, and count it if that is what it waits for."""
+        if not self.fault.answer:
+            return True
+        is_meant = self.fault.answer.encode() in answer and (self.fault.times is None or self.fired < self.fault.times)
+        self.fired += is_meant
+        return is_meant
+
     @property
     def is_active(self) -> bool:
         age_s = time.monotonic() - self._since - self.fault.after_s
@@ -132,8 +144,9 @@ class Order:
 class Orders:
     """Keep the orders of one proxy, which calls requests as *name* says. Threads may share it."""
 
-    def __init__(self, seed: int, name: Callable[[Request], str]) -> None:
+    def __init__(self, seed: int, name: Callable[[Request], str], about: Callable[[Request], str]) -> None:
         self._name = name
+        self._about = about
         self._orders: list[Order] = []
         self._random = random.Random(seed)
         self._lock = threading.Lock()
@@ -154,7 +167,7 @@ class Orders:
     def named(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Request:
         """Make a request with its name."""
         request = Request(method, target, headers, body)
-        return replace(request, name=self._name(request))
+        return replace(request, name=self._name(request), about=self._about(request))
 
     def fire(self, request: Request) -> list[Order]:
         """
@@ -190,7 +203,7 @@ class Orders:
             return False
         if fault.share < 1 and self._random.random() >= fault.share:
             return False
-        order.fired += 1
+        order.fired += not fault.answer
         return True
 
 

@@ -24,7 +24,8 @@ class Proxy:
     """
     Be the proxy before *upstream* (a URL's scheme, host and port). A context manager; `url` is where it listens.
 
-    *name*: what a request is called in orders, log and counts. The log keeps the newest *keep* exchanges.
+    *name*: what a request is called in orders, log and counts; *about*: what else the log notes of it. The log keeps
+    the newest *keep* exchanges.
     """
 
     def __init__(
@@ -33,11 +34,12 @@ class Proxy:
         *,
         seed: int = 0,
         name: Callable[[Request], str] = call_name,
+        about: Callable[[Request], str] = lambda _: "",
         keep: int = 100_000,
     ) -> None:
         parts = urlsplit(upstream)
         self._upstream = (parts.hostname or "127.0.0.1", parts.port or 80)
-        self._orders = Orders(seed, name)
+        self._orders = Orders(seed, name, about)
         self._log: deque[Exchange] = deque(maxlen=keep)
         self._links: set[Link] = set()
         self._loop = asyncio.new_event_loop()

@@ -66,7 +66,11 @@ class Site:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, *_: object) -> None:
+                """Say nothing of clients that were cut off."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
@@ -127,6 +131,16 @@ def test_a_dropped_answer_is_that_of_a_request_that_was_carried_out(site: Site, 
     assert site.bodies() == [b"one", b"two", b"three"]
     assert (order.seen, order.fired) == (3, 1)
     assert [(each.arrived, each.is_answered) for each in proxy.log] == [(1, True), (1, False), (1, True)]
+
+
+def test_an_answer_is_dropped_for_what_it_says(site: Site, proxy: Proxy) -> None:
+    """With *answer* only the answer that holds the text gets lost; the others pass and do not count."""
+    order = proxy.order(Fault(Kind.DROP_ANSWER, answer="2:", times=1))
+    assert post(proxy, body=b"one") == "1:one"
+    with pytest.raises(requests.ConnectionError):
+        post(proxy, body=b"two")
+    assert post(proxy, body=b"2:") == "3:2:"
+    assert (order.seen, order.fired) == (3, 1)
 
 
 def test_a_reset_request_arrives_nowhere(site: Site, proxy: Proxy) -> None:
@@ -204,7 +218,7 @@ def test_a_duplicate_is_carried_out_twice(site: Site, proxy: Proxy) -> None:
 
 def test_an_exemption_stands_before_what_is_ordered_later(proxy: Proxy) -> None:
     """PASS: what it matches meets no later fault."""
-    proxy.order(Fault(Kind.PASS, Match(body=b"keep")))
+    proxy.order(Fault(Kind.PASS, Match(holds="keep")))
     proxy.order(Fault(Kind.RESET))
     assert post(proxy, body=b"keep me") == "1:keep me"
     with pytest.raises(requests.ConnectionError):
