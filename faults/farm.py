@@ -21,6 +21,8 @@ from chalicelib.contract.job import Job, job_id_of, output_prefix
 from chalicelib.contract.states import TERMINAL, State
 from chalicelib.keymaker import KeyMaker
 from chalicelib.ledger import DynamoLedger
+from faults.lines import LedCloud
+from faults.proxy import Proxy
 from faults.report import Tally
 from sandbox.world import Child, Wishes, World
 
@@ -62,6 +64,7 @@ class Farm:
         self.world = World(
             Wishes(home=home, step_ms=step_ms, worker_env=dict(worker_env), start_worker=False, test_nodes=True)
         )
+        self.world.cloud = self._cloud = LedCloud()
         self._tokens: dict[str, str] = {}
         self._names = 0
 
@@ -76,6 +79,11 @@ class Farm:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.world.__exit__(kind, error, at)
+
+    @property
+    def functions(self) -> Proxy:
+        """Give the proxy that all AWS calls of the functions pass through."""
+        return self._cloud.functions
 
     # -- workers ------------------------------------------------------------------------------------------------
 

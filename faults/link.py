@@ -32,6 +32,8 @@ class Exchange:
     faults: tuple[Kind, ...] = ()
     sent_s: float | None = None
     """When it was sent on to the server last."""
+    told_s: float | None = None
+    """When the server's answer began."""
     arrived: int = 0
     """How often it was sent on to the server whole."""
     status: int | None = None
@@ -180,7 +182,7 @@ class Link:
             if head is None:
                 raise _Gone
             if head.status != 100:
-                exchange.status = head.status
+                exchange.status, exchange.told_s = head.status, time.monotonic()
                 return head
 
     async def _hear_out(self, server: _Server, exchange: Exchange) -> tuple[Head, bytes]:
