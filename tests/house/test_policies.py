@@ -46,7 +46,9 @@ NAMED_BY: Final = {
     "jobs_queue_url": "JobsQueue",
     "jobs_dlq_url": "JobsDeadLetters",
     "completions_queue_url": "CompletionsQueue",
+    "completions_dlq_url": "CompletionsDeadLetters",
     "deliveries_queue_url": "DeliveriesQueue",
+    "deliveries_dlq_url": "DeliveriesDeadLetters",
     "bus_name": "Bus",
     "bucket": "Bucket",
 }
