@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from faults.calls import about_job, call_of
 from faults.proxy import Proxy
@@ -16,6 +16,9 @@ from sandbox.cloud import LocalCloud
 if TYPE_CHECKING:
     from faults.farm import Farm
     from sandbox.world import Child
+
+STAGE: Final = "local"
+"""What the local cloud's stage is called."""
 
 
 class LedCloud(LocalCloud):

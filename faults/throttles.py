@@ -38,10 +38,10 @@ def s3_slow_down(match: Match, *, nth: int = 1, times: int | None = None, share:
     return Fault(Kind.ANSWER, match, nth=nth, times=times, share=share, status=503, headers=headers, body=body)
 
 
-def throttled(service: str, *, nth: int = 1, times: int | None = None, share: float = 1) -> Fault:
-    """Throttle all calls of one service (dynamodb, sqs, s3) as it does it itself."""
+def throttled(name: str, service: str, *, nth: int = 1, times: int | None = None, share: float = 1) -> Fault:
+    """Throttle the calls that are named like *name* as their *service* (dynamodb, sqs, s3) does it itself."""
     make = {"dynamodb": dynamodb_throttled, "sqs": sqs_throttled, "s3": s3_slow_down}[service]
-    return make(Match(name=f"{service}.*"), nth=nth, times=times, share=share)
+    return make(Match(name=name), nth=nth, times=times, share=share)
 
 
 def _refusal(kind: str, message: str) -> bytes:

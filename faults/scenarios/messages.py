@@ -168,7 +168,7 @@ def _garbled() -> list[str]:
     """List bodies that are no message of ours."""
     known = "00000000-0000-4000-8000-000000000000"
     return [
-        " ",
+        '{{"job_id": "{}", "seq": {}}}'.format(known, "9" * 3_000),
         "not json",
         "{",
         "[]",
@@ -190,13 +190,11 @@ def _garbled() -> list[str]:
         f'{{"job_id": "{known[:-1]}\\ud800", "seq": 1}}',
         f'{{"job_id": "{known}", "seq": NaN}}',
         f'{{"job_id": "{known}", "seq": 1e999}}',
-        '{{"job_id": "{}", "seq": {}}}'.format(known, "9" * 3_000),
         '{{"job_id": "{}", "seq": {}}}'.format(known, "9" * 200_000),
         "[" * 100_000,
         '{"a":' * 100_000 + "1" + "}" * 100_000,
         "\ufeff" + json.dumps({"job_id": known, "seq": 1}),
         json.dumps({"job_id": known, "seq": 1}) + " trailing",
-        "x" * 1_000_000,
         "x" * 1_048_576,
     ]
 
@@ -204,7 +202,7 @@ def _garbled() -> list[str]:
 def malformed(farm: Farm, size: Size) -> Outcome:
     """Put unreadable messages among readable ones into all three queues that functions and workers read."""
     wrong: list[str] = []
-    bodies = _garbled()
+    bodies = _garbled()[:: 3 if size is Size.CI else 1]
     before = {name: _waiting(farm, name) for name in _LETTERS.values()}
     unknown = [JobMessage(job_id=str(uuid4()), seq=1).model_dump_json() for _ in range(2)]
     sent = [*bodies, *unknown]
