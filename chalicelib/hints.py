@@ -19,6 +19,7 @@ from chalicelib.contract.counts import NOWHERE, Counts, Metric
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.events import Check, Ended, Errand, Hint, read_news
 from chalicelib.errands import Errands
+from chalicelib.unreadable import buried
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,9 @@ class Receipts(Protocol):
 
     def settle(self, done: Sequence[str], later: Mapping[str, int]) -> None:
         """Delete what is done; show the rest again after as many seconds."""
+
+    def bury(self, record: Mapping[str, Any], reason: str) -> None:
+        """Put a message among the dead letters. `Unavailable` when that cannot be done now."""
 
 
 def work_through(
@@ -60,10 +64,8 @@ def work_through(
     for record in records:
         try:
             news = read_news(record["body"])
-        except ValidationError:
-            # Nobody can act on it, and on a FIFO queue it would hold up its whole group.
-            log.error("news not understood", extra={"action": "dropped", "message_id": record.get("messageId")})
-            batch.done.append(record["receiptHandle"])
+        except ValidationError as fault:
+            batch.settle(record, buried(record, fault, receipts.bury))
             continue
         match news:
             case Hint():

@@ -14,6 +14,7 @@ from chalicelib.contract.delivery_ports import DeliveryBook
 from chalicelib.contract.errors import Unavailable
 from chalicelib.deliver import Deliver
 from chalicelib.herald import Posts
+from chalicelib.unreadable import buried
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,9 @@ class Receipts(Protocol):
     def settle(self, done: Sequence[str], later: Mapping[str, int]) -> None:
         """Delete what is done; show the rest again after as many seconds."""
 
+    def bury(self, record: Mapping[str, Any], reason: str) -> None:
+        """Put a message among the dead letters. `Unavailable` when that cannot be done now."""
+
 
 def work_lanes(
     records: Sequence[Mapping[str, Any]], deliver: Deliver, receipts: Receipts, counts: Counts = NOWHERE
@@ -41,7 +45,7 @@ def work_lanes(
     done: list[str] = []
     later: dict[str, int] = {}
     for record in records:
-        wait_s = _look(record, deliver, counts)
+        wait_s = _look(record, deliver, receipts, counts)
         if wait_s is None:
             done.append(record["receiptHandle"])
         else:
@@ -51,14 +55,14 @@ def work_lanes(
         raise Unavailable(f"{len(later)} lanes are to be looked at again.")
 
 
-def _look(record: Mapping[str, Any], deliver: Deliver, counts: Counts) -> float | None:
-    try:
-        hint = LaneHint.model_validate_json(record["body"])
-    except ValidationError:
-        log.error("hint not understood", extra={"action": "dropped", "message_id": record.get("messageId")})
-        return None
+def _look(record: Mapping[str, Any], deliver: Deliver, receipts: Receipts, counts: Counts) -> float | None:
     times = int(record.get("attributes", {}).get("ApproximateReceiveCount", "1"))
     own_s = DELAYS_S[min(times, len(DELAYS_S)) - 1]
+    try:
+        hint = LaneHint.model_validate_json(record["body"])
+    except ValidationError as fault:
+        wait_s = buried(record, fault, receipts.bury)
+        return own_s if wait_s == 0 else wait_s
     try:
         return deliver.look(hint)
     except Unavailable as reason:

@@ -10,12 +10,14 @@ import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.contract.deliveries import LaneHint
+from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.events import (
+    REASON_BYTES,
     Check,
     Ended,
     Errand,
@@ -26,6 +28,7 @@ from chalicelib.contract.events import (
     ended_group,
     errand_dedup_id,
     hint_dedup_id,
+    reason_fits,
 )
 from chalicelib.contract.job import Job
 from chalicelib.contract.states import TERMINAL
@@ -99,11 +102,16 @@ class JobQueue:
 
 
 class CompletionQueue:
-    """Hint at news on the FIFO queue; the message group is the spreadsheet, so each has one writer at a time."""
+    """
+    Hint at news on the FIFO queue; the message group is the spreadsheet, so each has one writer at a time.
 
-    def __init__(self, client: SQSClient, url: str) -> None:
+    *dead_letters_url* is for who reads it: what cannot be read goes there.
+    """
+
+    def __init__(self, client: SQSClient, url: str, dead_letters_url: str = "") -> None:
         self._client = client
         self._url = url
+        self._dead_letters_url = dead_letters_url
 
     def hint(self, job: Job, sweep_minute: int | None = None) -> None:
         """Send a hint for *job*'s version, and word of its end. Nothing is raised: the sweeper hints again."""
@@ -142,17 +150,26 @@ class CompletionQueue:
         """Delete the messages of receipts *done*; show those of *later* again after as many seconds."""
         _settle(self._client, self._url, done, later)
 
+    def bury(self, record: Mapping[str, Any], reason: str) -> None:
+        """Put a message among the dead letters; deleting it is the caller's. `Unavailable` when that cannot be done."""
+        _bury(self._client, self._dead_letters_url, record, reason)
+
 
 def _group(job: Job) -> str:
     return job.target.spreadsheet_id if job.target else job.client_id
 
 
 class DeliveryQueue:
-    """Have lanes of webhook deliveries looked at; the message group is the lane, so each has one hand at a time."""
+    """
+    Have lanes of webhook deliveries looked at; the message group is the lane, so each has one hand at a time.
 
-    def __init__(self, client: SQSClient, url: str) -> None:
+    *dead_letters_url*: where a message goes that cannot be read.
+    """
+
+    def __init__(self, client: SQSClient, url: str, dead_letters_url: str) -> None:
         self._client = client
         self._url = url
+        self._dead_letters_url = dead_letters_url
 
     def ring(self, hint: LaneHint, sweep_minute: int | None = None) -> None:
         """Have a lane looked at. Nothing is raised: the sweeper rings again."""
@@ -172,9 +189,33 @@ class DeliveryQueue:
         """Delete the messages of receipts *done*; show those of *later* again after as many seconds."""
         _settle(self._client, self._url, done, later)
 
+    def bury(self, record: Mapping[str, Any], reason: str) -> None:
+        """Put a message among the dead letters; deleting it is the caller's. `Unavailable` when that cannot be done."""
+        _bury(self._client, self._dead_letters_url, record, reason)
+
 
 def _settle(client: SQSClient, url: str, done: Sequence[str], later: Mapping[str, int]) -> None:
     for receipt in done:
         client.delete_message(QueueUrl=url, ReceiptHandle=receipt)
     for receipt, delay_s in later.items():
         client.change_message_visibility(QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=delay_s)
+
+
+def _bury(client: SQSClient, url: str, record: Mapping[str, Any], reason: str) -> None:
+    """
+    Send a copy of *record* to the FIFO queue *url*. A repeat of it is swallowed.
+
+    Each is a group of its own: of a group only the first ten letters can be looked at (`infra.dead_letters`).
+    """
+    body, name = record["body"], record["messageId"]
+    why: Any = {"reason": {"DataType": "String", "StringValue": reason[:REASON_BYTES]}} if reason_fits(body) else {}
+    try:
+        client.send_message(
+            QueueUrl=url,
+            MessageBody=body,
+            MessageAttributes=why,
+            MessageGroupId=name,
+            MessageDeduplicationId=name,
+        )
+    except (BotoCoreError, ClientError) as error:
+        raise Unavailable(f"The dead letters cannot be reached ({type(error).__name__}).") from error

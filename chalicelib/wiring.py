@@ -152,7 +152,8 @@ class World:
     @cached_property
     def completions(self) -> CompletionQueue:
         """Open the completion's queue."""
-        return CompletionQueue(self._sqs, self.settings.completions_queue_url)
+        settings = self.settings
+        return CompletionQueue(self._sqs, settings.completions_queue_url, settings.completions_dlq_url)
 
     @cached_property
     def _blobs(self) -> Blobs:
@@ -355,7 +356,7 @@ class World:
     @cached_property
     def deliveries(self) -> DeliveryQueue:
         """Open the delivering function's queue."""
-        return DeliveryQueue(self._sqs, self.settings.deliveries_queue_url)
+        return DeliveryQueue(self._sqs, self.settings.deliveries_queue_url, self.settings.deliveries_dlq_url)
 
     @cached_property
     def _webhook_secrets(self) -> WebhookSecrets:

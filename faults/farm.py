@@ -24,6 +24,8 @@ from chalicelib.contract.states import TERMINAL, State
 from chalicelib.keymaker import KeyMaker
 from chalicelib.ledger import DynamoLedger
 from chalicelib.publish import Publisher
+from faults.lines import LedCloud
+from faults.proxy import Proxy
 from faults.report import Tally
 from infra.workflows import open_blobs
 from sandbox.world import Child, Wishes, World
@@ -66,6 +68,7 @@ class Farm:
         self.world = World(
             Wishes(home=home, step_ms=step_ms, worker_env=dict(worker_env), start_worker=False, test_nodes=True)
         )
+        self.world.cloud = self._cloud = LedCloud()
         self._tokens: dict[str, str] = {}
         self._names = 0
 
@@ -81,6 +84,11 @@ class Farm:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.world.__exit__(kind, error, at)
+
+    @property
+    def functions(self) -> Proxy:
+        """Give the proxy that all AWS calls of the functions pass through."""
+        return self._cloud.functions
 
     # -- workers ------------------------------------------------------------------------------------------------
 

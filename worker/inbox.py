@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from chalicelib.contract.events import MAX_BODY_BYTES, JobMessage
+from chalicelib.contract.events import MAX_BODY_BYTES, REASON_BYTES, JobMessage, reason_fits
 from worker.aws import renamed
 from worker.ports import Delivery
 
@@ -80,7 +80,11 @@ class SqsInbox:
             self._client.send_message(
                 QueueUrl=self._dlq_url,
                 MessageBody=delivery.body,
-                MessageAttributes={"reason": {"DataType": "String", "StringValue": reason[:256]}},
+                MessageAttributes=(
+                    {"reason": {"DataType": "String", "StringValue": reason[:REASON_BYTES]}}
+                    if reason_fits(delivery.body)
+                    else {}
+                ),
             )
         self.drop(delivery)
         return True

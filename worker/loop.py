@@ -29,7 +29,7 @@ from worker.lease import Holding
 from worker.pace import Pace, Ticket
 from worker.perform import perform
 from worker.ports import Delivery
-from worker.settle import hand_back, settle, settle_refusal, settle_unreadable
+from worker.settle import hand_back, settle, settle_poison, settle_refusal, settle_unreadable
 from worker.tools import Tools
 from worker.verdicts import Again, Elsewhere, Stop, Verdict
 
@@ -140,17 +140,24 @@ class Hand:
             self._house.is_late = True
             tools.inbox.hide(delivery, 0)
             return
-        answer = tools.ledger.claim(
-            message.job_id,
-            message.seq,
-            owner=tools.settings.worker_name,
-            token=uuid4().hex,
-            now=tools.clock.now_ms(),
-            lease_ms=int(tools.settings.lease_s * 1000),
-        )
-        if isinstance(answer, Refused):
-            settle_refusal(tools, delivery, answer)
-            return
+        try:
+            answer = tools.ledger.claim(
+                message.job_id,
+                message.seq,
+                owner=tools.settings.worker_name,
+                token=uuid4().hex,
+                now=tools.clock.now_ms(),
+                lease_ms=int(tools.settings.lease_s * 1000),
+            )
+            if isinstance(answer, Refused):
+                settle_refusal(tools, delivery, answer)
+                return
+        except Unavailable:
+            raise
+        except Exception as bug:
+            # No attempt is spent yet, so the message itself is counted: it would end one worker after another.
+            settle_poison(tools, delivery, bug)
+            raise
         ticket.claimed(answer.job.workflow_hash)
         holding = tools.keeper.hold(answer.job, answer.lease, delivery, ticket)
         names = {"job_id": answer.job.job_id, "attempt": answer.job.attempt}

@@ -289,6 +289,12 @@ def settle_unreadable(tools: Tools, delivery: Delivery) -> None:
     _settle_unknown(tools, delivery, delivery.fault)
 
 
+def settle_poison(tools: Tools, delivery: Delivery, bug: Exception) -> None:
+    """Bury a message over which this worker ends, when it is the third; the sweeper sends the job another one."""
+    with contextlib.suppress(Unavailable):
+        _settle_unknown(tools, delivery, f"a worker has a fault of its own here ({type(bug).__name__})")
+
+
 def _settle_unknown(tools: Tools, delivery: Delivery, reason: str) -> None:
     if delivery.receives >= PATIENT_RECEIVES and tools.inbox.bury(delivery, reason):
         log.warning("a message went to the dead-letter queue", action="bury", reason=reason)

@@ -5,12 +5,24 @@ Shape the messages. All of them are hints: who gets one reads the job item befor
 from __future__ import annotations
 
 import hashlib
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 MAX_BODY_BYTES: Final = 4096
 """A message of ours is under 300 bytes; anything much larger is not ours."""
+
+MAX_MESSAGE_BYTES: Final = 1_048_576
+"""What SQS takes in one message, attributes included (since August 2025)."""
+
+REASON_BYTES: Final = 256
+"""Of the sentence that goes with a dead letter."""
+
+JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+"""A job's id as `job_id_of` makes it."""
+
+Count = Annotated[int, Field(ge=1, lt=2**53)]
+"""A number that the job table can be asked about: DynamoDB refuses one of more than 38 digits."""
 
 
 class Message(BaseModel):
@@ -22,15 +34,15 @@ class Message(BaseModel):
 class JobMessage(Message):
     """Tell a worker that job *job_id* waits; *seq* must be the job's newest, or the message is stale."""
 
-    job_id: str = Field(min_length=36, max_length=36)
-    seq: int = Field(ge=1)
+    job_id: JobId
+    seq: Count
 
 
 class Hint(Message):
     """Tell completion that *job_id* has news of *version*."""
 
-    job_id: str = Field(min_length=36, max_length=36)
-    version: int = Field(ge=1)
+    job_id: JobId
+    version: Count
 
 
 class Ended(Message):
@@ -40,7 +52,7 @@ class Ended(Message):
     A message of its own, for that of the row waits behind its spreadsheet's other news and for Google.
     """
 
-    ended: str = Field(min_length=36, max_length=36)
+    ended: JobId
     client_id: str = Field(min_length=1, max_length=200)
 
 
@@ -51,7 +63,7 @@ CHECKED_AT_ONCE: Final = 90
 class Check(Message):
     """Tell completion to look once more at rows that were shown: somebody may have undone what was written."""
 
-    check: list[str] = Field(min_length=1, max_length=CHECKED_AT_ONCE)
+    check: list[JobId] = Field(min_length=1, max_length=CHECKED_AT_ONCE)
 
 
 class Errand(Message):
@@ -65,11 +77,17 @@ class Errand(Message):
     errand: Literal["prove", "check", "prepare", "relink", "auto"]
     spreadsheet_id: str = Field(min_length=1, max_length=200)
     id: str = Field(min_length=1, max_length=64)
-    sheet_id: int = Field(default=0, ge=0)
+    sheet_id: int = Field(default=0, ge=0, lt=2**31)
     allow_images: bool = False
 
 
 News = Hint | Check | Errand | Ended
+
+
+def reason_fits(body: str) -> bool:
+    """Say whether the reason still fits beside *body* when it is buried: SQS counts attributes too."""
+    spare = len("reason") + len("String") + REASON_BYTES
+    return len(body.encode("utf-8", "surrogatepass")) + spare <= MAX_MESSAGE_BYTES
 
 
 def read_news(body: str) -> News:

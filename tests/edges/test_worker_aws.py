@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from chalicelib.contract.errors import Unavailable
-from chalicelib.contract.events import Ended, Hint, JobMessage, read_news
+from chalicelib.contract.events import MAX_MESSAGE_BYTES, Ended, Hint, JobMessage, read_news
 from tests.jobs import NOW
 from worker.aws import DateSkew, renamed
 from worker.blobs import S3Blobs
@@ -77,6 +77,15 @@ def test_what_cannot_be_read_is_buried_with_its_reason(queues: Queues) -> None:
     assert message["Body"] == '{"job_id": 1}'
     assert "no job message" in message["MessageAttributes"]["reason"]["StringValue"]
     assert queues.inbox.take(0) is None
+
+
+def test_the_largest_message_is_buried_without_a_reason(queues: Queues) -> None:
+    """SQS counts attributes into its 1 MiB: beside a body of that size there is no room for one."""
+    queues.send("x" * MAX_MESSAGE_BYTES)
+    delivery = queues.inbox.take(1)
+    assert delivery is not None and queues.inbox.bury(delivery, delivery.fault)
+    (message,) = queues.client.receive_message(QueueUrl=queues.dlq_url, WaitTimeSeconds=2)["Messages"]
+    assert message["Body"] == "x" * MAX_MESSAGE_BYTES
 
 
 def test_without_a_dead_letter_queue_nothing_is_buried(queues: Queues) -> None:

@@ -46,7 +46,9 @@ NAMED_BY: Final = {
     "jobs_queue_url": "JobsQueue",
     "jobs_dlq_url": "JobsDeadLetters",
     "completions_queue_url": "CompletionsQueue",
+    "completions_dlq_url": "CompletionsDeadLetters",
     "deliveries_queue_url": "DeliveriesQueue",
+    "deliveries_dlq_url": "DeliveriesDeadLetters",
     "bus_name": "Bus",
     "bucket": "Bucket",
 }
@@ -86,6 +88,7 @@ NEVER: Final = {
     # work_through is handed world.completions; the queue of deliveries has the same method and would fit as well.
     ("completion", "sqs:DeleteMessage", "DeliveriesQueue"),
     ("completion", "sqs:ChangeMessageVisibility", "DeliveriesQueue"),
+    ("completion", "sqs:SendMessage", "DeliveriesDeadLetters"),
     # SheetApi asks Nonces.is_new; Accounts.is_new looks alike. It is asked where jobs end, which is not in the API.
     ("api", "dynamodb:PutItem", "RatesTable"),
     # The doctor says of these two queues that it may not look, which is how it should be.

@@ -104,6 +104,9 @@ class Queue:
     def send(self, jobs: Sequence[Job]) -> int:
         return len(jobs)
 
+    def bury(self, record: Mapping[str, Any], reason: str) -> None:
+        raise AssertionError(f"a message of ours was not understood: {record['body']} ({reason})")
+
     def settle(self, done: Sequence[str], later: Mapping[str, int]) -> None:
         for group in self.groups.values():
             for message in [each for each in group if each.receipt in done]:

@@ -24,6 +24,13 @@ class Line:
         self.shown: tuple[list[str], list[str]] | None = None
         self.run_: list[Errand] = []
         self.settled: tuple[list[str], dict[str, int]] | None = None
+        self.buried: list[tuple[str, str]] = []
+        self.burying_fails: float | None = None
+
+    def bury(self, record: Mapping[str, Any], reason: str) -> None:
+        if self.burying_fails is not None:
+            raise Unavailable("SQS is away.", retry_in_s=self.burying_fails)
+        self.buried.append((record["body"], reason))
 
     def show(self, job_ids: Any, check: Any) -> dict[str, float | None]:
         self.shown = (list(job_ids), list(check))
@@ -91,12 +98,27 @@ def test_an_errand_that_has_to_wait_holds_up_no_row() -> None:
     assert line.settled == (["r1"], {"r2": 10})
 
 
-def test_what_nobody_understands_is_dropped() -> None:
-    """It would hold up its whole group."""
+HUGE = f'{{"job_id": "{A}", "version": {"9" * 60}}}'
+"""DynamoDB refuses numbers of more than 38 digits."""
+
+
+def test_what_nobody_understands_is_buried_at_once() -> None:
+    """Among the dead letters an alarm looks; in the queue it would hold up its whole group."""
     line = Line({A: 1})
     with pytest.raises(Unavailable):
-        line.work(record("{", "r1"), record('{"errand": "rob"}', "r2"), hint(A, "r3"))
-    assert line.settled == (["r1", "r2"], {"r3": 1})
+        line.work(record("{", "r1"), record('{"errand": "rob"}', "r2"), record(HUGE, "r4"), hint(A, "r3"))
+    assert line.settled == (["r1", "r2", "r4"], {"r3": 1})
+    assert [body for body, _ in line.buried] == ["{", '{"errand": "rob"}', HUGE]
+    assert all(reason.startswith("the body is no message of ours (") for _, reason in line.buried)
+
+
+def test_what_cannot_be_buried_yet_comes_again() -> None:
+    """It is not deleted before it lies among the dead letters; the others are done with."""
+    line = Line()
+    line.burying_fails = 7
+    with pytest.raises(Unavailable):
+        line.work(record("{", "r1"), hint(A, "r2"))
+    assert line.settled == (["r2"], {"r1": 7})
 
 
 class Faulty(Line):

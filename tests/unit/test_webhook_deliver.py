@@ -401,6 +401,13 @@ class Receipts:
     def __init__(self) -> None:
         self.done: list[str] = []
         self.later: dict[str, int] = {}
+        self.buried: list[str] = []
+        self.is_away = False
+
+    def bury(self, record: dict[str, str], reason: str) -> None:
+        if self.is_away:
+            raise Unavailable("SQS is away.")
+        self.buried.append(record["body"])
 
     def settle(self, done: list[str], later: dict[str, int]) -> None:
         self.done += done
@@ -412,7 +419,7 @@ def record(body: str, receipt: str) -> dict[str, object]:
 
 
 def test_hints_that_nobody_understands_hold_up_nothing() -> None:
-    """They are dropped; a lane with a retry soon comes again in time; a lane out of reach a little later."""
+    """They are buried; a lane with a retry soon comes again in time; a lane out of reach a little later."""
     desk = Desk(lambda _url: 500)
     desk.endpoint()
     desk.announced()
@@ -422,3 +429,8 @@ def test_hints_that_nobody_understands_hold_up_nothing() -> None:
         work_lanes([record("{}", "a"), record(hint, "b")], desk.deliver, receipts)  # type: ignore[arg-type]
     assert (receipts.done, receipts.later) == (["a"], {"b": 5})
     work_lanes([record("no", "c")], desk.deliver, receipts)  # type: ignore[arg-type]
+    assert receipts.buried == ["{}", "no"]
+    receipts.is_away = True
+    with pytest.raises(Unavailable):
+        work_lanes([record("not now", "d")], desk.deliver, receipts)  # type: ignore[arg-type]
+    assert receipts.later["d"] == 5 and "d" not in receipts.done

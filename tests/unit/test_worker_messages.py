@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
+from chalicelib.contract.ports import Claimed, Refused
 from chalicelib.contract.states import State
+from tests.fakes import MemoryLedger
 from tests.jobs import NOW
 from tests.worker_shop import Shop
 
@@ -60,7 +65,15 @@ def test_an_unknown_job_gets_three_chances(receives: int) -> None:
         assert [reason for _, reason in shop.inbox.buried] == ["no such job"]
 
 
-@pytest.mark.parametrize("body", ["", "{}", '{"job_id": "x", "seq": 1}', "\ud800", "x" * 9000, "[" * 3000])
+SOME_ID = "12345678-1234-1234-1234-123456789012"
+HUGE = f'{{"job_id": "{SOME_ID}", "seq": {"9" * 60}}}'
+"""DynamoDB refuses numbers of more than 38 digits: claiming by it ended one worker after another."""
+NO_UUID = f'{{"job_id": "{"ü" * 36}", "seq": 1}}'
+
+
+@pytest.mark.parametrize(
+    "body", ["", "{}", '{"job_id": "x", "seq": 1}', "\ud800", "x" * 9000, "[" * 3000, HUGE, NO_UUID]
+)
 def test_a_poison_message_is_buried_by_its_third_receiver(body: str) -> None:
     """It stops nobody: other jobs run meanwhile; without a dead-letter queue it just stays."""
     shop = Shop()
@@ -77,6 +90,29 @@ def test_a_poison_message_is_buried_by_its_third_receiver(body: str) -> None:
         shop.work()
         shop.clock.pass_time(31)
     assert len(shop.inbox.messages) == 1
+
+
+class Faulty(MemoryLedger):
+    """Have a bug that one message finds."""
+
+    def claim(self, *args: Any, **kwargs: Any) -> Claimed | Refused:
+        raise KeyError("what nobody thought of")
+
+
+def test_a_message_that_ends_workers_ends_three_at_most() -> None:
+    """A bug before the claim costs the job no attempt, so the message is counted: the third worker buries it."""
+    shop = Shop()
+    shop.tools = replace(shop.tools, ledger=Faulty())
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            shop.work()
+        assert len(shop.inbox.messages) == 1 and shop.inbox.buried == []
+        shop.clock.pass_time(31)
+    with pytest.raises(KeyError):
+        shop.work()
+    assert [reason for _, reason in shop.inbox.buried] == ["a worker has a fault of its own here (KeyError)"]
+    assert shop.inbox.messages == {}
+    assert shop.work().inbox.buried != [], "the next worker has nothing to trip over"
 
 
 def test_a_job_without_attempts_left_is_given_up_with_a_sentence() -> None:

@@ -1,0 +1,184 @@
+"""Have AWS refuse calls because there are too many: some of them, and all of them for a while."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import uuid4
+
+import requests
+
+from chalicelib.contract.job import QUEUED_LOST_MS
+from chalicelib.contract.states import State
+from faults.farm import TENANT, Asked, Farm, holds_soon
+from faults.lines import STAGE, Lines
+from faults.link import Exchange
+from faults.orders import Kind, Match
+from faults.report import Outcome, rank
+from faults.scenario import Scenario, Size
+from faults.throttles import dynamodb_throttled, sqs_away, throttled
+from infra.functions import SWEEP
+
+SHARE: Final = 0.3
+SERVICES: Final = ("dynamodb", "sqs", "s3")
+TRIES: Final = 12
+PAUSE_MOST_S: Final = 1.0
+"""A program waits as Retry-After says; here no longer than this."""
+
+
+@dataclass
+class Told:
+    """Gather what people were told instead of yes, and after how long."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    sentences: Counter[str] = field(default_factory=Counter)
+    waits_s: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def note(self, answer: requests.Response, took_s: float) -> None:
+        """Judge one answer that is no yes: 429 or 503, a sentence, when to come again, and nothing of our insides."""
+        self.statuses[answer.status_code] += 1
+        self.waits_s.append(took_s)
+        try:
+            said = str(answer.json()["error"]["message"])
+        except (ValueError, KeyError, TypeError):
+            said = ""
+        self.sentences[said] += 1
+        is_clear = said.endswith(".") and not any(word in said for word in ("Traceback", "Exception", "botocore"))
+        if answer.status_code not in (429, 503) or not is_clear or "Retry-After" not in answer.headers:
+            self.wrong.append(f"an answer was {answer.status_code} {answer.text[:200]!r}")
+
+
+def of_workers(farm: Farm, size: Size) -> Outcome:
+    """Refuse three of ten calls of a worker to each service, and all calls to the table for a while."""
+    count = 8 if size is Size.CI else 60
+    with Lines(farm, seed=17) as lines:
+        lines.worker()
+        holds_soon(lambda: lines.aws.counts["sqs ReceiveMessage"] > 0)
+        for service in SERVICES:
+            lines.aws.order(throttled(f"{service} *", service, share=SHARE))
+        asked = [farm.ask(steps=4) for _ in range(count)]
+        farm.all_ended(asked, patience_s=120)
+        runs = lines.gpu_runs()
+        log = [each for each in lines.aws.log if each.name != "sqs ReceiveMessage"]
+        lines.clear()
+        outage = lines.aws.order(dynamodb_throttled(Match(name="dynamodb *")))
+        later = [farm.ask(steps=4)]
+        threading.Event().wait(3)
+        outage.lift()
+        farm.all_ended(later, patience_s=60)
+        tally, wrong = farm.judge([*asked, *later])
+    wrong += [] if runs == count else [f"{count} jobs made {runs} GPU runs"]
+    figures: dict[str, float | int | str] = {
+        "jobs": count + 1,
+        **_refused(log),
+        "attempts burnt": tally.again,
+        "GPU runs per job": f"{runs}/{count}",
+    }
+    return Outcome(tally, figures, tuple(wrong))
+
+
+def of_functions(farm: Farm, size: Size) -> Outcome:
+    """
+    Refuse three of ten calls of all functions, then all to the table, then all to SQS; a program asks again with the
+    same key for as long as it is told to. What was accepted while SQS was away is sent when another job ends, or by the
+    sweeper.
+    """
+    count = 8 if size is Size.CI else 60
+    told, functions = Told(), farm.functions
+    farm.ask_again(first := Asked(str(uuid4()), TENANT, _body()))  # a cold start is not what is measured
+    mark = len(functions.log)
+    for service in SERVICES:
+        functions.order(throttled(f"{service} *", service, share=SHARE))
+    asked = [_insist(farm, told) for _ in range(count)]
+    log = functions.log[mark:]
+    functions.clear()
+    outage = functions.order(dynamodb_throttled(Match(name="dynamodb *")))
+    away = Asked(str(uuid4()), TENANT, _body())
+    _ask(farm, away, told)
+    outage.lift()
+    _insist(farm, told, away)
+    functions.order(sqs_away(Match(name="sqs *")))
+    unsent = [_insist(farm, told) for _ in range(3)]
+    functions.clear()
+    worker = farm.worker()
+    every = [first, *asked, away, *unsent]
+    farm.all_ended([first, *asked, away])
+    still = sum(job.state is State.QUEUED for one in unsent if (job := farm.job(one)))
+    _sweep(farm, unsent)
+    farm.all_ended(every)
+    worker.stop()
+    tally, wrong = farm.judge(every)
+    wrong += told.wrong
+    wrong += [f"job {one.job_id} was never accepted" for one in every if not one.is_acknowledged]
+    figures: dict[str, float | int | str] = {
+        "jobs": len(every),
+        **_refused(log),
+        "answers that were no yes": ", ".join(f"{status}: {times}" for status, times in sorted(told.statuses.items())),
+        "told": " | ".join(sorted(told.sentences)),
+        "until told s max": rank(told.waits_s, 1) if told.waits_s else "-",
+        "unsent messages made good by the sweeper": still,
+        "by the end of another job": len(unsent) - still,
+    }
+    return Outcome(tally, figures, tuple(wrong))
+
+
+def _refused(log: Sequence[Exchange]) -> dict[str, float | int | str]:
+    """Say how many calls were made, how many refused, and how many it took for one that went through."""
+    refused = sum(Kind.ANSWER in each.faults for each in log)
+    through = max(1, len(log) - refused)
+    return {"calls": len(log), "refused": refused, "calls per call that went through": round(len(log) / through, 2)}
+
+
+def _body() -> dict[str, Any]:
+    return {"workflow_id": "txt2img-sdxl", "inputs": {"prompt": "a fox", "steps": 4, "width": 64, "height": 64}}
+
+
+def _insist(farm: Farm, told: Told, asked: Asked | None = None) -> Asked:
+    """Ask until the answer is yes, as a program does that is told to come again."""
+    asked = asked or Asked(str(uuid4()), TENANT, _body())
+    for _ in range(TRIES):
+        pause_s = _ask(farm, asked, told)
+        if asked.is_acknowledged:
+            break
+        threading.Event().wait(pause_s)
+    return asked
+
+
+def _ask(farm: Farm, asked: Asked, told: Told) -> float:
+    """Ask once; how long to wait before the next time."""
+    headers = {"Authorization": f"Bearer {farm.token(asked.client)}", "Idempotency-Key": asked.key}
+    begun = time.monotonic()
+    answer = requests.post(f"{farm.world.cloud.api_url}/api/v2/jobs", json=asked.body, headers=headers, timeout=40)
+    asked.status = answer.status_code
+    if asked.is_acknowledged:
+        asked.answers.append(answer.json())
+        return 0.0
+    told.note(answer, time.monotonic() - begun)
+    return min(PAUSE_MOST_S, float(answer.headers.get("Retry-After", "1")))
+
+
+def _sweep(farm: Farm, unsent: Sequence[Asked]) -> None:
+    """Let the minutes pass after which a message counts as lost, and the sweeper come by."""
+    session = farm.world.cloud.session()
+    for one in unsent:
+        job = farm.job(one)
+        if job is None:
+            continue
+        session.client("dynamodb").update_item(
+            TableName=farm.outputs["JobsTable"],
+            Key={"job_id": {"S": job.job_id}},
+            UpdateExpression="SET enqueued_at = :then, due_at = :then",
+            ExpressionAttributeValues={":then": {"N": str(job.enqueued_at - QUEUED_LOST_MS - 1000)}},
+        )
+    session.client("lambda").invoke(FunctionName=SWEEP.name(STAGE), Payload=b"{}")
+
+
+SCENARIOS = (
+    Scenario("F17", "AWS refuses a worker's calls", ("P1", "P15", "P18"), of_workers),
+    Scenario("F17", "AWS refuses the functions' calls", ("P1", "P2", "P18", "P20"), of_functions),
+)
