@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -32,6 +33,9 @@ class Functions:
         session = farm.world.cloud.session()
         self._lambda: Any = session.client("lambda")
         self._sts: Any = session.client("sts")
+        self._swept: set[int] = set()
+        self.raised: list[str] = []
+        """What functions said that ended in an error of their own."""
         self._environments: dict[str, dict[str, str]] = {}
 
     def start(
@@ -48,6 +52,10 @@ class Functions:
         """Have the sweeper make its round, *ahead_s* in the future."""
         event = {"version": "0", "id": "1", "source": "aws.events", "account": "0", "time": "2026-01-01T00:00:00Z"}
         event |= {"detail-type": "Scheduled Event", "region": "us-east-1", "resources": [], "detail": {}}  # type: ignore[dict-item]
+        # What the sweeper sends carries its minute, and a FIFO queue takes a name once in five minutes.
+        while (minute := int(time.time() + ahead_s) // 60) in self._swept:
+            ahead_s += 60
+        self._swept.add(minute)
         return self.start(SWEEP, event, point, ahead_s=ahead_s).wait()
 
     def work(self, function: Function, messages: Sequence[Mapping[str, Any]], point: Point | None = None) -> End:
@@ -58,6 +66,7 @@ class Functions:
         """
         end = self.start(function, {"Records": [_record(each) for each in messages]}, point).wait()
         url = self.queue_of(function)
+        self.raised += [end.raised] if end.raised else []
         for message in messages:
             if not end.is_dead and end.code == 0:
                 self._farm.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])

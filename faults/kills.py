@@ -37,6 +37,7 @@ class End:
     answer: Any = None
     raised: str = ""
     calls: Sequence[tuple[Kind, str]] = ()
+    cpu_s: float = 0.0
 
     @property
     def is_dead(self) -> bool:
@@ -78,7 +79,7 @@ class Nursery:
         self._lock = threading.Lock()
         self._victims: dict[int, Victim] = {}
         self._born = 0
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home)}
         with (home / "nursery.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "faults.nursery"],
@@ -156,6 +157,7 @@ class Nursery:
                     told.get("answer"),
                     told.get("raised", ""),
                     calls,
+                    told["cpu_s"],
                 )
             )
         self._ready.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Sequence
@@ -29,7 +30,8 @@ class Rows:
         self._farm = farm
         self._book = farm.world.book
         self._sheet = self._book.add_sheet(title, rows=5000)
-        self._row = 0
+        # Threads type side by side.
+        self._free = itertools.count(1)
         self._rows: dict[str, int] = {}
         self._write(0, dict(zip(HEADERS, HEADERS, strict=True)))
 
@@ -48,11 +50,10 @@ class Rows:
         """Type so many rows, and bind each to a job's key as the script does; nothing is sent."""
         typed = []
         for _ in range(count):
-            self._row += 1
-            key = str(uuid4())
-            given = {"Prompt": f"row {self._row}", "Steps": 4, "Width": 64, "Height": 64, **inputs}
-            self._write(self._row, {**given, "Workflow": "txt2img-sdxl", "Status": "queued", "Job ID": key})
-            self._rows[key] = self._row
+            row, key = next(self._free), str(uuid4())
+            given = {"Prompt": f"row {row}", "Steps": 4, "Width": 64, "Height": 64, **inputs}
+            self._write(row, {**given, "Workflow": "txt2img-sdxl", "Status": "queued", "Job ID": key})
+            self._rows[key] = row
             typed.append(Asked(key, CLIENT, {"job_key": key, "workflow": "txt2img-sdxl", "inputs": given}))
         return typed
 
