@@ -27,13 +27,14 @@ QUIET_S: Final = 0.5
 class Functions:
     """Run functions of a farm's stage in the nursery."""
 
-    def __init__(self, farm: Farm, nursery: Nursery) -> None:
+    def __init__(self, farm: Farm) -> None:
         self._farm = farm
-        self._nursery = nursery
+        self._nursery = farm.keep(Nursery, lambda: Nursery(farm.home / "nursery"))
         session = farm.world.cloud.session()
         self._lambda: Any = session.client("lambda")
         self._sts: Any = session.client("sts")
         self._swept: set[int] = set()
+        self.swept_s = 0.0
         self.raised: list[str] = []
         """What functions said that ended in an error of their own."""
         self._environments: dict[str, dict[str, str]] = {}
@@ -49,13 +50,17 @@ class Functions:
         return self.start(API, event, point).wait()
 
     def sweep(self, point: Point | None = None, *, ahead_s: float = 0) -> End:
-        """Have the sweeper make its round, *ahead_s* in the future."""
+        """
+        Have the sweeper make its round, *ahead_s* in the future or some minutes later (`swept_s` says).
+
+        What it sends carries its minute, and a FIFO queue takes a name once in five minutes.
+        """
         event = {"version": "0", "id": "1", "source": "aws.events", "account": "0", "time": "2026-01-01T00:00:00Z"}
         event |= {"detail-type": "Scheduled Event", "region": "us-east-1", "resources": [], "detail": {}}  # type: ignore[dict-item]
-        # What the sweeper sends carries its minute, and a FIFO queue takes a name once in five minutes.
         while (minute := int(time.time() + ahead_s) // 60) in self._swept:
             ahead_s += 60
         self._swept.add(minute)
+        self.swept_s = ahead_s
         return self.start(SWEEP, event, point, ahead_s=ahead_s).wait()
 
     def work(self, function: Function, messages: Sequence[Mapping[str, Any]], point: Point | None = None) -> End:

@@ -104,7 +104,8 @@ def _warm_up() -> None:
 
     session = Session("warm", "warm", region_name="us-east-1")
     for name in _SERVICES:
-        session.client(name)
+        client: Any = name
+        session.client(client)
     Image.init()
     gc.collect()
     gc.freeze()

@@ -13,8 +13,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final, Protocol
 from uuid import uuid4
 
@@ -22,7 +20,7 @@ from chalicelib.contract.job import job_id_of
 from chalicelib.contract.states import TERMINAL, State
 from faults.farm import Asked, Farm, holds_soon
 from faults.functions import Functions, answered, api_event
-from faults.kills import End, Nursery, by_deed, points_of, sample
+from faults.kills import End, by_deed, points_of, sample
 from faults.report import Outcome
 from faults.rows import ROUTE, Rows
 from faults.scenario import Scenario, Size
@@ -232,12 +230,8 @@ def killed_api(farm: Farm, size: Size) -> Outcome:
     ends: list[End] = []
     calls: dict[str, int] = {}
     wrong: list[str] = []
-    with (
-        TemporaryDirectory(prefix="comfysheet-kills-") as folder,
-        Nursery(Path(folder)) as nursery,
-        Rows(farm, "Killed API") as rows,
-    ):
-        bench = Bench(farm, Functions(farm, nursery), rows)
+    with Rows(farm, "Killed API") as rows:
+        bench = Bench(farm, farm.keep(Functions, lambda: Functions(farm)), rows)
         worker = farm.worker()
         try:
             orders: list[tuple[Callable[[Bench], Request], Point, bool]] = []

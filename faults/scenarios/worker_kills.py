@@ -8,6 +8,7 @@ round of victims is shorter than the visibility of a message: no job meets two o
 from __future__ import annotations
 
 import io
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -37,11 +38,11 @@ AT_ONCE: Final = 2
 VISIBILITY_S: Final = 20
 ROUND_S: Final = 14.0
 """No victim is started later than this in a round: what the first one left is not visible yet."""
-BUDGET_S: Final = 20.0
-"""P5 beyond the visibility: one poll, and the job's own time, on a busy machine."""
+BUDGET_S: Final = 60.0
+"""P5 beyond the visibility: one poll and the job's own time, while the rescuer starts on a busy machine."""
 OF_ONE_CLIENT: Final = 3
 """A client has four jobs out at most while there is no worker (chalicelib/window.py)."""
-SAMPLES: Final[dict[Kind, int]] = {"network": 12, "file": 7}
+SAMPLES: Final[dict[Kind, int]] = {"network": 12, "file": 10}
 STEPS: Final = 40
 """Long enough for a heartbeat."""
 
@@ -70,9 +71,9 @@ class Found:
 class Slaughter:
     """Hold what all rounds share: the nursery, the folder that victims and rescuers share, the tab."""
 
-    def __init__(self, farm: Farm, nursery: Nursery, home: Path, rows: Rows) -> None:
+    def __init__(self, farm: Farm, home: Path, rows: Rows) -> None:
         self._farm = farm
-        self._nursery = nursery
+        self._nursery = farm.keep(Nursery, lambda: Nursery(farm.home / "nursery"))
         self._rows = rows
         self.worker_home = home / "worker"
         self._log = home / "strace.log"
@@ -135,6 +136,17 @@ class Slaughter:
                     environment = {**self._environment, "WORKER_NAME": f"traced-{self._jobs}"}
                     end = straced(["worker", "once"], environment, calls, number, self._log)
                     self._note(end, environment["WORKER_NAME"], asked, found)
+
+    def torn(self) -> list[Path]:
+        """List what dead workers have left half written in their folder."""
+        return [path for path in self.worker_home.rglob("*") if path.name.endswith(".part")]
+
+    def an_hour_later(self) -> None:
+        """Let one more worker do a job in the folder, when what lies there is older than an hour."""
+        past = time.time() - 2 * 3600
+        for path in self.torn():
+            os.utime(path, (past, past))
+        self.life("file")
 
     @contextmanager
     def _round(self, found: Found) -> Iterator[float]:
@@ -220,10 +232,9 @@ def each_call(kind: Kind) -> Any:
         found = Found()
         with (
             TemporaryDirectory(prefix="comfysheet-kills-") as folder,
-            Nursery(Path(folder) / "nursery") as nursery,
             Rows(farm, f"Victims of {kind} calls") as rows,
         ):
-            slaughter = Slaughter(farm, nursery, Path(folder), rows)
+            slaughter = Slaughter(farm, Path(folder), rows)
             life = slaughter.life(kind)
             points = life if size is Size.ALL else sample(life, SAMPLES[kind])
             slaughter.at_points(kind, points, found)
@@ -233,9 +244,10 @@ def each_call(kind: Kind) -> Any:
                 slaughter.by_strace(kind, range(1, 121, 2) if kind == "network" else range(1, 400, 10), found)
                 traced = sum(end.is_dead for end in found.ends[inside:])
             tally, wrong = _judged(farm, rows, found)
-            left = [path.name for path in slaughter.worker_home.rglob("*") if path.name.endswith(".part")]
-        if left:
-            wrong.append(f"{len(left)} torn files are left in the workers' folder")
+            torn = slaughter.torn()
+            if kind == "file":
+                slaughter.an_hour_later()
+                wrong += [f"{path.name} is left in the workers' folder for good" for path in slaughter.torn()]
         dead = [end for end in found.ends if end.is_dead]
         if len(dead) < len(points) // 2:
             wrong.append(f"only {len(dead)} of {len(points)} victims met their point")
@@ -247,7 +259,7 @@ def each_call(kind: Kind) -> Any:
             "by deed": by_deed(found.ends),
             "lived": len(found.ends) - len(dead),
             "orphan files": _orphans(farm, [*found.asked, *found.rows]),
-            "torn files": len(left),
+            "torn files for an hour": len(torn),
             "visibility s": VISIBILITY_S,
         }
         if found.recoveries_s:
