@@ -207,6 +207,8 @@ def run(order: dict[str, Any], tell: Callable[[str], None]) -> int:
             context = SimpleNamespace(aws_request_id=f"victim-{os.getpid()}", function_name=order["program"])
             told["answer"] = getattr(app, order["program"])(order["event"], context)
             code = 0
+    except SystemExit as left:
+        code = left.code if isinstance(left.code, int) else 1
     except Exception as error:
         told["raised"] = f"{type(error).__name__}: {error}"
         code = 1

@@ -11,13 +11,13 @@ import io
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import requests
 from PIL import Image
@@ -34,6 +34,8 @@ from faults.scenario import Scenario, Size
 from faults.victim import Kind, Point
 from infra.workflows import open_blobs
 
+T = TypeVar("T")
+
 AT_ONCE: Final = 2
 VISIBILITY_S: Final = 20
 ROUND_S: Final = 14.0
@@ -43,6 +45,7 @@ BUDGET_S: Final = 60.0
 OF_ONE_CLIENT: Final = 3
 """A client has four jobs out at most while there is no worker (chalicelib/window.py)."""
 SAMPLES: Final[dict[Kind, int]] = {"network": 12, "file": 10}
+ROWS_OF_A_ROUND: Final = 4
 STEPS: Final = 40
 """Long enough for a heartbeat."""
 
@@ -96,46 +99,49 @@ class Slaughter:
 
     def life(self, kind: Kind) -> list[Point]:
         """Watch a whole life of a worker, and list its points."""
-        asked = self._ask(kind)
+        asked = self._ask(kind, Found())
         end = self._start(None)
         if end.code or end.raised or (job := self._farm.job(asked)) is None or job.state is not State.SUCCEEDED:
             raise RuntimeError(f"a worker that nobody kills does not do its job: {end.code} {end.raised}")
         return points_of(end, kind)
 
     def at_points(self, kind: Kind, points: Sequence[Point], found: Found) -> None:
-        """Kill a worker at each of *points*, in as many rounds as that takes."""
-        left = list(points)
+        """Kill a worker at each of *points*."""
+
+        def kill(name: str, point: Point) -> End:
+            return self._start(point, name)
+
+        self._in_rounds(kind, points, kill, found)
+
+    def by_strace(self, kind: Kind, numbers: Sequence[int], found: Found) -> None:
+        """Kill a worker as it enters a system call, for each of *numbers*."""
+        calls = NETWORK_CALLS if kind == "network" else FILE_CALLS
+
+        def kill(name: str, number: int) -> End:
+            environment = {**self._environment, "WORKER_NAME": name}
+            return straced(["worker", "once"], environment, calls, number, self._log)
+
+        self._in_rounds(kind, numbers, kill, found)
+
+    def _in_rounds(self, kind: Kind, places: Sequence[T], kill: Callable[[str, T], End], found: Found) -> None:
+        """Let a worker with a job of its own die at each of *places*, in as many rounds as that takes."""
+        left, lock = list(places), threading.Lock()
         while left:
             with self._round(found) as until, ThreadPoolExecutor(AT_ONCE) as pool:
-                batch: list[Point] = []
-                lock = threading.Lock()
+                with_row = iter((True,) * ROWS_OF_A_ROUND if kind == "network" else ())
 
-                def lane(until: float = until, batch: list[Point] = batch, lock: threading.Lock = lock) -> None:
+                def lane(until: float = until, with_row: Iterator[bool] = with_row) -> None:
                     while time.monotonic() < until:
                         with lock:
                             if not left:
                                 return
-                            point = left.pop(0)
-                            with_row = len(batch) < 4 and kind == "network"
-                            batch.append(point)
-                        self._one(kind, point, found, with_row=with_row)
+                            place = left.pop(0)
+                            asked = self._ask(kind, found, with_row=next(with_row, False))
+                            name = f"victim-{self._jobs}"
+                        self._note(kill(name, place), name, asked, found)
 
                 for each in [pool.submit(lane) for _ in range(AT_ONCE)]:
                     each.result()
-
-    def by_strace(self, kind: Kind, numbers: Sequence[int], found: Found) -> None:
-        """Kill a worker as it enters a system call, for each of *numbers*."""
-        left = list(numbers)
-        while left:
-            with self._round(found) as until:
-                while left and time.monotonic() < until:
-                    number = left.pop(0)
-                    asked = self._ask(kind)
-                    found.asked.append(asked)
-                    calls = NETWORK_CALLS if kind == "network" else FILE_CALLS
-                    environment = {**self._environment, "WORKER_NAME": f"traced-{self._jobs}"}
-                    end = straced(["worker", "once"], environment, calls, number, self._log)
-                    self._note(end, environment["WORKER_NAME"], asked, found)
 
     def torn(self) -> list[Path]:
         """List what dead workers have left half written in their folder."""
@@ -168,13 +174,6 @@ class Slaughter:
                 if found.recoveries_s[-1] > VISIBILITY_S + BUDGET_S:
                     found.wrong.append(f"job {job.job_id} needed {found.recoveries_s[-1]:.0f} s after its worker died")
 
-    def _one(self, kind: Kind, point: Point, found: Found, *, with_row: bool) -> None:
-        asked = self._ask(kind, with_row=with_row)
-        (found.rows if with_row else found.asked).append(asked)
-        name = f"victim-{self._jobs}"
-        end = self._start(point, name)
-        self._note(end, name, asked, found)
-
     def _note(self, end: End, name: str, asked: Asked, found: Found) -> None:
         found.ends.append(end)
         if end.raised or (not end.is_dead and end.code):
@@ -195,12 +194,18 @@ class Slaughter:
         environment = {**self._environment, "WORKER_NAME": name}
         return self._nursery.start("worker", environment, point, arguments=["once"]).wait(90)
 
-    def _ask(self, kind: Kind, *, with_row: bool = False) -> Asked:
+    def _ask(self, kind: Kind, found: Found, *, with_row: bool = False) -> Asked:
         self._jobs += 1
         if with_row:
             (asked,) = self._rows.type(1, Steps=STEPS)
             self._rows.send([asked])
+            found.rows.append(asked)
             return asked
+        asked = self._program_asks(kind)
+        found.asked.append(asked)
+        return asked
+
+    def _program_asks(self, kind: Kind) -> Asked:
         client = f"victims-{self._jobs // OF_ONE_CLIENT}"
         if kind == "network":
             return self._farm.ask(client=client, prompt=f"victim {self._jobs}", steps=STEPS)
@@ -241,7 +246,7 @@ def each_call(kind: Kind) -> Any:
             traced = 0
             if size is Size.ALL and may_trace():
                 inside = len(found.ends)
-                slaughter.by_strace(kind, range(1, 121, 2) if kind == "network" else range(1, 400, 10), found)
+                slaughter.by_strace(kind, range(1, 97, 4) if kind == "network" else range(1, 400, 25), found)
                 traced = sum(end.is_dead for end in found.ends[inside:])
             tally, wrong = _judged(farm, rows, found)
             torn = slaughter.torn()
