@@ -155,7 +155,7 @@ class Watch:
 
     def _audited(self, event: str, given: tuple[Any, ...]) -> None:
         deed = _AUDITED.get(event)
-        if event == "open" and isinstance(given[0], (str, bytes)) and given[2] & (os.O_WRONLY | os.O_RDWR):
+        if event == "open" and not isinstance(given[0], int) and given[2] & (os.O_WRONLY | os.O_RDWR):
             deed = "open"
         if deed is not None and self.meets("file", deed):
             self.die()
