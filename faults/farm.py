@@ -9,10 +9,11 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 import requests
@@ -29,6 +30,8 @@ from faults.proxy import Proxy
 from faults.report import Tally
 from infra.workflows import open_blobs
 from sandbox.world import Child, Wishes, World
+
+T = TypeVar("T")
 
 TENANT: Final = "studio"
 SHORT: Final[Mapping[str, str]] = {
@@ -69,8 +72,11 @@ class Farm:
             Wishes(home=home, step_ms=step_ms, worker_env=dict(worker_env), start_worker=False, test_nodes=True)
         )
         self.world.cloud = self._cloud = LedCloud()
+        self.home = home
         self._tokens: dict[str, str] = {}
         self._names = 0
+        self._kept: dict[type, Any] = {}
+        self._stack = ExitStack()
 
     def __enter__(self) -> Farm:
         self.world.__enter__()
@@ -83,12 +89,21 @@ class Farm:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stack.close()
         self.world.__exit__(kind, error, at)
 
     @property
     def functions(self) -> Proxy:
         """Give the proxy that all AWS calls of the functions pass through."""
         return self._cloud.functions
+
+    def keep(self, kind: type[T], make: Callable[[], T]) -> T:
+        """Give the one *kind* of this farm that several scenarios use; it is made at the first call, ends with us."""
+        if kind not in self._kept:
+            made = make()
+            self._kept[kind] = self._stack.enter_context(made) if isinstance(made, AbstractContextManager) else made
+        kept: T = self._kept[kind]
+        return kept
 
     # -- workers ------------------------------------------------------------------------------------------------
 

@@ -102,3 +102,22 @@ def test_an_address_is_remembered_only_with_its_file(tmp_path: Path) -> None:
     for path in (tmp_path / "index").iterdir():
         path.write_text("{")
     assert larder.known(url) is None
+
+
+def test_what_a_killed_worker_left_half_written_goes_after_an_hour(tmp_path: Path) -> None:
+    """Parts that nobody writes to any more are removed, and do not push out whole files; another worker's stay."""
+    larder = Larder(tmp_path, 2500)
+    kept = keep(larder, b"a" * 1000)
+    larder.note("https://example.com/", Known(kept, '"1"', ""))
+    past = (tmp_path / "files" / kept).stat().st_mtime - 7200
+    torn = [tmp_path / "files" / ".x1.part", tmp_path / "index" / "abc.7-8.part"]
+    under_way = tmp_path / "files" / ".x2.part"
+    for path in [*torn, under_way]:
+        path.write_bytes(b"b" * 400)
+    torn[0].write_bytes(b"b" * 2000)
+    for path in torn:
+        os.utime(path, (past, past))
+    keep(Larder(tmp_path, 2500), b"c" * 1000)
+    assert not any(path.exists() for path in torn)
+    assert under_way.exists()
+    assert read(larder, kept) == b"a" * 1000

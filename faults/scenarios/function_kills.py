@@ -1,0 +1,413 @@
+"""
+Kill completion, delivery and the sweeper at each call they make.
+
+What their queue held comes again, as Lambda's event source has it; for every second victim it is lost too, and only the
+sweeper's later minutes help. In the end each row shows its job, each webhook was told, each job goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+from uuid import uuid4
+
+from chalicelib.contract.deliveries import Delivery, DeliveryState, Endpoint, LaneHint, delivery_id
+from chalicelib.contract.job import Job, Output, Timings, output_prefix
+from chalicelib.contract.ports import Claimed
+from chalicelib.contract.states import State
+from chalicelib.delivery_book import DynamoDeliveryBook
+from chalicelib.queues import CompletionQueue, DeliveryQueue
+from faults.farm import Asked, Farm, holds_soon
+from faults.functions import Functions
+from faults.kills import End, by_deed, points_of, sample
+from faults.report import Outcome, Tally, rank
+from faults.rows import Rows
+from faults.scenario import Scenario, Size
+from faults.victim import Point
+from infra.functions import COMPLETION, DELIVERY
+from sandbox.world import CLIENT
+
+SAMPLES: Final = 8
+LATER_S: Final = (60.0, 700.0, 2_000.0)
+"""When the sweeper comes again after one that was killed: the next minute, in eleven, in half an hour."""
+AHEAD_S: Final = 400.0
+"""A message counts as lost after five minutes."""
+PICTURE: Final = b"a picture, as far as these functions know"
+
+
+class Receiver:
+    """Be a program that is told by webhooks: note each post's id and the job that it is about."""
+
+    def __init__(self) -> None:
+        self.posts: Counter[str] = Counter()
+        self.jobs: Counter[str] = Counter()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                size = int(self.headers["content-length"])
+                content = self.rfile.read(size)
+                if len(content) < size:  # whoever posted it is dead
+                    return
+                told = json.loads(content)
+                receiver.posts[self.headers["webhook-id"]] += 1
+                receiver.jobs[str(told.get("data", {}).get("id", ""))] += 1
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/told"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+
+class Shop:
+    """Hold what the three scenarios need: functions by hand, a tab, a receiver registered for its client."""
+
+    def __init__(self, farm: Farm, rows: Rows, receiver: Receiver) -> None:
+        self.farm, self.rows, self.receiver = farm, rows, receiver
+        self.functions = farm.keep(Functions, lambda: Functions(farm))
+        outputs = farm.outputs
+        dynamodb: Any = farm.world.cloud.session().client("dynamodb")
+        self.book = DynamoDeliveryBook(dynamodb, outputs["WebhooksTable"])
+        self.completions = CompletionQueue(farm.sqs, self.functions.queue_of(COMPLETION))
+        self.deliveries = DeliveryQueue(farm.sqs, self.functions.queue_of(DELIVERY))
+        self.endpoint = Endpoint(
+            webhook_id=f"wh_{uuid4().hex[:16]}", client_id=CLIENT, url=receiver.url, created_at=now_ms()
+        )
+        self.book.add_endpoint(self.endpoint)
+
+    def end_by_hand(self, one: Asked, *, hint: bool) -> Job:
+        """Do a worker's part in a moment: claim, upload, commit, hint."""
+        farm, job = self.farm, self.farm.job(one)
+        assert job is not None
+        claim = farm.ledger.claim(job.job_id, job.seq, owner="hand", token=uuid4().hex, now=now_ms(), lease_ms=60_000)
+        if not isinstance(claim, Claimed):
+            raise RuntimeError(f"job {job.job_id} could not be claimed: {claim.why}")
+        digest = hashlib.sha256(PICTURE).hexdigest()
+        output = Output(
+            key=f"{output_prefix(job.client_id, job.job_id, claim.lease.attempt)}0-{digest[:8]}.png",
+            filename="picture.png",
+            content_type="image/png",
+            size_bytes=len(PICTURE),
+            sha256=digest,
+            node="9",
+            kind="image",
+        )
+        farm.s3.put_object(Bucket=farm.outputs["Bucket"], Key=output.key, Body=PICTURE)
+        farm.ledger.commit(claim.lease, now=now_ms(), outputs=[output], timings=Timings(execution_ms=5))
+        ended = farm.job(one)
+        assert ended is not None
+        if hint:
+            self.completions.hint(ended)
+        return ended
+
+    def forget_job_messages(self, asked: Sequence[Asked]) -> None:
+        """Lose the messages that wait for workers about *asked*."""
+        ours = {one.job_id for one in asked}
+        for each in self.job_messages():
+            if json.loads(each["Body"])["job_id"] in ours:
+                self.farm.sqs.delete_message(
+                    QueueUrl=self.farm.outputs["JobsQueueUrl"], ReceiptHandle=each["ReceiptHandle"]
+                )
+
+    def job_messages(self) -> list[dict[str, Any]]:
+        """Look at what waits for workers, and leave it there."""
+        url, found = self.farm.outputs["JobsQueueUrl"], []
+        while more := self.farm.sqs.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=30, WaitTimeSeconds=0
+        ).get("Messages", []):
+            found += more
+        for each in found:
+            self.farm.sqs.change_message_visibility(
+                QueueUrl=url, ReceiptHandle=each["ReceiptHandle"], VisibilityTimeout=0
+            )
+        return found
+
+    def lose(self, messages: Sequence[dict[str, Any]], queue: str) -> None:
+        """Lose messages for good."""
+        for each in messages:
+            self.farm.sqs.delete_message(QueueUrl=queue, ReceiptHandle=each["ReceiptHandle"])
+
+
+@contextmanager
+def shop(farm: Farm, name: str) -> Iterator[Shop]:
+    """Open a shop while the engine leaves completion and delivery to us; in the end they catch up."""
+    receiver = Receiver()
+    try:
+        with Rows(farm, name) as rows:
+            here = Shop(farm, rows, receiver)
+            with here.functions.held(COMPLETION, DELIVERY):
+                yield here
+            here.book.remove_endpoint(CLIENT, here.endpoint.webhook_id)
+    finally:
+        receiver.close()
+
+
+def now_ms() -> int:
+    """Tell the time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def killed_at(points: Sequence[Point], size: Size) -> list[tuple[Point, bool]]:
+    """Pair points with whether the victim's messages come again: both at size all, by turns at size ci."""
+    if size is Size.ALL:
+        return [(point, again) for point in points for again in (True, False)]
+    return [(point, number % 2 == 0) for number, point in enumerate(sample(points, SAMPLES))]
+
+
+# -- completion ---------------------------------------------------------------------------------------------------
+
+
+def killed_completion(farm: Farm, size: Size) -> Outcome:
+    """Two rows and their ends in one batch; death; the same messages again, or the sweeper's next minutes."""
+    with shop(farm, "Killed completion") as here:
+        every: list[Asked] = []
+        ends: list[End] = []
+        whole_s: list[float] = []
+        wrong: list[str] = []
+
+        def one(point: Point | None, again: bool) -> End:
+            typed = here.rows.type(2)
+            here.rows.send(typed)
+            here.forget_job_messages(typed)
+            every.extend(typed)
+            for each in typed:
+                here.end_by_hand(each, hint=True)
+            messages = here.functions.take(COMPLETION)
+            end = here.functions.work(COMPLETION, messages, point)
+            if end.is_dead and not again:
+                messages = here.functions.take(COMPLETION) or messages
+                here.lose(messages, here.functions.queue_of(COMPLETION))
+                here.functions.sweep(ahead_s=AHEAD_S)
+            if not here.functions.drained(COMPLETION, 90):
+                wrong.append(f"news stays in the queue after a death at {end.died}")
+            breaches = here.rows.breaches(typed)
+            wrong.extend(f"after a death at {end.died}: {each}" for each in breaches)
+            if end.is_dead:
+                whole_s.append(time.time() - end.at)
+            return end
+
+        life = points_of(one(None, True), "network")
+        for point, again in killed_at(life, size):
+            ends.append(one(point, again))
+        drained = here.functions.drained(DELIVERY, 60)
+        wrong += [] if drained else ["webhooks stay in their queue"]
+        wrong += _untold(here, every)
+        tally, lost = farm.judge(every)
+        figures = {
+            **_figures(life, ends, whole_s),
+            "webhooks told": len(here.receiver.posts),
+            "told more than once": sum(times > 1 for times in here.receiver.posts.values()),
+        }
+        return Outcome(tally, figures, tuple(wrong + lost + _too_few(ends)))
+
+
+def _untold(here: Shop, every: Sequence[Asked]) -> list[str]:
+    """Say which ended jobs nobody was told of, or counted as not shown."""
+    wrong = []
+    for one in every:
+        job = here.farm.job(one)
+        if job is not None and not job.is_shown:
+            wrong.append(f"job {job.job_id} counts as not shown")
+        if job is not None and not here.receiver.jobs[job.job_id]:
+            wrong.append(f"nobody was told of job {job.job_id}")
+    return wrong
+
+
+# -- delivery -----------------------------------------------------------------------------------------------------
+
+
+def killed_delivery(farm: Farm, size: Size) -> Outcome:
+    """One delivery waits, its lane is rung for; death; the ring again, or the sweeper's."""
+    with shop(farm, "Killed delivery") as here:
+        (row,) = here.rows.type(1)
+        here.rows.send([row])
+        here.forget_job_messages([row])
+        job = here.end_by_hand(row, hint=True)
+        here.functions.drained(COMPLETION)
+        here.functions.drained(DELIVERY)
+        announced: list[Delivery] = []
+        ends: list[End] = []
+        whole_s: list[float] = []
+        wrong: list[str] = []
+
+        def one(point: Point | None, again: bool) -> End:
+            now = now_ms()
+            wanted = Delivery(
+                delivery_id=delivery_id(now, uuid4().hex[:20]),
+                client_id=CLIENT,
+                lane=here.endpoint.webhook_id,
+                event="job.succeeded",
+                job_id=job.job_id,
+                created_at=now,
+                asked_at=now,
+                next_attempt_at=now,
+            )
+            announced.append(here.book.announce(wanted))
+            here.book.ring(CLIENT, wanted.lane, now)
+            here.deliveries.ring(LaneHint(client_id=CLIENT, lane=wanted.lane, delivery_id=wanted.delivery_id))
+            messages = here.functions.take(DELIVERY)
+            end = here.functions.work(DELIVERY, messages, point)
+            if end.is_dead and not again:
+                here.lose(here.functions.take(DELIVERY) or messages, here.functions.queue_of(DELIVERY))
+                here.functions.sweep(ahead_s=AHEAD_S)
+            if not here.functions.drained(DELIVERY, 60):
+                wrong.append(f"a ring stays in the queue after a death at {end.died}")
+            there = here.book.delivery(CLIENT, wanted.webhook_id, wanted.delivery_id)
+            if there is None or there.state is not DeliveryState.DELIVERED:
+                wrong.append(f"a delivery is {there.state if there else 'gone'} after a death at {end.died}")
+            if not here.receiver.posts[wanted.delivery_id]:
+                wrong.append(f"nobody was told after a death at {end.died}")
+            if end.is_dead:
+                whole_s.append(time.time() - end.at)
+            return end
+
+        life = points_of(one(None, True), "network")
+        for point, again in killed_at(life, size):
+            ends.append(one(point, again))
+        figures = {
+            **_figures(life, ends, whole_s),
+            "deliveries": len(announced),
+            "told more than once": sum(times > 1 for times in here.receiver.posts.values()),
+        }
+        return Outcome(Tally(), figures, tuple(wrong + _too_few(ends)))
+
+
+# -- the sweeper --------------------------------------------------------------------------------------------------
+
+
+def killed_sweeper(farm: Farm, size: Size) -> Outcome:
+    """
+    Leave every kind of gap, kill the sweeper that closes them, and let its next minutes pass.
+
+    Gaps: a message that was never sent, a worker that died, a hint that got lost, a job held back though there is room,
+    a delivery that nobody rang for.
+    """
+    with shop(farm, "Killed sweeper") as here:
+        every: list[Asked] = []
+        ends: list[End] = []
+        wrong: list[str] = []
+        whole_at: Counter[str] = Counter()
+
+        def one(point: Point | None) -> End:
+            asked = _gaps(here)
+            every.extend(asked)
+            end = here.functions.sweep(point, ahead_s=AHEAD_S)
+            if end.raised:
+                wrong.append(f"the sweeper failed: {end.raised}")
+            died_s = here.functions.swept_s
+            for later_s in (0.0, *LATER_S) if end.is_dead else (0.0,):
+                if later_s:
+                    here.functions.sweep(ahead_s=died_s + later_s)
+                here.functions.drained(COMPLETION)
+                here.functions.drained(DELIVERY)
+                left = _left(here, asked)
+                if not left:
+                    whole_at[f"{(here.functions.swept_s - died_s) / 60:02.0f} min"] += 1
+                    break
+            else:
+                wrong.extend(f"after a death at {end.died}: {each}" for each in left)
+            return end
+
+        life = points_of(one(None), "network")
+        chosen = life if size is Size.ALL else sample(life, SAMPLES)
+        ends += [one(point) for point in chosen]
+    worker = farm.worker()
+    try:
+        if not farm.all_ended(every, 60 + len(every)):
+            wrong.append("jobs did not end though a worker ran")
+        holds_soon(lambda: all(job.is_shown for job in farm.ledger.get_many([one.job_id for one in every])), 20)
+    finally:
+        worker.stop()
+    tally, lost = farm.judge(every)
+    figures = {**_figures(life, ends, []), **{f"whole after {at}": count for at, count in sorted(whole_at.items())}}
+    return Outcome(tally, figures, tuple(wrong + lost + _too_few(ends)))
+
+
+def _gaps(here: Shop) -> list[Asked]:
+    """Make a client with five jobs (the last is held), each of which lacks something, and a delivery without a ring."""
+    client = f"swept-{uuid4().hex[:12]}"
+    asked = [here.farm.ask(client=client, steps=1) for _ in range(5)]
+    here.forget_job_messages(asked)
+    job = here.farm.job(asked[1])
+    assert job is not None
+    here.farm.ledger.claim(job.job_id, job.seq, owner="dead", token=uuid4().hex, now=now_ms() - 1000, lease_ms=1)
+    here.end_by_hand(asked[2], hint=False)
+    now = now_ms()
+    here.book.announce(
+        Delivery(
+            delivery_id=delivery_id(now, uuid4().hex[:20]),
+            client_id=CLIENT,
+            lane=here.endpoint.webhook_id,
+            event="job.succeeded",
+            job_id=asked[2].job_id,
+            created_at=now,
+            asked_at=now,
+            next_attempt_at=now,
+        )
+    )
+    here.book.ring(CLIENT, here.endpoint.webhook_id, now)
+    return asked
+
+
+def _left(here: Shop, asked: Sequence[Asked]) -> list[str]:
+    """Say which gaps are open: an open job without a message of its own number, an end not shown, nobody told."""
+    told = [json.loads(each["Body"]) for each in here.job_messages()]
+    messages = {(each["job_id"], each["seq"]) for each in told}
+    left = []
+    for one in asked:
+        job = here.farm.job(one)
+        if job is None:
+            left.append(f"job {one.job_id} is gone")
+        elif job.state in (State.QUEUED, State.RUNNING):
+            if (job.job_id, job.seq) not in messages:
+                left.append(f"job {job.job_id} ({job.state}, number {job.seq}) has no message")
+        elif not job.is_shown:
+            left.append(f"job {job.job_id} counts as not shown")
+    if not here.receiver.jobs[asked[2].job_id]:
+        left.append("nobody was told of a delivery")
+    return left
+
+
+# -- figures ------------------------------------------------------------------------------------------------------
+
+
+def _figures(life: Sequence[Point], ends: Sequence[End], whole_s: Sequence[float]) -> dict[str, float | int | str]:
+    figures: dict[str, float | int | str] = {
+        "calls of a life": len(life),
+        "killed": sum(end.is_dead for end in ends),
+        "by deed": by_deed(ends),
+    }
+    if whole_s:
+        figures |= {f"whole again p{share * 100:.0f} s": round(rank(whole_s, share), 1) for share in (0.5, 0.95, 1)}
+    return figures
+
+
+def _too_few(ends: Sequence[End]) -> list[str]:
+    # What is due differs from time to time: not each call of the life that was watched is made again.
+    dead = sum(end.is_dead for end in ends)
+    return [] if dead >= 0.5 * len(ends) else [f"only {dead} of {len(ends)} victims met their point"]
+
+
+SCENARIOS = (
+    Scenario("F3", "completion is killed at its calls", ("P1", "P4", "P11", "P12"), killed_completion),
+    Scenario("F3", "delivery is killed at its calls", ("P1",), killed_delivery),
+    Scenario("F3", "the sweeper is killed at its calls", ("P1", "P7"), killed_sweeper),
+)
