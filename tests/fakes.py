@@ -34,6 +34,7 @@ HOLDS: dict[Guard, Callable[[Job, Asked], bool]] = {
     Guard.MINE: lambda job, asked: (job.attempt, job.claim_token) == (asked["attempt"], asked["token"]),
     Guard.SEEN: lambda job, asked: job.attempt == asked["attempt"],
     Guard.VERSION: lambda job, asked: job.version == asked["version"],
+    Guard.SHOWN: lambda job, _: job.is_shown,
 }
 
 
@@ -209,8 +210,10 @@ class MemoryLedger:
     def show_again(self, job_id: str, *, now: int) -> Job | None:
         with self._lock:
             job = self._jobs.get(job_id)
-            if job is None or not self._may(Verb.SHOW_AGAIN, job, {}):
+            if job is None or job.state not in TERMINAL:
                 return None
+            if not self._may(Verb.SHOW_AGAIN, job, {}):
+                return job
             self._dirty.add(job_id)
             self._gone.discard(job_id)
             return self._move(Verb.SHOW_AGAIN, job, synced_version=SHOWN_BEFORE, due_at=now + SWEEP_SLACK_MS)

@@ -10,5 +10,6 @@ own completion. What is modelled is what lies between: processes that die betwee
 - A step that is a fault takes from a budget. All other steps may happen at any time, as often as they are possible.
 - A completion that was forgotten (its message is visible again) may go on for as long as it likes, but not beyond the
   second look at the row, ten minutes later: a function lives for one.
-- Two hints that wait are as good as three: who takes one reads the job anew.
+- One hint that waits is as good as two: who takes it reads the job anew.
+- A sweep that comes while what it would send is on its way, or that acts on what it read a while ago, is a duplicate.
 """

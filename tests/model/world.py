@@ -55,6 +55,8 @@ class Budgets:
     lost: int = 1
     """Answers of the table that get lost, so that the call is repeated."""
     releases: int = 1
+    fails: bool = True
+    """Whether jobs may fail for good."""
     attempts: int = 2
     """What the job's budget is at first."""
     cancels: bool = True
@@ -149,7 +151,11 @@ class Protocol:
         return job.state in TERMINAL and job.is_shown and job.due_at is None and world.row == self.desk.truth(world.job)
 
     def steps(self, world: World) -> Iterator[Step]:
-        """Give everything that can happen next."""
+        """Give everything that can happen next, worlds that differ only in names as one."""
+        for step in self._steps(world):
+            yield step._replace(world=_plain(step.world))
+
+    def _steps(self, world: World) -> Iterator[Step]:
         yield from self._api(world)
         if world.job == NONE:
             return
@@ -191,7 +197,8 @@ class Protocol:
     # -- workers -----------------------------------------------------------------------------------------------------
 
     def _worker(self, world: World, number: int) -> Iterator[Step]:
-        me, name = world.workers[number], "AB"[number]
+        me = world.workers[number]
+        name = f"the worker of {me.token}" if me.does == "holds" else "a worker"
         if me.does == "idle":
             for slot, seq, holder in world.queue:
                 if holder == NOBODY:
@@ -223,7 +230,8 @@ class Protocol:
         return self._held_by(after, slot, number + 1)
 
     def _claims(self, world: World, number: int, me: Worker, name: str) -> Iterator[Step]:
-        token = me.token or f"{name}{self._at(world).attempt + 1}"
+        # A number of its own for each claim, as a token is: by the attempt it would begin.
+        token = me.token or f"t{self._at(world).attempt + 1}"
         answer, after, wrong = self.desk.claim(world.job, me.number, token)
         claimed = world._replace(job=after)
         if isinstance(answer, Claimed):
@@ -257,7 +265,7 @@ class Protocol:
 
     def _holds(self, world: World, number: int, me: Worker, name: str) -> Iterator[Step]:
         yield from self._beats(world, me, number, name)
-        for verb in (Verb.COMMIT, Verb.FAIL, Verb.RETRY, Verb.RELEASE):
+        for verb in (Verb.COMMIT, Verb.FAIL, Verb.RETRY, Verb.RELEASE) if self.budgets.fails else (Verb.COMMIT, Verb.RETRY, Verb.RELEASE):
             yield from self._writes(world, number, me, name, verb)
 
     def _beats(self, world: World, me: Worker, number: int, name: str) -> Iterator[Step]:
@@ -350,29 +358,40 @@ class Protocol:
             return
         if world.sweeper and world.crashes:
             yield Step("the sweeper dies", world._replace(sweeper=(), crashes=world.crashes - 1), is_fault=True)
-        if not world.sweeper:
-            if self._at(world).due_at is not None and self._may_look_twice(world):
-                yield from self._sweep_begins(world)
-        elif world.sweeper[0] == "read":
-            after, sent, hints, checks, wrong = self.desk.sweep(world.job, world.sweeper[1])
-            swept = world._replace(job=after, sweeper=("sends", sent, hints, checks) if sent or hints or checks else ())
-            yield Step("the sweeper acts", swept, False, wrong)
-        else:
-            _, sent, hints, checks = world.sweeper
-            after_all = self._sent(world, sent)._replace(sweeper=())
-            for _ in range(hints):
-                after_all = self._hinted(after_all)
-            yield Step("the sweeper sends", after_all._replace(checks=min(1, after_all.checks + checks)))
+        if world.sweeper and world.sweeper[0] == "read":
+            yield self._swept(world, world.sweeper[1], "the sweeper acts on what it read")
+        elif world.sweeper:
+            yield Step("the sweeper sends", self._sends(world._replace(sweeper=()), *world.sweeper[1:]))
+        elif self._at(world).due_at is not None and self._may_look_twice(world):
+            if not self._is_too_soon(world):
+                yield self._swept(world, world.job, "the sweeper looks")
+            elif world.duplicates:
+                soon = world._replace(sweeper=("read", world.job), duplicates=world.duplicates - 1)
+                yield Step("the sweeper reads the job too soon", soon, is_fault=True)
 
-    def _sweep_begins(self, world: World) -> Iterator[Step]:
-        """A sweep while a message is out costs a duplicate, for it may number the job anew too soon."""
+    def _swept(self, world: World, seen: int, label: str) -> Step:
+        after, sent, hints, checks, wrong = self.desk.sweep(world.job, seen)
+        swept = world._replace(job=after, sweeper=())
+        if sent or hints or checks:
+            # Only who may die in between needs a step of its own for it.
+            told = (sent, hints, checks)
+            swept = swept._replace(sweeper=("sends", *told)) if world.crashes else self._sends(swept, *told)
+        return Step(label, swept, False, wrong)
+
+    def _sends(self, world: World, sent: tuple[int, ...], hints: int, checks: int) -> World:
+        after = self._sent(world, sent)
+        if hints:
+            after = self._hinted(after)
+        return after._replace(checks=1) if checks else after
+
+    def _is_too_soon(self, world: World) -> bool:
+        """Say whether what the sweeper would send is still on its way: then it costs a duplicate."""
         job = self._at(world)
-        read = world._replace(sweeper=("read", world.job))
-        resends = not job.is_held and (job.state is State.QUEUED or (job.state is State.RUNNING and job.lease_until == 0))
-        if not resends or not (world.queue or world.api == "sends"):
-            yield Step("the sweeper reads the job", read)
-        elif world.duplicates:
-            yield Step("the sweeper reads the job too soon", read._replace(duplicates=world.duplicates - 1), True)
+        if job.state in TERMINAL and job.is_shown:
+            return bool(world.checks)
+        if job.state in TERMINAL or (job.state is State.RUNNING and job.lease_until):
+            return bool(world.hints) or any(each.does != "idle" and not each.is_check for each in world.completions)
+        return not job.is_held and bool(world.queue or world.api == "sends")
 
     def _may_look_twice(self, world: World) -> bool:
         job = self._at(world)
@@ -444,7 +463,7 @@ class Protocol:
     def _hinted(self, world: World, seen: int | None = None) -> World:
         payload = NONE if self.rules.reads_anew else (world.job if seen is None else seen)
         if self.rules.reads_anew:
-            return world._replace(hints=(*world.hints, payload)[:2])
+            return world._replace(hints=(payload,))
         return world if payload in world.hints else world._replace(hints=(*world.hints, payload)[:3])
 
     def _sent(self, world: World, numbers: tuple[int, ...]) -> World:
@@ -475,6 +494,27 @@ class Protocol:
         workers = tuple(me._replace(slot=NONE) if me.slot == slot else me for me in world.workers)
         queue = tuple(message for message in world.queue if message[0] != slot)
         return world._replace(queue=queue, workers=(workers[0], workers[1]))
+
+
+def _plain(world: World) -> World:
+    """Name the two workers, and the places of messages, always in the same order: who is who means nothing."""
+    workers, queue = world.workers, world.queue
+    if workers[0] > workers[1]:
+        other = {NOBODY: NOBODY, 1: 2, 2: 1, HIDDEN: HIDDEN}
+        workers = (workers[1], workers[0])
+        queue = tuple((slot, seq, other[holder]) for slot, seq, holder in queue)
+    if queue:
+        hands = {me.slot: number for number, me in enumerate(workers, 1) if me.slot != NONE}
+        order = sorted(queue, key=lambda message: (message[1], message[2], hands.get(message[0], 0)))
+        places = {message[0]: place for place, message in enumerate(order)}
+        places[NONE] = NONE
+        queue = tuple((place, seq, holder) for place, (_, seq, holder) in enumerate(order))
+        workers = (_placed(workers[0], places), _placed(workers[1], places))
+    return world._replace(workers=workers, queue=queue)
+
+
+def _placed(me: Worker, places: dict[int, int]) -> Worker:
+    return me if places[me.slot] == me.slot else me._replace(slot=places[me.slot])
 
 
 def without(table: dict[Verb, Transition], verb: Verb, **fields: Any) -> dict[Verb, Transition]:
