@@ -138,7 +138,9 @@ class Histories(RuleBasedStateMachine):
             State.SUCCEEDED,
         )
         job = self.jobs[lease.job_id]
-        assert job.state is not State.SUCCEEDED or job.outputs[0].key == f"made-{job.committed_attempt}-{job.claim_token}"
+        assert (
+            job.state is not State.SUCCEEDED or job.outputs[0].key == f"made-{job.committed_attempt}-{job.claim_token}"
+        )
         return asks
 
     @rule(target=asked, lease=leases, error=st.sampled_from(ERRORS))
@@ -247,7 +249,9 @@ class Histories(RuleBasedStateMachine):
     def _judge_indexes(self, ledger: Ledger) -> None:
         jobs = list(self.jobs.values())
         waiting = [job for job in jobs if job.state in OPEN]
-        held = sorted((job for job in waiting if job.is_held), key=lambda job: (-job.priority, job.created_at, job.job_id))
+        held = sorted(
+            (job for job in waiting if job.is_held), key=lambda job: (-job.priority, job.created_at, job.job_id)
+        )
         line = ledger.line(self.client_id, 99)
         assert sorted(line.sent) == sorted(job.job_id for job in waiting if not job.is_held)
         assert list(line.held) == [job.job_id for job in held] and line.is_whole

@@ -34,7 +34,10 @@ def breaches(before: Job, after: Job, lease: Lease | None = None) -> list[str]:
         wrong.append("P8: a cancelled job succeeded or shows outputs")
     if after.version < before.version or after.attempt < before.attempt or after.seq < before.seq:
         wrong.append("a version, an attempt or a message's number went down")
-    told = (before.state, before.attempt, before.committed_attempt), (after.state, after.attempt, after.committed_attempt)
+    told = (
+        (before.state, before.attempt, before.committed_attempt),
+        (after.state, after.attempt, after.committed_attempt),
+    )
     if (told[0] != told[1]) != (after.version == before.version + 1) or after.version > before.version + 1:
         wrong.append("P19: state or attempt changed without one new version, or a version came without news")
     if after.attempt > before.attempt + 1 or after.budget_left < 0:

@@ -145,9 +145,7 @@ class Desk:
             job, ledger = self.jobs[seen], _Noting()
             ledger.submit(self.jobs[seen])
             sheet = PaperSheet(dict(self.rows[row]))
-            complete = Complete(
-                ledger, sheet, MemoryRegistry(), FreeTurns(), NoteBook(), QuietHerald(), lambda: NOW
-            )
+            complete = Complete(ledger, sheet, MemoryRegistry(), FreeTurns(), NoteBook(), QuietHerald(), lambda: NOW)
             assert complete.show([] if check else [job.job_id], [job.job_id] if check else []) == {}
             self._known[key] = self._row(sheet.row("a fox")), ledger.noted
         found: Shown = self._known[key]

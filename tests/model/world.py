@@ -265,7 +265,11 @@ class Protocol:
 
     def _holds(self, world: World, number: int, me: Worker, name: str) -> Iterator[Step]:
         yield from self._beats(world, me, number, name)
-        for verb in (Verb.COMMIT, Verb.FAIL, Verb.RETRY, Verb.RELEASE) if self.budgets.fails else (Verb.COMMIT, Verb.RETRY, Verb.RELEASE):
+        for verb in (
+            (Verb.COMMIT, Verb.FAIL, Verb.RETRY, Verb.RELEASE)
+            if self.budgets.fails
+            else (Verb.COMMIT, Verb.RETRY, Verb.RELEASE)
+        ):
             yield from self._writes(world, number, me, name, verb)
 
     def _beats(self, world: World, me: Worker, number: int, name: str) -> Iterator[Step]:
@@ -285,7 +289,9 @@ class Protocol:
         yield from self._written(world, number, me, name, verb)
         if world.lost:
             _, after, wrong = self.desk.worker_asks(world.job, verb, self._lease(me))
-            in_doubt = self._now(world._replace(job=after, lost=world.lost - 1), number, me._replace(does=f"doubts {verb}"))
+            in_doubt = self._now(
+                world._replace(job=after, lost=world.lost - 1), number, me._replace(does=f"doubts {verb}")
+            )
             yield Step(f"{name} writes {verb}; the answer is lost", in_doubt, True, wrong)
 
     def _written(self, world: World, number: int, me: Worker, name: str, verb: Verb) -> Iterator[Step]:
@@ -340,7 +346,10 @@ class Protocol:
             yield Step("the pause is over", world._replace(job=after))
         if job.state is State.RUNNING and (after := self.desk.passed(world.job, "lease_until")) is not None:
             # A worker that lives renews its lease: only one that is gone loses it for nothing.
-            lives = any(me.token == job.claim_token and me.does.startswith(("holds", "claims", "doubts")) for me in world.workers)
+            lives = any(
+                me.token == job.claim_token and me.does.startswith(("holds", "claims", "doubts"))
+                for me in world.workers
+            )
             if not lives:
                 yield Step("the dead worker's lease ends", world._replace(job=after))
             elif world.expiries:
@@ -480,9 +489,7 @@ class Protocol:
     def _let_go(self, world: World, number: int, holder: int) -> World:
         """Have a worker idle, and its message hidden or visible; not if it has become another's."""
         me = world.workers[number]
-        queue = tuple(
-            (at, seq, holder if at == me.slot and who == number + 1 else who) for at, seq, who in world.queue
-        )
+        queue = tuple((at, seq, holder if at == me.slot and who == number + 1 else who) for at, seq, who in world.queue)
         return self._now(world._replace(queue=queue), number, IDLE)
 
     def _left(self, world: World, number: int) -> World:
