@@ -10,12 +10,12 @@ from __future__ import annotations
 import bisect
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from chalicelib.contract.job import SHOWN_BEFORE, Job, JobError, Output, Progress, Timings
 from chalicelib.contract.ports import Census, Claimed, Lease, Line, Refused, Spot, Submitted, refusal_of
-from chalicelib.contract.states import OPEN, TERMINAL, TRANSITIONS, Guard, State, Verb
+from chalicelib.contract.states import OPEN, TERMINAL, TRANSITIONS, Guard, State, Transition, Verb
 from chalicelib.ledger.item import SENT, place_of
 
 SWEEP_SLACK_MS = 30_000
@@ -34,13 +34,19 @@ HOLDS: dict[Guard, Callable[[Job, Asked], bool]] = {
     Guard.MINE: lambda job, asked: (job.attempt, job.claim_token) == (asked["attempt"], asked["token"]),
     Guard.SEEN: lambda job, asked: job.attempt == asked["attempt"],
     Guard.VERSION: lambda job, asked: job.version == asked["version"],
+    Guard.SHOWN: lambda job, _: job.is_shown,
 }
 
 
 class MemoryLedger:
-    """Keep jobs in a dictionary, with every rule of the DynamoDB ledger."""
+    """
+    Keep jobs in a dictionary, with every rule of the DynamoDB ledger.
 
-    def __init__(self) -> None:
+    *table*: another one than the product's own shows what a rule is for, by what happens without it.
+    """
+
+    def __init__(self, table: Mapping[Verb, Transition] = TRANSITIONS) -> None:
+        self._table = table
         self._jobs: dict[str, Job] = {}
         self._dirty: set[str] = set()
         self._gone: set[str] = set()
@@ -69,9 +75,9 @@ class MemoryLedger:
     def claim(self, job_id: str, seq: int, *, owner: str, token: str, now: int, lease_ms: int) -> Claimed | Refused:
         with self._lock:
             job = self._jobs.get(job_id)
-            if job is not None and job.state is State.RUNNING and job.claim_token == token:
-                return Claimed(job, Lease(job_id, job.attempt, token))
             if job is None or not self._may(Verb.CLAIM, job, {"seq": seq, "now": now}):
+                if job is not None and job.state is State.RUNNING and job.claim_token == token:
+                    return Claimed(job, Lease(job_id, job.attempt, token))
                 return refusal_of(job, seq, now)
             until = now + lease_ms
             claimed = self._move(
@@ -148,7 +154,7 @@ class MemoryLedger:
         with self._lock:
             there = self._jobs.get(job.job_id)
             if there is None or not self._may(Verb.GIVE_UP, there, {"attempt": job.attempt, "now": now}):
-                return False
+                return there is not None and there.state is State.FAILED and there.error == error
             self._move(Verb.GIVE_UP, there, error=error, **_ending(now))
             return True
 
@@ -204,8 +210,10 @@ class MemoryLedger:
     def show_again(self, job_id: str, *, now: int) -> Job | None:
         with self._lock:
             job = self._jobs.get(job_id)
-            if job is None or not self._may(Verb.SHOW_AGAIN, job, {}):
+            if job is None or job.state not in TERMINAL:
                 return None
+            if not self._may(Verb.SHOW_AGAIN, job, {}):
+                return job
             self._dirty.add(job_id)
             self._gone.discard(job_id)
             return self._move(Verb.SHOW_AGAIN, job, synced_version=SHOWN_BEFORE, due_at=now + SWEEP_SLACK_MS)
@@ -246,7 +254,7 @@ class MemoryLedger:
                 return False
             if not self._may(verb, job, {"attempt": lease.attempt, "token": lease.token}):
                 # The in-doubt rule: what we asked for is there already, under our own token.
-                done = TRANSITIONS[verb].target
+                done = self._table[verb].target
                 return done is not None and (job.state, job.attempt, job.claim_token) == (
                     done,
                     lease.attempt,
@@ -256,11 +264,11 @@ class MemoryLedger:
             return True
 
     def _may(self, verb: Verb, job: Job, asked: Asked) -> bool:
-        move = TRANSITIONS[verb]
+        move = self._table[verb]
         return job.state in move.sources and all(HOLDS[guard](job, asked) for guard in move.guards)
 
     def _move(self, verb: Verb, job: Job, **sets: Any) -> Job:
-        move = TRANSITIONS[verb]
+        move = self._table[verb]
         if move.target is not None:
             sets |= {"state": move.target, "version": job.version + 1}
             if verb is not Verb.COMMIT:

@@ -185,7 +185,11 @@ class Ledger(Protocol):
         """
 
     def show_again(self, job_id: str, *, now: int) -> Job | None:
-        """Make an ended job count as not shown; answer it as it stands then. None: unknown, or it has not ended."""
+        """
+        Make an ended job that is shown count as not shown; answer it as it stands then. None: unknown, or not ended.
+
+        A job that waits to be shown stays as it is: its first time is still to be announced and counted.
+        """
 
     def of_client(self, client_id: str, *, since: int, until: int, limit: int, after: Spot | None = None) -> list[Spot]:
         """

@@ -55,6 +55,7 @@ class Guard(StrEnum):
     MINE = "attempt and claim token are the caller's"
     SEEN = "the attempt is the one the caller saw"
     VERSION = "the version is the one that was shown"
+    SHOWN = "the row shows the newest version"
 
 
 class Verb(StrEnum):
@@ -108,7 +109,7 @@ TRANSITIONS: Final[dict[Verb, Transition]] = {
         Transition(Verb.CANCEL, "API", OPEN, State.CANCELED),
         Transition(Verb.RESEND, "completion, sweeper", OPEN, None, (Guard.SEQ, Guard.UNATTENDED)),
         Transition(Verb.SYNCED, "completion", OPEN | TERMINAL, None, (Guard.VERSION,)),
-        Transition(Verb.SHOW_AGAIN, "API", TERMINAL, None),
+        Transition(Verb.SHOW_AGAIN, "API", TERMINAL, None, (Guard.SHOWN,)),
     )
 }
 

@@ -41,6 +41,7 @@ _CONDITIONS: Final[dict[Guard, str]] = {
     Guard.MINE: "attempt = :attempt AND claim_token = :token",
     Guard.SEEN: "attempt = :attempt",
     Guard.VERSION: "version = :version",
+    Guard.SHOWN: "synced_version >= version",
 }
 
 
@@ -296,12 +297,12 @@ class DynamoLedger:
                 sets |= {"due_at": look_at, "due_shard": due_shard(job.job_id)}
         try:
             self._move(Verb.SYNCED, job.job_id, {"version": job.version}, sets=sets, gone=removed)
-        except _Refused as refused:
-            return refused.job is not None and refused.job.synced_version == job.version == refused.job.version
+        except _Refused:
+            return False
         return True
 
     def show_again(self, job_id: str, *, now: int) -> Job | None:
-        """Make an ended job count as not shown; answer it as it stands then. None: unknown, or it has not ended."""
+        """Make an ended job that is shown count as not shown; answer it as it stands then. None: it has not ended."""
         sets: Attributes = {
             "synced_version": SHOWN_BEFORE,
             "due_at": now + SWEEP_SLACK_MS,
@@ -309,8 +310,9 @@ class DynamoLedger:
         }
         try:
             return self._move(Verb.SHOW_AGAIN, job_id, {}, sets=sets)
-        except _Refused:
-            return None
+        except _Refused as refused:
+            # One that waits to be shown goes on doing so: it was perhaps not announced and counted yet.
+            return refused.job if refused.job is not None and refused.job.state in TERMINAL else None
 
     # -- the one way to write -----------------------------------------------------------------------------------
 

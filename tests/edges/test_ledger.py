@@ -360,6 +360,15 @@ def test_an_ended_job_can_be_shown_again_and_an_open_one_not(ledger: Ledger) -> 
     assert job.job_id in list(ledger.due(NOW + 10 * LEASE_MS, 10_000))
 
 
+def test_what_waits_to_be_shown_is_not_said_to_have_been(ledger: Ledger) -> None:
+    """Fetching a result whose row was never written changes nothing: it is still to be announced and counted."""
+    claimed = running(ledger)
+    assert ledger.fail(claimed.lease, now=NOW, error=ERROR)
+    job = stored(ledger, claimed.job.job_id)
+    assert ledger.show_again(job.job_id, now=NOW) == job == stored(ledger, job.job_id)
+    assert ledger.show_again(new_job().job_id, now=NOW) is None
+
+
 def test_due_is_about_time(ledger: Ledger) -> None:
     """A job is looked at when its time has come, and later when it was put off."""
     job = queued(ledger, due_at=NOW + 1_000)

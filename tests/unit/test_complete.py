@@ -337,6 +337,20 @@ def test_what_is_used_is_booked_once() -> None:
     assert desk.books.noted == [job.job_id]
 
 
+def test_a_result_that_is_fetched_before_it_was_ever_shown_is_booked_all_the_same() -> None:
+    """Its sheet refused us; its owner shares it and fetches the result: announced and counted once, as any other."""
+    desk = Desk()
+    job = desk.done("p")
+    sheet = PaperSheet(row_of(job))
+    sheet.trouble.append(Unreachable("Not shared.", may_heal=True))
+    assert complete(desk, sheet).show([job.job_id]) == {} and desk.books.noted == []
+    desk.registry.unpark(SHEET)
+    again = desk.ledger.show_again(job.job_id, now=NOW)
+    assert again is not None and not again.is_shown
+    assert complete(desk, sheet).show([job.job_id]) == {} and sheet.row("p")["Status"] == "done"
+    assert desk.books.noted == [job.job_id]
+
+
 def test_the_error_cell_carries_a_note_and_other_peoples_notes_stay() -> None:
     """Details and the job's id are in the note; it goes when the row is well again."""
     desk = Desk()

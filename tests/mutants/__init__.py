@@ -1,0 +1,1 @@
+"""Change the product a little, a thousand times, and see whether a test notices: `python -m tests.mutants`."""

@@ -1,0 +1,54 @@
+"""
+Run mutmut (its settings are in pyproject.toml) and count: `python -m tests.mutants [NAME ...]`.
+
+One local cloud runs for all of it: each mutant's tests are a process, and an engine for each would take days.
+NAME: only mutants of this name, which may hold stars (`chalicelib.sweep.*`).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from sandbox.cloud import LocalCloud
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MUTMUT = [sys.executable, "-m", "mutmut"]
+KILLED = ("killed", "timeout", "caught by type check", "segfault")
+
+
+def main(names: list[str]) -> int:
+    """Run, and print for each module how many mutants there were and which were not noticed; mutmut's own exit code."""
+    with tempfile.TemporaryDirectory(prefix="comfysheet-mutants-") as home, LocalCloud() as cloud:
+        cloud.start(Path(home))
+        env = {**os.environ, **cloud.env(), "TESTS_ENGINE": "1"}
+        code = subprocess.run([*MUTMUT, "run", "--max-children", "2", *names], cwd=ROOT, env=env).returncode
+    told = subprocess.run([*MUTMUT, "results", "--all", "true"], cwd=ROOT, capture_output=True, text=True).stdout
+    print(summary(told))  # noqa: T201
+    return code
+
+
+def summary(told: str) -> str:
+    """Count what `mutmut results` tells, by module, and name those that nobody noticed."""
+    counted: dict[str, Counter[str]] = defaultdict(Counter)
+    left = []
+    for line in told.splitlines():
+        name, _, state = line.strip().rpartition(": ")
+        if not name or state == "not checked":
+            continue
+        counted[name.split(".x")[0]][state] += 1
+        if state not in KILLED:
+            left.append(f"{state}: {name}")
+    rows = []
+    for module, states in sorted(counted.items()):
+        killed, whole = sum(states[state] for state in KILLED), sum(states.values())
+        rows.append(f"{module}: {killed} of {whole} noticed ({100 * killed / whole:.1f} %)")
+    return "\n".join([*rows, *left])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
