@@ -12,6 +12,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+from uuid import uuid4
 
 from chalicelib.contract.job import SHOWN_BEFORE, Job, JobError, Output, Progress, Timings
 from chalicelib.contract.ports import Census, Claimed, Lease, Line, Refused, Spot, Submitted, refusal_of
@@ -286,3 +287,29 @@ class MemoryLedger:
 
 def _ending(now: int) -> Asked:
     return {"finished_at": now, "due_at": now + SWEEP_SLACK_MS, "phase": "ended"}
+
+
+class MemorySeats:
+    """Keep seats in a dictionary (the twin of `chalicelib.seats`)."""
+
+    def __init__(self) -> None:
+        self.trouble: Exception | None = None
+        """Raised instead of an answer."""
+        self._taken: dict[str, dict[str, int]] = defaultdict(dict)
+        self._lock = threading.Lock()
+
+    def take(self, name: str, most: int, *, now: int, until: int) -> str | None:
+        if self.trouble is not None:
+            raise self.trouble
+        with self._lock:
+            there = {mine: end for mine, end in self._taken[name].items() if end > now}
+            self._taken[name] = there
+            if len(there) >= most:
+                return None
+            mine = f"{until}#{uuid4().hex}"
+            there[mine] = until
+            return mine
+
+    def leave(self, name: str, mine: str, *, now: int) -> None:
+        with self._lock:
+            self._taken[name].pop(mine, None)

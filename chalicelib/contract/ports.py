@@ -203,3 +203,13 @@ class Ledger(Protocol):
 
     def due(self, now: int, limit: int) -> Iterable[str]:
         """List ids of jobs that the sweeper should look at, oldest first (may be late by a moment)."""
+
+
+class Seats(Protocol):
+    """Bound how many of a name do something slow at a time (`chalicelib.seats`)."""
+
+    def take(self, name: str, most: int, *, now: int, until: int) -> str | None:
+        """Take a seat until *until* (ms): what to give back, or None. Raise `Unavailable`."""
+
+    def leave(self, name: str, mine: str, *, now: int) -> None:
+        """Leave it. Raise `Unavailable`."""
