@@ -62,7 +62,7 @@ class Line:
 
             api = Lambdas(os.environ).sheet_api
             key = self._world.keys.new_sheet("bench", "bench-sheet")
-            calls = [_signed(key, rows) for _ in range(times + 2)]
+            calls = [signed_rows(key, rows) for _ in range(times + 2)]
             samples = [timed(partial(_accepted, api, call, rows)) for call in calls]
         # The first two open connections and read the catalog.
         return samples[2:]
@@ -114,7 +114,7 @@ def _accepted(api: SheetApi, call: Call, rows: int) -> None:
         raise RuntimeError(f"the API did not accept the rows: {answer.body}")
 
 
-def _signed(key: str, rows: int) -> Call:
+def signed_rows(key: str, rows: int) -> Call:
     """Make a signed request of *rows* rows, as Apps Script does."""
     asked = [
         {

@@ -129,9 +129,7 @@ class Batches:
         # Those are called `<key>:<index>`.
         if any(job.batch_id != record.batch_id for job in batch.jobs.values()):
             raise _reused(record.key)
-        log.info(
-            "batch", extra={"client_id": record.client_id, "batch_id": record.batch_id, "jobs": len(batch.jobs)}
-        )
+        log.info("batch", extra={"client_id": record.client_id, "batch_id": record.batch_id, "jobs": len(batch.jobs)})
         return batch
 
     def _made(

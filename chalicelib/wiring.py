@@ -68,8 +68,8 @@ from chalicelib.registry import Registry
 from chalicelib.scale import Lender, Scale, Turns
 from chalicelib.scale_book import DynamoBook
 from chalicelib.scale_settings import read_scale_settings
-from chalicelib.sent_graph import SentGraphs
 from chalicelib.seats import Seats, hands_key, waits_key
+from chalicelib.sent_graph import SentGraphs
 from chalicelib.settings import Settings, read_settings
 from chalicelib.sheet_api import SheetApi
 from chalicelib.sheet_shelf import SheetShelf
