@@ -26,7 +26,7 @@ class Curve:
 
     @property
     def exponent(self) -> float:
-        """Fit the slope of log(value) over log(size): 0, it does not grow; 1, twice as much of the one, of the other."""
+        """Fit the slope of log(value) over log(size): 0, it does not grow; 1, it grows with the size."""
         return exponent([*self.points], [*self.points.values()])
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Figure:
-    """Hold one metric: a spread of samples (p50, p95; p99 of 100 and more) or one value, how many samples, and the unit."""
+    """Hold one metric: a spread of samples (p50, p95; p99 of 100 and more) or one value, how many, and the unit."""
 
     unit: str
     n: int

@@ -76,7 +76,7 @@ class House:
 
 
 def waits(workers: int, *, windowed: bool = True) -> list[int]:
-    """Say for each job of the small tenant how many others' jobs were begun between its coming and its own beginning."""
+    """Say for each job of the small tenant how many of the other's began between its coming and its beginning."""
     house, drawn = House(workers), random.Random(workers)
     house.submit("greedy", GREEDY, windowed=windowed)
     small: dict[str, int] = {}

@@ -12,7 +12,7 @@ import queue
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -118,10 +118,9 @@ def _cancels(headers: dict[str, str], made: queue.SimpleQueue[str]) -> Ask:
     last = [made.get()]
 
     def ask(connection: Connection, _name: str) -> Reply:
-        try:
+        # One that is cancelled already is asked for again: the same answer, and no write.
+        with suppress(queue.Empty):
             last[0] = made.get_nowait()
-        except queue.Empty:
-            pass  # one that is cancelled already is asked for again: the same answer, and no write
         return connection.ask("POST", f"/api/v2/jobs/{last[0]}/cancel", headers)
 
     return ask

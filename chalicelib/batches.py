@@ -124,7 +124,7 @@ class Batches:
         return self._judged(Batch(record, jobs))
 
     def _judged(self, batch: Batch) -> Batch:
-        """Answer *batch*; raise `Rejected` when its submitter has called a job of its own by the name of one of ours."""
+        """Answer *batch*; raise `Rejected` when a job of its submitter's own has the name of one of it."""
         record = batch.record
         # Those are called `<key>:<index>`.
         if any(job.batch_id != record.batch_id for job in batch.jobs.values()):

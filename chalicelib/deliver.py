@@ -143,7 +143,7 @@ class Deliver:
         return self._rest(seen, lane, waiting.values())
 
     def _work(self, lane: Lane, ids: Sequence[str], waiting: dict[str, int], began: int) -> Lane:
-        """Post what is due, the first of *ids* first; keep *waiting* (next attempts by id) true. The lane as it is then."""
+        """Post what is due of *ids*, in their order, and keep *waiting* (next attempts by id) true; the lane then."""
         for delivery_id in ids:
             if self._now_ms() - began > BEGUN_WITHIN_MS or _is_held(lane, self._now_ms()):
                 break

@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -384,7 +385,7 @@ def test_any_body_is_answered(body: Any) -> None:
 
 
 def test_a_batch_that_is_turned_away_leaves_nothing() -> None:
-    """The line is full (429): no job, no record, and the key is free for another request; later the same one is made."""
+    """The line is full (429): no job, no record, and the key is free for another request; later it is made."""
     office = Office()
     asked = {"job": JOB, "expand": {"seed": "1..3"}}
     assert office.post({"job": JOB, "expand": {"seed": "1..4"}}).status == 201
@@ -402,15 +403,17 @@ def test_a_batch_that_is_turned_away_leaves_nothing() -> None:
 
 
 def test_of_two_who_make_a_batch_at_once_one_makes_it() -> None:
-    """The other finds the record between its look and its own writing, and answers the same jobs; another body is refused."""
-    for other, status in ((False, 200), (True, 422)):
+    """The other finds the record as it writes its own, and answers the same jobs; another body is refused."""
+    for extra, status in (({}, 200), ({"tags": ["x"]}, 422)):
         office = Office()
         asked = {"job": JOB, "expand": {"seed": "1..3"}}
         answers: list[Answer] = []
-        office.ledger.before_line = lambda office=office, answers=answers: answers.append(
-            office.post(asked | ({"tags": ["x"]} if other else {}), key="k")
-        )
+        office.ledger.before_line = partial(_posted, office, {**asked, **extra}, answers)
         late = office.post(asked, key="k")
         [first] = answers
         assert (first.status, late.status) == (201, status)
         assert len(office.ledger._jobs) == 3 and len(set(office.sent)) == 3
+
+
+def _posted(office: Office, body: Any, answers: list[Answer]) -> None:
+    answers.append(office.post(body, key="k"))
