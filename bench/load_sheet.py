@@ -12,7 +12,7 @@ import logging
 import statistics
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from bench.curves import Curve
@@ -123,6 +123,15 @@ class Office:
         assert self.ledger.commit(claim.lease, now=NOW, outputs=[output()], timings=Timings())
         return job
 
+    def shown(self, jobs: Sequence[Job]) -> None:
+        """Have rows written, again and again as the queue would: on a busy machine the emulator takes its time."""
+        left = [job.job_id for job in jobs]
+        for _ in range(5):
+            left = [*self.complete.show(left)]
+            if not left:
+                return
+        raise TimeoutError(f"{len(left)} rows could not be shown")
+
     def close(self) -> None:
         self.served.close()
 
@@ -131,7 +140,7 @@ def measure(note: Note, _say: Callable[[str], None], *, quick: bool) -> list[Cur
     """Measure one completion as the sheet grows, 10,000 rows row by row in tens, and 50 sheets at once."""
     logging.getLogger("chalicelib").setLevel(logging.CRITICAL)
     curves = _growing((100, 1_000) if quick else (100, 1_000, 10_000), 3 if quick else 5, note)
-    _many_rows(note, 1_001 if quick else 10_000, 2 if quick else 10)
+    _many_rows(note, 1_001 if quick else 10_000, 2 if quick else 4)
     _many_sheets(note, 50, 20 if quick else 200)
     return curves
 
@@ -146,7 +155,7 @@ def _growing(sizes: tuple[int, ...], times: int, note: Note) -> list[Curve]:
                 job = office.ends(office.books[0], rows - number)
                 gc.collect()
                 before, thread, begun = (office.wire.calls, office.wire.down), time.thread_time(), time.perf_counter()
-                assert office.complete.show([job.job_id]) == {}
+                office.shown([job])
                 cpu_ms.append((time.thread_time() - thread) * 1000)
                 wall_ms.append((time.perf_counter() - begun) * 1000)
                 told = {"bytes": office.wire.down - before[1], "calls": office.wire.calls - before[0]}
@@ -191,7 +200,7 @@ def _many_rows(note: Note, rows: int, rounds: int) -> None:
         begun = time.perf_counter()
         for number in range(rounds):
             jobs = [office.ends(office.books[0], 1 + number * at_once + each) for each in range(at_once)]
-            assert office.complete.show([job.job_id for job in jobs]) == {}
+            office.shown(jobs)
         took_s, count = time.perf_counter() - begun, rounds * at_once
         note("large_sheet_calls_per_100_rows", single(100 * (office.wire.calls - calls) / count, "calls", count))
         note("large_sheet_kb_per_100_rows", single(100 * (office.wire.down - down) / count / 1000, "KB", count))
@@ -209,7 +218,7 @@ def _many_sheets(note: Note, sheets: int, rows: int) -> None:
         calls, thread, begun = office.wire.calls, time.thread_time(), time.perf_counter()
         for book in office.books:
             jobs = [office.ends(book, 1 + each) for each in range(10)]
-            assert office.complete.show([job.job_id for job in jobs]) == {}
+            office.shown(jobs)
         note("sheets50_calls", single(office.wire.calls - calls, "calls", sheets * 10))
         note("sheets50_s", single(time.perf_counter() - begun, "s, with the emulator's time", sheets * 10))
         note("sheets50_cpu_ms_per_sheet", single((time.thread_time() - thread) * 1000 / sheets, "ms", sheets))
