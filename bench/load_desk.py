@@ -107,9 +107,9 @@ class Desk:
             (self.units - units) / times,
         )
 
-    def _count_units(self, params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any]:
-        known = model.input_shape.members if model.input_shape is not None else {}
-        return {**params, "ReturnConsumedCapacity": "TOTAL"} if "ReturnConsumedCapacity" in known else params
+    def _count_units(self, params: dict[str, Any], model: Any, **_: Any) -> None:
+        if "ReturnConsumedCapacity" in (model.input_shape.members if model.input_shape is not None else {}):
+            params["ReturnConsumedCapacity"] = "TOTAL"
 
     def _sent(self, **_: Any) -> None:
         self._asked.at = time.perf_counter()

@@ -89,12 +89,12 @@ def waits(workers: int, *, windowed: bool = True) -> list[int]:
         for claimed in over:
             assert house.ledger.commit(claimed.lease, now=house.now, outputs=[], timings=Timings())
         house.ends.settle([Ended(ended=each.job.job_id, client_id=each.job.client_id) for each in over])
-        while len(busy) < workers and (claimed := house.claim()) is not None:
-            if claimed.job.job_id in small:
-                found.append(begun - small.pop(claimed.job.job_id))
-            elif claimed.job.client_id == "greedy":
+        while len(busy) < workers and (taken := house.claim()) is not None:
+            if taken.job.job_id in small:
+                found.append(begun - small.pop(taken.job.job_id))
+            elif taken.job.client_id == "greedy":
                 begun += 1
-            busy.append((house.now + drawn.randrange(500, 2_000), claimed))
+            busy.append((house.now + drawn.randrange(500, 2_000), taken))
         steps += 1
         if left and steps % 150 == 50:
             small[house.submit("small", 1, windowed=windowed)[0].job_id] = begun

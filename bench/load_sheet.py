@@ -25,7 +25,7 @@ from chalicelib.sheet import Sheets, connect
 from sandbox.google_auth import GoogleAuth, make_service_account
 from sandbox.sheets_serve import Served
 from sandbox.sheets_v4 import sheets_app
-from sandbox.workbook import Books, Workbook
+from sandbox.workbook import Books, Formula, Workbook
 from tests.delivery_fakes import QuietHerald
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job, output, target
@@ -105,9 +105,9 @@ class Office:
             for row in range(1, rows + 1):
                 key = f"{name}-{row}"
                 link = f"{API}/o/{job_id_of('client-1', key)}/0?t=0123456789abcdefghijkl"
-                values = (
+                values: tuple[str | float | Formula, ...] = (
                     PROMPT.format(row), "txt2img-sdxl", 1024, 1024, 30, 6.5, "dpmpp_2m", "blurry, text",
-                    "done", f'=IMAGE("{link}")', link, 45_980.5, 45_980.501, row * 7919, "", key,
+                    "done", Formula(f'=IMAGE("{link}")'), link, 45_980.5, 45_980.501, row * 7919, "", key,
                 )  # fmt: skip
                 for column, value in enumerate(values):
                     sheet.set_cell(row, column, value)
@@ -158,7 +158,7 @@ def _growing(sizes: tuple[int, ...], times: int, note: Note) -> list[Curve]:
                 office.shown([job])
                 cpu_ms.append((time.thread_time() - thread) * 1000)
                 wall_ms.append((time.perf_counter() - begun) * 1000)
-                told = {"bytes": office.wire.down - before[1], "calls": office.wire.calls - before[0]}
+                told: dict[str, float] = {"bytes": office.wire.down - before[1], "calls": office.wire.calls - before[0]}
             # The first call imports the client and asks for access.
             told |= {"CPU ms": statistics.median(cpu_ms[1:]), "wall ms": statistics.median(wall_ms[1:])}
             told["memory MB"] = _peak_mb(office)

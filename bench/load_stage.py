@@ -18,11 +18,12 @@ from typing import Any, Final
 
 from bench.crowd import Ask, Connection, Heard, Reply, asking, crowd
 from bench.figures import Figure, single, spread
-from bench.line import signed_rows
+from bench.line import STAGE, signed_rows
 from chalicelib.contract.job import job_id_of
 from chalicelib.contract.states import TERMINAL
 from chalicelib.ledger import DynamoLedger
 from faults.farm import holds_soon
+from infra.functions import API
 from sandbox.world import Wishes, World
 
 CONTAINERS: Final = 8
@@ -43,13 +44,7 @@ class Stage:
         session = world.cloud.session()
         self.ledger = DynamoLedger(session.client("dynamodb"), world.cloud.outputs["JobsTable"])
         functions: Any = session.client("lambda")
-        [name] = [
-            each["FunctionName"]
-            for page in functions.get_paginator("list_functions").paginate()
-            for each in page["Functions"]
-            if each["FunctionName"].endswith("-api")
-        ]
-        functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=CONTAINERS)
+        functions.put_function_concurrency(FunctionName=API.name(STAGE), ReservedConcurrentExecutions=CONTAINERS)
 
     def token(self, client: str, **terms: str) -> dict[str, str]:
         """Make a key; the headers that carry it."""

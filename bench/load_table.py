@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from bench.curves import Curve
 from bench.figures import Figure, single
-from bench.line import cloud_in_environment
+from bench.line import STAGE, cloud_in_environment
 from bench.load_desk import SINGLE, Cost, Desk, note_cost
 from chalicelib.contract.job import JOB_LIFETIME_MS, RETENTION_MS, Job, fingerprint, job_id_of
 from chalicelib.contract.states import State
@@ -55,7 +55,7 @@ def measure(note: Note, say: Say, *, quick: bool) -> list[Curve]:
             _fill(world, range(there, size))
             there = size
             say(f"{size:,} jobs in the table")
-            for name, what, often in _asked(world, desk, known, times):
+            for name, what, often in _asked(desk, known, times):
                 costs.setdefault(name, {})[size] = desk.cost(what, often)
         for name, of_size in costs.items():
             note_cost(note, f"table_{name}", of_size[sizes[-1]])
@@ -71,7 +71,7 @@ def _median(cost: Cost) -> float:
     return sorted(cost.ms)[len(cost.ms) // 2]
 
 
-def _asked(world: World, desk: Desk, known: str, times: int) -> Sequence[tuple[str, Callable[[], object], int]]:
+def _asked(desk: Desk, known: str, times: int) -> Sequence[tuple[str, Callable[[], object], int]]:
     """List what is asked, with a name and how often."""
     lambdas = desk.lambdas
 
@@ -79,7 +79,7 @@ def _asked(world: World, desk: Desk, known: str, times: int) -> Sequence[tuple[s
         desk.call("cancelJob", job_id=str(desk.call("createJob", SINGLE).body["id"]))
 
     few = max(3, times // 10)
-    stage = ["--stage", world.cloud.outputs.get("Stage", "prod")]
+    stage = ["--stage", STAGE]
     return (
         ("get_job", lambda: desk.call("getJob", job_id=known), times),
         ("list_jobs", lambda: desk.call("listJobs"), times),
