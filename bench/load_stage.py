@@ -66,7 +66,7 @@ class Stage:
 
 def measure(note: Note, say: Callable[[str], None], *, quick: bool) -> None:
     """Measure throughput and times at growing crowds, then a flood."""
-    seconds, sizes = (3.0, (1, 4)) if quick else (10.0, (1, 4, 16, 64))
+    seconds, sizes = (3.0, (1, 4)) if quick else (6.0, (1, 4, 16, 64))
     with stage() as there:
         _growing(there, note, say, sizes, seconds)
     with stage() as there:

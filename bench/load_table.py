@@ -18,6 +18,8 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Final
 
+from botocore.config import Config
+
 from bench.curves import Curve
 from bench.figures import Figure, single
 from bench.line import STAGE, cloud_in_environment
@@ -39,7 +41,7 @@ Say = Callable[[str], None]
 
 def measure(note: Note, say: Say, *, quick: bool) -> list[Curve]:
     """Measure all of it; *quick*: up to 1,000 jobs instead of 100,000."""
-    sizes, times = ((100, 1_000), 10) if quick else ((100, 1_000, 10_000, 100_000), 30)
+    sizes, times = ((100, 1_000), 3) if quick else ((100, 1_000, 10_000, 100_000), 10)
     # Each call would be a line.
     logging.getLogger("chalicelib").setLevel(logging.CRITICAL)
     with (
@@ -78,7 +80,7 @@ def _asked(desk: Desk, known: str, times: int) -> Sequence[tuple[str, Callable[[
     def cancelled() -> None:
         desk.call("cancelJob", job_id=str(desk.call("createJob", SINGLE).body["id"]))
 
-    few = max(3, times // 10)
+    few = max(2, times // 4)
     stage = ["--stage", STAGE]
     return (
         ("get_job", lambda: desk.call("getJob", job_id=known), times),
@@ -105,7 +107,7 @@ def _told(words: list[str]) -> None:
 
 def _fill(world: World, numbers: range) -> None:
     """Put jobs into the table: every other one of the client that asks, every tenth open."""
-    dynamodb: Any = world.cloud.session().client("dynamodb")
+    dynamodb: Any = world.cloud.session().client("dynamodb", config=Config(read_timeout=120))
     table, now = world.cloud.outputs["JobsTable"], time.time_ns() // 1_000_000
 
     def item(number: int) -> dict[str, Any]:

@@ -98,13 +98,14 @@ class MemoryLedger:
         phase: str,
         progress: Progress | None,
         outputs: Sequence[Output] | None = None,
+        spent_ms: int | None = None,
     ) -> bool:
         sets: Asked = {"lease_until": until, "due_at": until + SWEEP_SLACK_MS, "phase": phase}
         if progress is not None:
             sets["progress"] = progress
         if outputs is not None:
             sets["outputs"] = tuple(outputs)
-        return self._mine(Verb.HEARTBEAT, lease, **sets)
+        return self._mine(Verb.HEARTBEAT, lease, **sets, **_spent(spent_ms))
 
     def release(self, lease: Lease, *, now: int) -> bool:
         with self._lock:
@@ -121,7 +122,7 @@ class MemoryLedger:
                 budget_left=job.budget_left + 1,
             )
 
-    def retry(self, lease: Lease, *, now: int, not_before: int, error: JobError) -> bool:
+    def retry(self, lease: Lease, *, now: int, not_before: int, error: JobError, spent_ms: int | None = None) -> bool:
         return self._mine(
             Verb.RETRY,
             lease,
@@ -130,9 +131,12 @@ class MemoryLedger:
             due_at=not_before + SWEEP_SLACK_MS,
             phase="waiting",
             last_error=error,
+            **_spent(spent_ms),
         )
 
-    def commit(self, lease: Lease, *, now: int, outputs: Sequence[Output], timings: Timings) -> bool:
+    def commit(
+        self, lease: Lease, *, now: int, outputs: Sequence[Output], timings: Timings, spent_ms: int | None = None
+    ) -> bool:
         return self._mine(
             Verb.COMMIT,
             lease,
@@ -140,10 +144,11 @@ class MemoryLedger:
             timings=timings,
             committed_attempt=lease.attempt,
             **_ending(now),
+            **_spent(spent_ms),
         )
 
-    def fail(self, lease: Lease, *, now: int, error: JobError) -> bool:
-        return self._mine(Verb.FAIL, lease, error=error, **_ending(now))
+    def fail(self, lease: Lease, *, now: int, error: JobError, spent_ms: int | None = None) -> bool:
+        return self._mine(Verb.FAIL, lease, error=error, **_ending(now), **_spent(spent_ms))
 
     def give_up(self, job: Job, *, now: int, error: JobError) -> bool:
         with self._lock:
@@ -283,6 +288,10 @@ class MemoryLedger:
             if new is not None:
                 bisect.insort(line, new)
         self._jobs[job.job_id] = job
+
+
+def _spent(spent_ms: int | None) -> Asked:
+    return {} if spent_ms is None else {"spent_ms": spent_ms}
 
 
 def _ending(now: int) -> Asked:
