@@ -9,7 +9,7 @@ BROWSER := tests/page tests/page_html tests/gallery
 LONG_FIRST := --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-comfy check audit sbom bench faults package deploy sheet-push lock clean
+.PHONY: help setup demo test test-comfy check audit sbom bench load faults package deploy sheet-push lock clean
 
 help: ## list what can be done
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -54,6 +54,9 @@ audit: $(READY) ## look for known vulnerabilities of everything locked, developm
 
 bench: $(READY) ## measure; prints a table and writes bench/results/latest.json
 	@$(BIN)/python -m bench
+
+load: $(READY) ## load the API and completion, and see how they grow (ONLY=stage|desk|table|sheet|growth|fair; QUICK=1)
+	@$(BIN)/python -m bench.load $(ONLY:%=--only %) $(if $(QUICK),--quick)
 
 faults: $(READY) ## break it on purpose, F1 to F18, and count (ONLY='F1 F5'; SIZE=all: every point, an hour)
 	@$(BIN)/python -m faults $(ONLY) $(if $(SIZE),--size $(SIZE))

@@ -14,26 +14,35 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Figure:
-    """Hold one metric: a spread of samples (p50, p95) or one value, how many samples, and the unit."""
+    """Hold one metric: a spread of samples (p50, p95; p99 of 100 and more) or one value, how many, and the unit."""
 
     unit: str
     n: int
     p50: float | None = None
     p95: float | None = None
     value: float | None = None
+    p99: float | None = None
 
     def to_json(self) -> dict[str, float | int | str]:
         """Give the fields that apply."""
-        fields = {"p50": self.p50, "p95": self.p95, "value": self.value, "n": self.n, "unit": self.unit}
+        fields = {
+            "p50": self.p50,
+            "p95": self.p95,
+            "p99": self.p99,
+            "value": self.value,
+            "n": self.n,
+            "unit": self.unit,
+        }
         return {name: field for name, field in fields.items() if field is not None}
 
 
 def spread(samples: Sequence[float], unit: str) -> Figure:
-    """Make a figure of samples: median and 95th percentile by nearest rank."""
+    """Make a figure of samples: median, 95th and (of 100 and more) 99th percentile by nearest rank."""
     ordered = sorted(samples)
     if not ordered:
         raise ValueError("a figure needs at least one sample")
-    return Figure(unit, len(ordered), p50=_rank(ordered, 0.50), p95=_rank(ordered, 0.95))
+    p99 = _rank(ordered, 0.99) if len(ordered) >= 100 else None
+    return Figure(unit, len(ordered), p50=_rank(ordered, 0.50), p95=_rank(ordered, 0.95), p99=p99)
 
 
 def single(value: float, unit: str, n: int) -> Figure:
@@ -57,9 +66,9 @@ def write(figures: Mapping[str, Figure], path: Path) -> None:
 def table(figures: Mapping[str, Figure]) -> Table:
     """Lay the figures out for a terminal."""
     shown = Table()
-    for title in ("metric", "p50", "p95", "value", "n", "unit"):
+    for title in ("metric", "p50", "p95", "p99", "value", "n", "unit"):
         shown.add_column(title, justify="left" if title in ("metric", "unit") else "right")
     for name, figure in figures.items():
-        cells = [figure.p50, figure.p95, figure.value, figure.n]
+        cells = [figure.p50, figure.p95, figure.p99, figure.value, figure.n]
         shown.add_row(name, *("" if cell is None else f"{cell:g}" for cell in cells), figure.unit)
     return shown

@@ -19,7 +19,7 @@ from bench.person import Yes
 from chalicelib.api_parts import Call, guarded
 from chalicelib.keys import secret_bytes, split_key
 from chalicelib.sheet_api import SheetApi
-from infra.stack import environment
+from infra.functions import API
 from sandbox.apps_script import ScriptProject
 from sandbox.apps_script_run import Selection
 from sandbox.example import HEADERS
@@ -28,6 +28,8 @@ from sandbox.world import ROOT, World
 
 STATUS = HEADERS.index("Status")
 PATIENCE_S = 180.0
+STAGE = "local"
+"""What the sandbox's stage is called."""
 
 
 class Line:
@@ -62,7 +64,7 @@ class Line:
 
             api = Lambdas(os.environ).sheet_api
             key = self._world.keys.new_sheet("bench", "bench-sheet")
-            calls = [_signed(key, rows) for _ in range(times + 2)]
+            calls = [signed_rows(key, rows) for _ in range(times + 2)]
             samples = [timed(partial(_accepted, api, call, rows)) for call in calls]
         # The first two open connections and read the catalog.
         return samples[2:]
@@ -114,7 +116,7 @@ def _accepted(api: SheetApi, call: Call, rows: int) -> None:
         raise RuntimeError(f"the API did not accept the rows: {answer.body}")
 
 
-def _signed(key: str, rows: int) -> Call:
+def signed_rows(key: str, rows: int) -> Call:
     """Make a signed request of *rows* rows, as Apps Script does."""
     asked = [
         {
@@ -136,7 +138,7 @@ def _signed(key: str, rows: int) -> Call:
 @contextmanager
 def cloud_in_environment(world: World) -> Iterator[None]:
     """Point boto3 and the Lambdas' settings at the local cloud."""
-    told = {**world.cloud.env(), **environment(world.cloud.outputs), "LOG_LEVEL": "ERROR"}
+    told = {**world.cloud.env(), **_settings(world), "LOG_LEVEL": "ERROR"}
     before = {name: os.environ.get(name) for name in told}
     os.environ.update(told)
     try:
@@ -147,3 +149,10 @@ def cloud_in_environment(world: World) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def _settings(world: World) -> dict[str, str]:
+    """Read the settings that the deployed API has."""
+    functions: Any = world.cloud.session().client("lambda")
+    told = functions.get_function_configuration(FunctionName=API.name(STAGE))["Environment"]["Variables"]
+    return {name: str(value) for name, value in told.items()}

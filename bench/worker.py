@@ -74,7 +74,7 @@ def measure(note: Note, *, quick: bool) -> None:
     _gaps(note, 2.0, 5 if quick else 50, 2, "2000", "")
     _ceiling_and_rate(note, 100 if quick else 600)
     _finish_to_commit(note, 10 if quick else 40)
-    _memory(note, 300 if quick else 2000)
+    memory(note, 300 if quick else 2000)
 
 
 def _gaps(note: Note, seconds: float, count: int, slots: int, name: str, mark: str) -> None:
@@ -240,7 +240,7 @@ def _finish_to_commit(note: Note, count: int) -> None:
         note("finish_to_commit_picture_bytes", single(statistics.median(sizes), "bytes", count))
 
 
-def _memory(note: Note, count: int) -> None:
+def memory(note: Note, count: int) -> None:
     """Run instant jobs and fit a line through the worker's memory, once the allocator is warm (two fifths)."""
     with farm() as (place, _):
         ids = place.put(instant(), count)

@@ -3,7 +3,8 @@ Accept many jobs at once, and keep them together.
 
 - Every job of a batch is checked before the first is put: if one is not good none is made, and all faults are told.
   With *partial* the good ones are made.
-- A batch's record, made once and never changed, says which jobs it has; it is written before they are. So a request
+- A batch's record, made once and never changed, says which jobs it has; it is written before they are, and once they
+  are let in: of a batch that is turned away (429) nothing is left, and its key is free for another request. A request
   that is repeated with its key finds the record, and makes what is missing: after a lost answer, or a crash halfway.
 - Where its jobs are is read from the jobs themselves, by their ids: strongly consistent, and without an index.
 """
@@ -63,6 +64,14 @@ class Batch:
     created: bool = False
 
 
+class _Beaten(Exception):
+    """Carry the record of a batch that another request with the same key has made just now."""
+
+    def __init__(self, record: BatchRecord) -> None:
+        super().__init__("made meanwhile")
+        self.record = record
+
+
 @dataclass(frozen=True)
 class Plan:
     """Say what a batch would be: how many jobs, the first few's inputs, and what is wrong."""
@@ -100,40 +109,65 @@ class Batches:
         requests = requests_of(asked)
         name = key or str(uuid4())
         batch_id = batch_id_of(caller.client_id, name)
-        record = self._record(caller.client_id, batch_id) if key else None
-        drafts: dict[int, Draft] = {}
-        created = False
         request_hash = fingerprint(asked.model_dump(mode="json", exclude={"dry_run"}))
+        record = self._record(caller.client_id, batch_id) if key else None
         if record is None:
-            drafts, faults = self._drafted(caller, name, batch_id, requests, link_base, asked.tags)
-            if faults and not (asked.partial and drafts):
-                raise _none_made(len(requests), faults)
-            record = BatchRecord(
-                batch_id=batch_id,
-                client_id=caller.client_id,
-                key=name,
-                request_hash=request_hash,
-                created_at=self._now_ms(),
-                count=len(requests),
-                tags=tuple(asked.tags),
-                varied=tuple(asked.expand),
-                members=tuple(Member(index=n, job_id=draft.job.job_id) for n, draft in drafts.items()),
-                faults=faults,
-            )
-            created = self._shelf.create(record_key(caller.client_id, batch_id), record.model_dump_json().encode())
-            if not created:
-                # Somebody else sent the same key just now.
-                record = self._record(caller.client_id, batch_id) or record
+            try:
+                return self._judged(self._made(caller, name, request_hash, asked, requests, link_base))
+            except _Beaten as other:
+                record = other.record
         if record.request_hash != request_hash:
             raise _reused(name)
-        jobs = {} if created else self._jobs(record)
-        if created or not self._is_canceled(record):
-            jobs |= self._finished(caller, record, jobs, requests, drafts, link_base)
-        if any(job.batch_id != batch_id for job in jobs.values()):
-            # The submitter called a job of its own by the name of one of ours (`<key>:<index>`).
-            raise _reused(name)
-        log.info("batch", extra={"client_id": caller.client_id, "batch_id": batch_id, "jobs": len(jobs)})
-        return Batch(record, jobs, created)
+        jobs = self._jobs(record)
+        if not self._is_canceled(record):
+            jobs |= self._finished(caller, record, jobs, requests, link_base)
+        return self._judged(Batch(record, jobs))
+
+    def _judged(self, batch: Batch) -> Batch:
+        """Answer *batch*; raise `Rejected` when a job of its submitter's own has the name of one of it."""
+        record = batch.record
+        # Those are called `<key>:<index>`.
+        if any(job.batch_id != record.batch_id for job in batch.jobs.values()):
+            raise _reused(record.key)
+        log.info("batch", extra={"client_id": record.client_id, "batch_id": record.batch_id, "jobs": len(batch.jobs)})
+        return batch
+
+    def _made(
+        self,
+        caller: ApiKey,
+        name: str,
+        request_hash: str,
+        asked: BatchRequest,
+        requests: Sequence[JobRequest],
+        link_base: str,
+    ) -> Batch:
+        """Make a batch; raise `_Beaten` when somebody else has made it meanwhile, and then put none."""
+        batch_id = batch_id_of(caller.client_id, name)
+        drafts, faults = self._drafted(caller, name, batch_id, requests, link_base, asked.tags)
+        if faults and not (asked.partial and drafts):
+            raise _none_made(len(requests), faults)
+        record = BatchRecord(
+            batch_id=batch_id,
+            client_id=caller.client_id,
+            key=name,
+            request_hash=request_hash,
+            created_at=self._now_ms(),
+            count=len(requests),
+            tags=tuple(asked.tags),
+            varied=tuple(asked.expand),
+            members=tuple(Member(index=n, job_id=draft.job.job_id) for n, draft in drafts.items()),
+            faults=faults,
+        )
+
+        def note() -> None:
+            if self._shelf.create(record_key(caller.client_id, batch_id), record.model_dump_json().encode()):
+                return
+            there = self._record(caller.client_id, batch_id)
+            if there is not None:
+                raise _Beaten(there)
+
+        outcomes = self._programs.accept([*drafts.values()], caller.account, before=note)
+        return Batch(record, {outcome.job.job_id: outcome.job for outcome in outcomes}, created=True)
 
     def get(self, client_id: str, batch_id: str) -> Batch:
         """Show a batch; raise `Rejected` (not_found), for another client's too."""
@@ -192,7 +226,6 @@ class Batches:
         record: BatchRecord,
         jobs: dict[str, Job],
         requests: Sequence[JobRequest],
-        drafts: dict[int, Draft],
         link_base: str,
     ) -> dict[str, Job]:
         """Put what is missing of a batch, and send what nobody has begun: its message may be what got lost."""
@@ -201,10 +234,7 @@ class Batches:
             for member in record.members
             if (there := jobs.get(member.job_id)) is None or (there.state is State.QUEUED and there.attempt == 0)
         )
-        if not wanted <= drafts.keys():
-            drafts, _ = self._drafted(
-                caller, record.key, record.batch_id, requests, link_base, record.tags, only=wanted
-            )
+        drafts, _ = self._drafted(caller, record.key, record.batch_id, requests, link_base, record.tags, only=wanted)
         outcomes = self._programs.accept([drafts[index] for index in sorted(wanted & drafts.keys())], caller.account)
         return {outcome.job.job_id: outcome.job for outcome in outcomes}
 

@@ -308,7 +308,16 @@ class Tab:
         column = self.columns.get(name)
         if column is None:
             return None
-        return {row: text for (row, at), text in self.texts.items() if at == column and row > 0}
+        return self._by_column.get(column, {})
+
+    @cached_property
+    def _by_column(self) -> dict[int, dict[int, str]]:
+        """Sort the texts below the header by column, once: a large tab is asked for several of them."""
+        found: dict[int, dict[int, str]] = {}
+        for (row, at), text in self.texts.items():
+            if row > 0:
+                found.setdefault(at, {})[row] = text
+        return found
 
     @cached_property
     def rows(self) -> tuple[int, ...]:

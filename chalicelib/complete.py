@@ -48,6 +48,9 @@ BEGUN_WITHIN_MS: Final = 25_000
 OTHERS_MOST: Final = 500
 """Rows that one flush takes along: each is noted by itself, and a call has 60 seconds."""
 
+STRANGERS_MOST: Final = 200
+"""Rows with another job's link that one look asks the table about. A copied sheet is full of them, at every look."""
+
 REFUSED_MOST: Final = 5
 """So many rows that refuse one by one are not a bad row but a bad tab."""
 
@@ -109,6 +112,14 @@ class _Flush:
     """Ids of the jobs that were shown before: their rows are only looked at."""
     refused: list[Job] = field(default_factory=list)
     written: int = 0
+
+
+def _some(ids: Sequence[str], now: int) -> Sequence[str]:
+    """Give `STRANGERS_MOST` of *ids*, others every minute until all had their turn."""
+    if len(ids) <= STRANGERS_MOST:
+        return ids
+    begin = now // 60_000 * STRANGERS_MOST % len(ids)
+    return [*ids[begin : begin + STRANGERS_MOST], *ids[: max(0, begin + STRANGERS_MOST - len(ids))]]
 
 
 def _shows_another(tab: Tab, row: int, job_id: str) -> bool:
@@ -283,7 +294,7 @@ class Complete:
         own = {row: job_id_of(client_id, text.strip()) for row, text in (tab.column_texts("job_id") or {}).items()}
         done = [row for row in own if fold(tab.text(row, "status")) == CELL_WORD[State.SUCCEEDED]]
         strangers = {own[row] for row in done if _shows_another(tab, row, own[row])} - known
-        for job in self._ledger.get_many(sorted(strangers)):
+        for job in self._ledger.get_many(_some(sorted(strangers), self._now_ms())):
             if job.state in TERMINAL and job.is_shown and job.outputs:
                 flush.left.append(job)
                 flush.checks = {*flush.checks, job.job_id}

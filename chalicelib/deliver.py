@@ -4,13 +4,16 @@ Work through a lane: post what waits for one receiver, note how it went, and say
 Everything that calls for a look is a hint; the book says what waits. One hand works on a lane at a time (the queue's
 group sees to it), so within a lane the oldest goes first, as far as retries let it. A receiver that failed a few times
 in a row gets one delivery at a time, at growing distances, until it answers: one dead receiver costs next to nothing.
+
+However many receivers a client names, and however slow they are: no more than `HANDS_MOST` hands are posting for it at
+any time, so that the others are there for other clients.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -28,8 +31,9 @@ from chalicelib.contract.deliveries import (
     Move,
 )
 from chalicelib.contract.delivery_ports import DeliveryBook
+from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import Job
-from chalicelib.contract.ports import Ledger
+from chalicelib.contract.ports import Ledger, Seats
 from chalicelib.signature import signed_headers
 from chalicelib.webhook_payload import body_of
 
@@ -39,6 +43,10 @@ AT_ONCE: Final = 50
 """Waiting deliveries read for one look."""
 BEGUN_WITHIN_MS: Final = 30_000
 """No attempt is begun later than this in a look: a call has 60 seconds, an attempt 15."""
+HANDS_MOST: Final = 4
+"""Lanes of one client that are posted to at the same time; `DeliveryConcurrency` hands (10) are there for all."""
+LOOK_MOST_MS: Final = 60_000
+"""How long a look can take: the function's own bound. A hand that died is free again then."""
 HELD_AFTER: Final = 5
 """After so many failures in a row a receiver is asked by one delivery at a time."""
 HELD_MS: Final = 60_000
@@ -93,11 +101,13 @@ class Deliver:
         secrets: Secrets,
         poster: Poster,
         bus: Bus,
+        seats: Seats,
         now_ms: Callable[[], int],
         draw: Callable[[], float] = random.random,
         counts: Counts = NOWHERE,
     ) -> None:
         self._counts = counts
+        self._seats = seats
         self._book = book
         self._ledger = ledger
         self._secrets = secrets
@@ -110,7 +120,8 @@ class Deliver:
         """
         Work through the lane of *hint*; answer in how many seconds to come again (None: somebody will ring).
 
-        Raise `Unavailable` when the table or the secrets cannot be reached.
+        Raise `Unavailable` when the table or the secrets cannot be reached, and when so many hands are posting for this
+        client already.
         """
         lane = self._book.lane(hint.client_id, hint.lane)
         if lane is None:
@@ -120,6 +131,19 @@ class Deliver:
         # What rang may be younger than the index.
         ids = [hint.delivery_id] if hint.delivery_id else []
         ids += [each for each, at in waiting.items() if at <= began and each not in ids]
+        if not ids or _is_held(lane, began):
+            return self._rest(seen, lane, waiting.values())
+        hand = self._seats.take(lane.client_id, HANDS_MOST, now=began, until=began + LOOK_MOST_MS)
+        if hand is None:
+            raise Unavailable(f"{HANDS_MOST} hands are posting for this client already.")
+        try:
+            lane = self._work(lane, ids, waiting, began)
+        finally:
+            self._give_back(lane, hand)
+        return self._rest(seen, lane, waiting.values())
+
+    def _work(self, lane: Lane, ids: Sequence[str], waiting: dict[str, int], began: int) -> Lane:
+        """Post what is due of *ids*, in their order, and keep *waiting* (next attempts by id) true; the lane then."""
         for delivery_id in ids:
             if self._now_ms() - began > BEGUN_WITHIN_MS or _is_held(lane, self._now_ms()):
                 break
@@ -131,7 +155,14 @@ class Deliver:
                 lane, delivery = self._attempt(lane, delivery)
             if delivery.next_attempt_at is not None:
                 waiting[delivery_id] = delivery.next_attempt_at
-        return self._rest(seen, lane, waiting.values())
+        return lane
+
+    def _give_back(self, lane: Lane, hand: str) -> None:
+        try:
+            self._seats.leave(lane.client_id, hand, now=self._now_ms())
+        except Unavailable as reason:
+            # What was posted is noted; the hand counts as busy until its time is over.
+            log.warning("hand not given back", extra={"lane": lane.name, "reason": reason.message})
 
     def _rest(self, seen: Lane, lane: Lane, waiting: Collection[int]) -> float | None:
         """Put the lane to rest until its next delivery is due; *seen* is the lane as the look began."""

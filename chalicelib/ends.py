@@ -13,7 +13,7 @@ from chalicelib.contract.events import Ended
 from chalicelib.contract.job import Job
 from chalicelib.contract.limits import EVERYBODY
 from chalicelib.contract.ports import Ledger
-from chalicelib.contract.states import TERMINAL
+from chalicelib.contract.states import TERMINAL, State
 from chalicelib.window import Window
 
 log = logging.getLogger(__name__)
@@ -76,10 +76,14 @@ class Ends:
 
 def gpu_ms(job: Job) -> int:
     """
-    Say how long a GPU was busy with an ended job: as measured, else from its last start to its end.
+    Say how long GPUs were busy with an ended job, in all its attempts: as its workers told, or from its last start to
+    its end, if that is longer: a worker that died told nothing of its last seconds.
 
-    Bounded, for a job that was handed back keeps its last start while it waits.
+    That guess is bounded, for a job that was handed back keeps its last start while it waits.
     """
+    if job.state is State.SUCCEEDED and job.spent_ms is not None:
+        return job.spent_ms
     if job.timings is not None and job.timings.execution_ms is not None:
         return job.timings.execution_ms
-    return min(UNMEASURED_MOST_MS, max(0, (job.finished_at or 0) - job.started_at)) if job.started_at else 0
+    guessed = min(UNMEASURED_MOST_MS, max(0, (job.finished_at or 0) - job.started_at)) if job.started_at else 0
+    return max(guessed, job.spent_ms or 0)

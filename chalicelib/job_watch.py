@@ -1,6 +1,9 @@
 """
 Wait for a job within one call: until it has ended, or until it has moved.
 
+A call that waits keeps one of the account's few concurrent calls to itself. So a client has `WAITS_MOST` of them at a
+time; whoever asks for more is told at once how things stand, as if the wait were over.
+
 A Lambda cannot stream through API Gateway's REST APIs, so `events` is what the contract's stream says, cut into pieces:
 a call waits for something new, tells it and ends; comfy-sdk looks at the job and comes again (docs/decisions/0014).
 """
@@ -8,15 +11,25 @@ a call waits for something new, tells it and ends; comfy-sdk looks at the job an
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import Job
+from chalicelib.contract.ports import Seats
 from chalicelib.contract.states import TERMINAL
 from chalicelib.job_view import JobView, OutputView, job_view
 
+log = logging.getLogger(__name__)
+
 MAX_WAIT_S: Final = 20
+WAITS_MOST: Final = 16
+"""Calls of one client, of all its keys, that wait at the same time."""
+SLACK_MS: Final = 5_000
+"""How long after its wait a call that died still counts as waiting."""
 EVENTS_WAIT_S: Final = 15.0
 """comfy-sdk 0.5.0 gives a stream up after 45 s of silence, an ordinary call after 30."""
 FIRST_PAUSE_S: Final = 0.3
@@ -30,6 +43,32 @@ class Clock:
 
     monotonic: Callable[[], float]
     sleep: Callable[[float], None]
+
+
+@contextmanager
+def waiting_room(seats: Seats, client_id: str, patience_s: float, now_ms: Callable[[], int]) -> Iterator[float]:
+    """
+    Give how long (s) a call of *client_id* may wait that wants to wait *patience_s*: that, or not at all.
+
+    When the seats cannot be counted everybody may wait: a bound is worth less than the service.
+    """
+    if patience_s <= 0:
+        yield 0.0
+        return
+    now, seat = now_ms(), ""
+    try:
+        seat = seats.take(client_id, WAITS_MOST, now=now, until=now + round(patience_s * 1000) + SLACK_MS) or ""
+        patience_s = patience_s if seat else 0.0
+    except Unavailable as reason:
+        log.warning("wait not counted", extra={"client_id": client_id, "reason": reason.message})
+    try:
+        yield patience_s
+    finally:
+        if seat:
+            try:
+                seats.leave(client_id, seat, now=now_ms())
+            except Unavailable as reason:
+                log.warning("wait not ended", extra={"client_id": client_id, "reason": reason.message})
 
 
 def wait_for_end(job: Job, read: Callable[[], Job | None], clock: Clock, patience_s: float) -> Job:

@@ -14,11 +14,11 @@ from chalicelib.api_parts import Answer, Call, check_size, idempotency_key, pars
 from chalicelib.cancel import Hints, cancel
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import Job
-from chalicelib.contract.ports import Ledger, Submitted
-from chalicelib.contract.states import State
+from chalicelib.contract.ports import Ledger, Seats, Submitted
+from chalicelib.contract.states import TERMINAL, State
 from chalicelib.job_list import JobsQuery, folded, list_jobs
 from chalicelib.job_view import View, job_view
-from chalicelib.job_watch import MAX_WAIT_S, Clock, events_of, wait_for_end
+from chalicelib.job_watch import EVENTS_WAIT_S, MAX_WAIT_S, Clock, events_of, wait_for_end, waiting_room
 from chalicelib.programs import JobRequest, Programs
 from chalicelib.records import Records, attempt_of
 from chalicelib.sent_graph import SentGraphs
@@ -59,6 +59,7 @@ class Desk:
     records: Records
     graphs: SentGraphs
     hints: Hints
+    seats: Seats
     clock: Clock
     now_ms: Callable[[], int]
 
@@ -109,7 +110,9 @@ class JobsApi:
     def events(self, call: Call) -> Answer:
         """GET /api/v2/jobs/{id}/events: the next piece of the stream of its news."""
         job = self._own(call)
-        text = events_of(job, lambda: self._desk.ledger.get(job.job_id), self._desk.clock)
+        wanted_s = 0.0 if job.state in TERMINAL else EVENTS_WAIT_S
+        with waiting_room(self._desk.seats, job.client_id, wanted_s, self._desk.now_ms) as patience_s:
+            text = events_of(job, lambda: self._desk.ledger.get(job.job_id), self._desk.clock, patience_s)
         return Answer(200, text, {"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
 
     def log(self, call: Call) -> Answer:
@@ -132,7 +135,9 @@ class JobsApi:
         return Answer(201, _shown(job), headers)
 
     def _wait(self, job: Job, patience_s: float) -> Job:
-        return wait_for_end(job, lambda: self._desk.ledger.get(job.job_id), self._desk.clock, patience_s)
+        wanted_s = 0.0 if job.state in TERMINAL else patience_s
+        with waiting_room(self._desk.seats, job.client_id, wanted_s, self._desk.now_ms) as allowed_s:
+            return wait_for_end(job, lambda: self._desk.ledger.get(job.job_id), self._desk.clock, allowed_s)
 
     def _place(self, job: Job) -> int | None:
         """Say where a queued job stands; None: it is not queued, or too far back to be counted at each look."""

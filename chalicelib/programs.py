@@ -207,15 +207,22 @@ class Programs:
             raise Rejected("too_large", "The job is larger than 300 KB. Upload its files as assets.")
         return Draft(job, graph)
 
-    def accept(self, drafts: Sequence[Draft], account: Account = NO_ACCOUNT) -> list[Submitted]:
+    def accept(
+        self, drafts: Sequence[Draft], account: Account = NO_ACCOUNT, before: Callable[[], None] = lambda: None
+    ) -> list[Submitted]:
         """
-        Write what was found good, each under its own key.
+        Write what was found good, each under its own key; what is to be noted *before* that, once they are let in.
 
         Raise `Rejected` (idempotency_key_reuse) when a key stands for another request, after the others are accepted;
         `Exhausted`, and none is accepted, when *account* allows no further job.
         """
         graphs = {draft.graph.hash: draft.graph for draft in drafts if draft.graph is not None}
-        submitted = self._submit.accept([draft.job for draft in drafts], account, before=lambda: self._store(graphs))
+
+        def store() -> None:
+            self._store(graphs)
+            before()
+
+        submitted = self._submit.accept([draft.job for draft in drafts], account, before=store)
         for draft, outcome in zip(drafts, submitted, strict=True):
             _same(outcome.job, draft.job.input_hash)
             if outcome.created and outcome.job.target is not None:

@@ -36,6 +36,8 @@ _WRITE_FIELDS: Final = (
     f"updatedSpreadsheet.sheets(properties.sheetId,data(startRow,startColumn,{_LABELS},"
     "rowData(values(formattedValue))))"
 )
+_BARE: Final[Mapping[str, bool]] = {"prettyPrint": False}
+"""Line breaks and indentation, which Google writes otherwise (discovery document), are half of a large tab's answer."""
 _REFUSED: Final = "Google Sheets refused the call"
 
 Service = Any
@@ -124,7 +126,7 @@ class Sheets:
         """
         body = {"dataFilters": [{"gridRange": {"sheetId": sheet_id}}], "includeGridData": True}
         fields = _READ_FIELDS.format(labels=_LABELS, more=_WORTH if with_values else "")
-        call = self._spreadsheets().getByDataFilter(spreadsheetId=spreadsheet_id, body=body, fields=fields)
+        call = self._spreadsheets().getByDataFilter(spreadsheetId=spreadsheet_id, body=body, fields=fields, **_BARE)
         answer = self._execute(call, "reads", spreadsheet_id, urgent=urgent)
         titles = [
             sheet["properties"]["title"]
@@ -228,7 +230,9 @@ class Sheets:
             "responseIncludeGridData": True,
             "responseRanges": [f"'{quoted}'!1:1", f"'{quoted}'!{min(rows) + 1}:{max(rows) + 1}"],
         }
-        call = self._spreadsheets().batchUpdate(spreadsheetId=tab.spreadsheet_id, body=body, fields=_WRITE_FIELDS)
+        call = self._spreadsheets().batchUpdate(
+            spreadsheetId=tab.spreadsheet_id, body=body, fields=_WRITE_FIELDS, **_BARE
+        )
         try:
             answer = self._execute(call, "writes", tab.spreadsheet_id, urgent=urgent)
         except Unreachable as error:

@@ -68,6 +68,7 @@ from chalicelib.registry import Registry
 from chalicelib.scale import Lender, Scale, Turns
 from chalicelib.scale_book import DynamoBook
 from chalicelib.scale_settings import read_scale_settings
+from chalicelib.seats import Seats, hands_key, waits_key
 from chalicelib.sent_graph import SentGraphs
 from chalicelib.settings import Settings, read_settings
 from chalicelib.sheet_api import SheetApi
@@ -250,6 +251,7 @@ class World:
             records=Records(self._blobs),
             graphs=SentGraphs(self._blobs, self._catalog),
             hints=self.completions,
+            seats=Seats(self._dynamodb, self.settings.rates_table, waits_key),
             clock=Clock(time.monotonic, time.sleep),
             now_ms=now_ms,
         )
@@ -378,7 +380,10 @@ class World:
     def deliver(self) -> Deliver:
         """Make what delivers."""
         poster = GuardedPoster(self.settings.webhook_networks)
-        return Deliver(self._book, self.ledger, self._webhook_secrets, poster, self._bus, now_ms, counts=self.counts)
+        hands = Seats(self._dynamodb, self.settings.webhooks_table, hands_key)
+        return Deliver(
+            self._book, self.ledger, self._webhook_secrets, poster, self._bus, hands, now_ms, counts=self.counts
+        )
 
     @cached_property
     def lane_sweep(self) -> LaneSweep:

@@ -85,7 +85,7 @@ class SheetsV4:
             method = route.id if route else ""
             self.log.add(Call(request.method, raw_path, method, kind, user, time.time(), status, took_s))
         return web.Response(
-            body=json.dumps(body, ensure_ascii=False).encode("utf-8"),
+            body=_written(body, request).encode("utf-8"),
             status=status,
             content_type="application/json",
             charset="utf-8",
@@ -147,6 +147,13 @@ class SheetsV4:
         if self.auth is not None and user not in book.shared_with:
             raise GoogleError(403)
         return book
+
+
+def _written(body: Any, request: web.Request) -> str:
+    """Write an answer with line breaks and indentation, unless prettyPrint=false: so says the discovery document."""
+    if request.query.get("prettyPrint", "true") == "false":
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(body, ensure_ascii=False, indent=2)
 
 
 class _Dropped(Exception):

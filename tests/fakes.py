@@ -12,6 +12,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
 from chalicelib.contract.job import SHOWN_BEFORE, Job, JobError, Output, Progress, Timings
 from chalicelib.contract.ports import Census, Claimed, Lease, Line, Refused, Spot, Submitted, refusal_of
@@ -103,13 +104,14 @@ class MemoryLedger:
         phase: str,
         progress: Progress | None,
         outputs: Sequence[Output] | None = None,
+        spent_ms: int | None = None,
     ) -> bool:
         sets: Asked = {"lease_until": until, "due_at": until + SWEEP_SLACK_MS, "phase": phase}
         if progress is not None:
             sets["progress"] = progress
         if outputs is not None:
             sets["outputs"] = tuple(outputs)
-        return self._mine(Verb.HEARTBEAT, lease, **sets)
+        return self._mine(Verb.HEARTBEAT, lease, **sets, **_spent(spent_ms))
 
     def release(self, lease: Lease, *, now: int) -> bool:
         with self._lock:
@@ -126,7 +128,7 @@ class MemoryLedger:
                 budget_left=job.budget_left + 1,
             )
 
-    def retry(self, lease: Lease, *, now: int, not_before: int, error: JobError) -> bool:
+    def retry(self, lease: Lease, *, now: int, not_before: int, error: JobError, spent_ms: int | None = None) -> bool:
         return self._mine(
             Verb.RETRY,
             lease,
@@ -135,9 +137,12 @@ class MemoryLedger:
             due_at=not_before + SWEEP_SLACK_MS,
             phase="waiting",
             last_error=error,
+            **_spent(spent_ms),
         )
 
-    def commit(self, lease: Lease, *, now: int, outputs: Sequence[Output], timings: Timings) -> bool:
+    def commit(
+        self, lease: Lease, *, now: int, outputs: Sequence[Output], timings: Timings, spent_ms: int | None = None
+    ) -> bool:
         return self._mine(
             Verb.COMMIT,
             lease,
@@ -145,10 +150,11 @@ class MemoryLedger:
             timings=timings,
             committed_attempt=lease.attempt,
             **_ending(now),
+            **_spent(spent_ms),
         )
 
-    def fail(self, lease: Lease, *, now: int, error: JobError) -> bool:
-        return self._mine(Verb.FAIL, lease, error=error, **_ending(now))
+    def fail(self, lease: Lease, *, now: int, error: JobError, spent_ms: int | None = None) -> bool:
+        return self._mine(Verb.FAIL, lease, error=error, **_ending(now), **_spent(spent_ms))
 
     def give_up(self, job: Job, *, now: int, error: JobError) -> bool:
         with self._lock:
@@ -292,5 +298,35 @@ class MemoryLedger:
         self._jobs[job.job_id] = job
 
 
+def _spent(spent_ms: int | None) -> Asked:
+    return {} if spent_ms is None else {"spent_ms": spent_ms}
+
+
 def _ending(now: int) -> Asked:
     return {"finished_at": now, "due_at": now + SWEEP_SLACK_MS, "phase": "ended"}
+
+
+class MemorySeats:
+    """Keep seats in a dictionary (the twin of `chalicelib.seats`)."""
+
+    def __init__(self) -> None:
+        self.trouble: Exception | None = None
+        """Raised instead of an answer."""
+        self._taken: dict[str, dict[str, int]] = defaultdict(dict)
+        self._lock = threading.Lock()
+
+    def take(self, name: str, most: int, *, now: int, until: int) -> str | None:
+        if self.trouble is not None:
+            raise self.trouble
+        with self._lock:
+            there = {mine: end for mine, end in self._taken[name].items() if end > now}
+            self._taken[name] = there
+            if len(there) >= most:
+                return None
+            mine = f"{until}#{uuid4().hex}"
+            there[mine] = until
+            return mine
+
+    def leave(self, name: str, mine: str, *, now: int) -> None:
+        with self._lock:
+            self._taken[name].pop(mine, None)

@@ -23,7 +23,7 @@ from chalicelib.submit import Submit
 from infra.workflow_files import read_folder
 from tests.catalog_fakes import Clock as CatalogClock
 from tests.catalog_fakes import MemoryBlobs, push
-from tests.fakes import MemoryLedger
+from tests.fakes import MemoryLedger, MemorySeats
 from tests.jobs import NOW
 
 EVERYDAY = frozenset({"read", "submit"})
@@ -58,7 +58,7 @@ class ProgramDesk:
     """Hold the API: a ledger and a bucket in memory, the shipped workflows, five keys of two clients."""
 
     def __init__(self) -> None:
-        self.ledger = MemoryLedger()
+        self.ledger, self.seats = MemoryLedger(), MemorySeats()
         self.now = NOW
         self.ticker = Ticker()
         self.files = MemoryBlobs()
@@ -87,6 +87,7 @@ class ProgramDesk:
                 records=Records(self),
                 graphs=SentGraphs(self.files, catalog),
                 hints=self,
+                seats=self.seats,
                 clock=self.ticker.clock(),
                 now_ms=lambda: self.now,
             )

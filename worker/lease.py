@@ -77,6 +77,10 @@ class Holding:
         """Guess how long its rendering still takes; nothing once it is over."""
         return self.ticket.left_s() if self.phase != "uploading" else 0.0
 
+    def spent_ms(self) -> int | None:
+        """Say how long GPUs have worked for the job until now, in all its attempts; None: not at all."""
+        return (self.job.spent_ms or 0) + self.ticket.ran_ms() or None
+
     def stop(self, why: Stop) -> None:
         """Tell the attempt to end; the first reason stays."""
         self.stopped = self.stopped or why
@@ -178,7 +182,12 @@ class Keeper:
         more = outputs if outputs != holding.told_outputs else None
         try:
             kept = self._ledger.heartbeat(
-                holding.lease, until=until, phase=holding.phase, progress=progress, outputs=more
+                holding.lease,
+                until=until,
+                phase=holding.phase,
+                progress=progress,
+                outputs=more,
+                spent_ms=holding.spent_ms(),
             )
             holding.told_outputs = outputs
             if kept and is_due:

@@ -44,6 +44,7 @@ class Ticket:
         self.entered_at = entered_at
         self.taken_at: float | None = None
         self.begun_at: float | None = None
+        self.over_at: float | None = None
         self.workflow: str | None = None
         self.is_alone = False
         self.left_in_node_s: Callable[[float], float | None] = _nothing_known
@@ -86,6 +87,10 @@ class Ticket:
     def left_s(self) -> float:
         """Guess how long the GPU still needs for this job."""
         return self.pace.left_s(self)
+
+    def ran_ms(self) -> int:
+        """Say how long the GPU has worked for it until now."""
+        return self.pace.ran_ms(self)
 
     def over(self) -> None:
         """Note that the GPU is done with it, well or not; also when it never came to that. May be repeated."""
@@ -232,12 +237,20 @@ class Pace:
             if ticket not in self._tickets:
                 return
             self._tickets.remove(ticket)
+            ticket.over_at = now
             if ticket.begun_at is not None:
                 self._learn(ticket.workflow, now - ticket.begun_at)
                 # With nothing behind it the GPU idles because there is no work: that is no gap.
                 waits = any(other.taken_at is not None for other in self._tickets)
                 self._idle_since = now if waits else None
         self._changed.set()
+
+    def ran_ms(self, ticket: Ticket) -> int:
+        """Say how long the GPU has worked for a ticket's job until now; nothing when it never began."""
+        if ticket.begun_at is None:
+            return 0
+        until = self._clock.monotonic() if ticket.over_at is None else ticket.over_at
+        return max(0, round((until - ticket.begun_at) * 1000))
 
     def _learn(self, workflow: str | None, run_s: float) -> None:
         self._all_runs.append(run_s)

@@ -111,7 +111,9 @@ class _Settlement:
         ledger, clock = self._tools.ledger, self._tools.clock
         with self._recorded("made"):
             kept = self._insist(
-                lambda: ledger.commit(self._lease, now=clock.now_ms(), outputs=outputs, timings=timings)
+                lambda: ledger.commit(
+                    self._lease, now=clock.now_ms(), outputs=outputs, timings=timings, spent_ms=self._spent(timings)
+                )
             )
         if not kept:
             self._lost()
@@ -121,10 +123,17 @@ class _Settlement:
         self._tools.metrics.job_done((timings.execution_ms or 0) / 1000, (timings.upload_ms or 0) / 1000)
         self._finish()
 
+    def _spent(self, timings: Timings) -> int | None:
+        """Say how long GPUs worked for the job: this attempt as ComfyUI measured it, if it did."""
+        if timings.execution_ms is None:
+            return self._holding.spent_ms()
+        return (self._job.spent_ms or 0) + timings.execution_ms
+
     def _fail(self, error: JobError) -> None:
         ledger, clock = self._tools.ledger, self._tools.clock
         with self._recorded("broken", error):
-            kept = self._insist(lambda: ledger.fail(self._lease, now=clock.now_ms(), error=error))
+            spent_ms = self._holding.spent_ms()
+            kept = self._insist(lambda: ledger.fail(self._lease, now=clock.now_ms(), error=error, spent_ms=spent_ms))
         if not kept:
             self._lost()
             return
@@ -144,10 +153,12 @@ class _Settlement:
         tools = self._tools
         delay_s = again.delay_s if again.delay_s is not None else backoff_s(self._job, tools.draw())
         now = tools.clock.now_ms()
-        not_before = now + int(delay_s * 1000)
+        not_before, spent_ms = now + int(delay_s * 1000), self._holding.spent_ms()
         with self._recorded("again", again.error):
             kept = self._insist(
-                lambda: tools.ledger.retry(self._lease, now=now, not_before=not_before, error=again.error)
+                lambda: tools.ledger.retry(
+                    self._lease, now=now, not_before=not_before, error=again.error, spent_ms=spent_ms
+                )
             )
         if not kept:
             self._lost()

@@ -174,6 +174,8 @@ class Job(Frozen):
     error: JobError | None = None
     last_error: JobError | None = None
     timings: Timings | None = None
+    spent_ms: int | None = None
+    """How long GPUs worked for all its attempts, also those that came to nothing, as far as was told."""
     synced_version: int = 0
 
     @property

@@ -132,23 +132,27 @@ class Ledger(Protocol):
         phase: str,
         progress: Progress | None,
         outputs: Sequence[Output] | None = None,
+        spent_ms: int | None = None,
     ) -> bool:
         """
         Prolong the lease; False: it is lost (stolen, cancelled or ended).
 
+        *spent_ms*, here and below, is what GPUs have worked for the job until now (None: as was told before).
         *outputs* (None: as before) are shown while the attempt runs; any end of it but `commit` takes them back.
         """
 
     def release(self, lease: Lease, *, now: int) -> bool:
         """Hand the job back unharmed: queued again, the attempt's cost returned. False: the lease was lost."""
 
-    def retry(self, lease: Lease, *, now: int, not_before: int, error: JobError) -> bool:
+    def retry(self, lease: Lease, *, now: int, not_before: int, error: JobError, spent_ms: int | None = None) -> bool:
         """Put the job back to wait until *not_before*. False: the lease was lost or no attempt is left."""
 
-    def commit(self, lease: Lease, *, now: int, outputs: Sequence[Output], timings: Timings) -> bool:
+    def commit(
+        self, lease: Lease, *, now: int, outputs: Sequence[Output], timings: Timings, spent_ms: int | None = None
+    ) -> bool:
         """End the job well. False: the lease was lost and nothing of this attempt may be shown."""
 
-    def fail(self, lease: Lease, *, now: int, error: JobError) -> bool:
+    def fail(self, lease: Lease, *, now: int, error: JobError, spent_ms: int | None = None) -> bool:
         """End the job with *error*. False: the lease was lost."""
 
     def give_up(self, job: Job, *, now: int, error: JobError) -> bool:
@@ -207,3 +211,13 @@ class Ledger(Protocol):
 
     def due(self, now: int, limit: int) -> Iterable[str]:
         """List ids of jobs that the sweeper should look at, oldest first (may be late by a moment)."""
+
+
+class Seats(Protocol):
+    """Bound how many of a name do something slow at a time (`chalicelib.seats`)."""
+
+    def take(self, name: str, most: int, *, now: int, until: int) -> str | None:
+        """Take a seat until *until* (ms): what to give back, or None. Raise `Unavailable`."""
+
+    def leave(self, name: str, mine: str, *, now: int) -> None:
+        """Leave it. Raise `Unavailable`."""

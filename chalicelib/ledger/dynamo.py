@@ -206,6 +206,7 @@ class DynamoLedger:
         phase: str,
         progress: Progress | None,
         outputs: Sequence[Output] | None = None,
+        spent_ms: int | None = None,
     ) -> bool:
         """Prolong the lease; False: it is lost (stolen, cancelled or ended). *outputs* are shown while it runs."""
         sets: Attributes = {"lease_until": until, "due_at": until + SWEEP_SLACK_MS, "phase": phase}
@@ -213,14 +214,14 @@ class DynamoLedger:
             sets["progress"] = progress
         if outputs is not None:
             sets["outputs"] = list(outputs)
-        return self._mine(Verb.HEARTBEAT, lease, sets)
+        return self._mine(Verb.HEARTBEAT, lease, sets | _spent(spent_ms))
 
     def release(self, lease: Lease, *, now: int) -> bool:
         """Hand the job back unharmed: queued again, the attempt's cost returned. False: the lease was lost."""
         sets: Attributes = {"not_before": now, "enqueued_at": now, "due_at": now + SWEEP_SLACK_MS, "phase": "queued"}
         return self._mine(Verb.RELEASE, lease, sets, adds={"budget_left": 1})
 
-    def retry(self, lease: Lease, *, now: int, not_before: int, error: JobError) -> bool:
+    def retry(self, lease: Lease, *, now: int, not_before: int, error: JobError, spent_ms: int | None = None) -> bool:
         """Put the job back to wait until *not_before*. False: the lease was lost or no attempt is left."""
         sets: Attributes = {
             "not_before": not_before,
@@ -229,9 +230,11 @@ class DynamoLedger:
             "phase": "waiting",
             "last_error": error,
         }
-        return self._mine(Verb.RETRY, lease, sets)
+        return self._mine(Verb.RETRY, lease, sets | _spent(spent_ms))
 
-    def commit(self, lease: Lease, *, now: int, outputs: Sequence[Output], timings: Timings) -> bool:
+    def commit(
+        self, lease: Lease, *, now: int, outputs: Sequence[Output], timings: Timings, spent_ms: int | None = None
+    ) -> bool:
         """End the job well. False: the lease was lost and nothing of this attempt may be shown."""
         sets: Attributes = {
             **_ending(now),
@@ -239,11 +242,11 @@ class DynamoLedger:
             "timings": timings,
             "committed_attempt": lease.attempt,
         }
-        return self._mine(Verb.COMMIT, lease, sets)
+        return self._mine(Verb.COMMIT, lease, sets | _spent(spent_ms))
 
-    def fail(self, lease: Lease, *, now: int, error: JobError) -> bool:
+    def fail(self, lease: Lease, *, now: int, error: JobError, spent_ms: int | None = None) -> bool:
         """End the job with *error*. False: the lease was lost."""
-        return self._mine(Verb.FAIL, lease, {**_ending(now), "error": error})
+        return self._mine(Verb.FAIL, lease, {**_ending(now), "error": error} | _spent(spent_ms))
 
     def give_up(self, job: Job, *, now: int, error: JobError) -> bool:
         """End a job that nobody holds and that has no attempt or time left. False: it moved meanwhile."""
@@ -474,6 +477,10 @@ def _key_of(client_id: str, spot: Spot) -> Attributes:
 def _ending(now: int) -> Attributes:
     """Set what every end sets; the sweeper looks again unless the row is shown by then."""
     return {"finished_at": now, "due_at": now + SWEEP_SLACK_MS, "phase": "ended"}
+
+
+def _spent(spent_ms: int | None) -> Attributes:
+    return {} if spent_ms is None else {"spent_ms": spent_ms}
 
 
 def _condition_of(verb: Verb | None, values: Attributes) -> str:

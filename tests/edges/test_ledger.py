@@ -214,6 +214,23 @@ def test_a_heartbeat_prolongs_and_reports_without_news(ledger: Ledger) -> None:
     assert (job.lease_until, job.phase, job.progress, job.version) == (NOW + 99_000, "running", progress, 2)
 
 
+def test_what_gpus_worked_is_kept_over_attempts(ledger: Ledger) -> None:
+    """Told with heartbeat, retry and either end; a claim or a move that tells nothing leaves it as it was."""
+    claimed = running(ledger)
+    assert claimed.job.spent_ms is None
+    assert ledger.heartbeat(claimed.lease, until=NOW + 9, phase="rendering", progress=None, spent_ms=1_000)
+    assert ledger.heartbeat(claimed.lease, until=NOW + 9, phase="rendering", progress=None)
+    assert stored(ledger, claimed.job.job_id).spent_ms == 1_000
+    assert ledger.retry(claimed.lease, now=NOW, not_before=NOW, error=ERROR, spent_ms=1_500)
+    again = claim(ledger, stored(ledger, claimed.job.job_id), token="t2")
+    assert isinstance(again, Claimed) and again.job.spent_ms == 1_500
+    assert ledger.commit(again.lease, now=NOW, outputs=[], timings=Timings(), spent_ms=1_900)
+    assert stored(ledger, claimed.job.job_id).spent_ms == 1_900
+    failed = running(ledger)
+    assert ledger.fail(failed.lease, now=NOW, error=ERROR, spent_ms=7)
+    assert stored(ledger, failed.job.job_id).spent_ms == 7
+
+
 def test_a_release_costs_nothing(ledger: Ledger) -> None:
     """A job handed back keeps its message number and its attempt count; only the budget returns."""
     claimed = running(ledger)

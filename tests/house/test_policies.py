@@ -301,7 +301,7 @@ def test_a_worker_may_write_the_attributes_that_its_moves_name_and_no_other() ->
     error = JobError(code="x", text="x")
     shown = output()
     ledger.claim(job.job_id, 1, owner="w", token="token", now=1, lease_ms=1)
-    ledger.heartbeat(lease, until=1, phase="x", progress=Progress.model_construct(), outputs=[shown])
+    ledger.heartbeat(lease, until=1, phase="x", progress=Progress.model_construct(), outputs=[shown], spent_ms=1)
     ledger.release(lease, now=1)
     ledger.retry(lease, now=1, not_before=1, error=error)
     ledger.commit(lease, now=1, outputs=[shown], timings=Timings.model_construct())

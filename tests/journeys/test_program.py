@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import requests
 
+from chalicelib.contract.job import job_id_of
+from chalicelib.ledger import DynamoLedger
 from sandbox.world import Wishes, World
 from tests.waiting import wait_until
 
@@ -110,3 +112,27 @@ def test_a_program_reads_its_jobs_record_and_hears_of_it(world: World) -> None:
     told = sorted((detail["timestamp"], detail["version"]) for detail in details)
     assert [version for _, version in told] == sorted(version for _, version in told)
     assert "canary" not in json.dumps(listener.heard)
+
+
+def test_who_asks_for_too_much_is_told_when_to_come_again(world: World) -> None:
+    """Over HTTP: a full line, a spent day, too many requests: a 429 with Retry-After and a sentence, and no job."""
+    asked = {"workflow_id": "empty-color", "inputs": {"color": "teal"}}
+    for code, terms, allowed in (
+        ("queue_full", {"queued_max": "2"}, 2),
+        ("budget_spent", {"gpu_s_per_day": "0"}, 0),
+        ("rate_limited", {"rate_per_s": "0.01", "burst": "3"}, 3),
+    ):
+        headers = {"Authorization": f"Bearer {world.keys.maker.new_api(f'bound-by-{code}', terms)}"}
+        url, made = f"{world.cloud.api_url}/api/v2/jobs", 0
+        for number in range(allowed + 1):
+            keyed = {**headers, "Idempotency-Key": f"{code}-{number}"}
+            answer = requests.post(url, json=asked, headers=keyed, timeout=20)
+            made += answer.status_code == 201
+        told = answer.json()["error"]
+        assert (made, answer.status_code, told["code"]) == (allowed, 429, code), answer.text
+        assert int(answer.headers["Retry-After"]) >= 1 and told["message"].endswith(".")
+        ledger = DynamoLedger(world.cloud.session().client("dynamodb"), world.cloud.outputs["JobsTable"])
+        assert ledger.get(job_id_of(f"bound-by-{code}", f"{code}-{allowed}")) is None
+        if code != "rate_limited":
+            again = requests.post(url, json=asked, headers={**headers, "Idempotency-Key": f"{code}-0"}, timeout=20)
+            assert again.status_code == (201 if allowed else 429), "a replay is no new job"

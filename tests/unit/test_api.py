@@ -35,7 +35,7 @@ from chalicelib.sheet_api import SheetApi
 from chalicelib.submit import Submit
 from infra.workflow_files import read_folder
 from tests.catalog_fakes import shelf_of
-from tests.fakes import MemoryLedger
+from tests.fakes import MemoryLedger, MemorySeats
 from tests.jobs import NOW, output
 from tests.sheet_fakes import Crowd, Locksmith, MemoryRegistry, NoteBook, Post
 
@@ -82,6 +82,7 @@ class Desk:
             records=records,
             graphs=SentGraphs(self, self),
             hints=self,
+            seats=MemorySeats(),
             clock=Clock(time.monotonic, lambda _: None),
             now_ms=lambda: NOW,
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,8 +19,9 @@ from chalicelib.batches import Batches
 from chalicelib.batches_api import BatchesApi
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.job import Job, JobError, Timings
+from chalicelib.contract.limits import Limits
 from chalicelib.contract.manifest import Workflow
-from chalicelib.contract.ports import Claimed, Submitted
+from chalicelib.contract.ports import Claimed, Line, Submitted
 from chalicelib.contract.states import State
 from chalicelib.keys import ApiKey
 from chalicelib.programs import JobRequest, Programs, Surroundings
@@ -47,12 +49,20 @@ class CrashingLedger(MemoryLedger):
         super().__init__()
         self.dies_at = 10**9
         self.puts = 0
+        self.before_line: Callable[[], object] | None = None
+        """Called once, before the line is read."""
 
     def submit(self, job: Job) -> Submitted:
         self.puts += 1
         if self.puts > self.dies_at:
             raise CrashedError
         return super().submit(job)
+
+    def line(self, client_id: str, limit: int) -> Line:
+        call, self.before_line = self.before_line, None
+        if call is not None:
+            call()
+        return super().line(client_id, limit)
 
 
 class Office:
@@ -61,6 +71,7 @@ class Office:
     def __init__(self) -> None:
         self.ledger = CrashingLedger()
         self.shelf = MemoryShelf()
+        self.limits = Limits()
         self.sent: list[str] = []
         self.hinted: list[str] = []
         seeds = itertools.count(1)
@@ -95,7 +106,7 @@ class Office:
         return guarded(lambda: self.api.cancel(call))
 
     def call(self, client: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Call:
-        return Call(headers or {}, body, "https://host/api", key=ApiKey("k", client, SCOPES))
+        return Call(headers or {}, body, "https://host/api", key=ApiKey("k", client, SCOPES, limits=self.limits))
 
     def jobs(self, answer: Answer) -> list[Job]:
         return self.ledger.get_many([job["id"] for job in answer.body["jobs"] if job["id"]])
@@ -372,3 +383,38 @@ def test_any_body_is_answered(body: Any) -> None:
     assert 200 <= answer.status < 500
     if answer.status >= 400:
         assert answer.body["error"]["message"] and (office.ledger.puts, office.sent) == (0, [])
+
+
+def test_a_batch_that_is_turned_away_leaves_nothing() -> None:
+    """The line is full (429): no job, no record, and the key is free for another request; later it is made."""
+    office = Office()
+    asked = {"job": JOB, "expand": {"seed": "1..3"}}
+    assert office.post({"job": JOB, "expand": {"seed": "1..4"}}).status == 201
+    office.limits = Limits(queued_max=6)
+    for body in (asked, {**asked, "tags": ["other"]}):
+        refused = office.post(body, key="k")
+        assert (refused.status, refused.body["error"]["code"]) == (429, "queue_full")
+        assert int(refused.headers["Retry-After"]) >= 1 and "are waiting already" in refused.body["error"]["message"]
+    assert office.get(batch_id_of("a", "k")).status == 404 and len(office.ledger._jobs) == 4
+    office.limits = Limits(queued_max=7)
+    made = office.post(asked, key="k")
+    assert (made.status, made.body["counts"]["queued"], made.body["counts"]["missing"]) == (201, 3, 0)
+    office.limits = Limits(queued_max=1)
+    assert office.post(asked, key="k").status == 200, "a replay is no new job"
+
+
+def test_of_two_who_make_a_batch_at_once_one_makes_it() -> None:
+    """The other finds the record as it writes its own, and answers the same jobs; another body is refused."""
+    for extra, status in (({}, 200), ({"tags": ["x"]}, 422)):
+        office = Office()
+        asked = {"job": JOB, "expand": {"seed": "1..3"}}
+        answers: list[Answer] = []
+        office.ledger.before_line = partial(_posted, office, {**asked, **extra}, answers)
+        late = office.post(asked, key="k")
+        [first] = answers
+        assert (first.status, late.status) == (201, status)
+        assert len(office.ledger._jobs) == 3 and len(set(office.sent)) == 3
+
+
+def _posted(office: Office, body: Any, answers: list[Answer]) -> None:
+    answers.append(office.post(body, key="k"))

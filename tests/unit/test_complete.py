@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.cells import Cell, Image, Moved, Tab, Text, Unreachable
-from chalicelib.complete import CHECK_MS, HEAL_MS, OTHERS_MOST, Complete
+from chalicelib.complete import CHECK_MS, HEAL_MS, OTHERS_MOST, STRANGERS_MOST, Complete
 from chalicelib.contract.errors import Unavailable
-from chalicelib.contract.job import Job, JobError, Timings
+from chalicelib.contract.job import Job, JobError, Timings, job_id_of
 from chalicelib.contract.ports import Claimed
 from tests.delivery_fakes import QuietHerald
 from tests.fakes import MemoryLedger
@@ -568,3 +568,35 @@ def test_no_row_is_shown_before_its_job_is_announced() -> None:
     assert [desk.now(job).is_shown for job in (hinted, along, well)] == [False, False, True]
     assert {job.job_id for job in desk.herald.heard} == {hinted.job_id, along.job_id, well.job_id}
     assert sheet.row("along")["Status"] == sheet.row("hinted")["Status"] == "queued"
+
+
+class AskedLedger(MemoryLedger):
+    """Note which jobs are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Sequence[str]] = []
+
+    def get_many(self, job_ids: Sequence[str]) -> list[Job]:
+        self.asked.append(job_ids)
+        return super().get_many(job_ids)
+
+
+def test_a_copied_sheet_has_not_all_its_rows_looked_at_each_time() -> None:
+    """Its rows show links of jobs that are not theirs: some are looked at, others the next minute, till all were."""
+    desk = Desk()
+    desk.ledger = ledger = AskedLedger()
+    jobs = [desk.done(f"p{number}") for number in range(3)]
+    copied = [f"copied-{number}" for number in range(2 * STRANGERS_MOST + 50)]
+    link = "https://host/api/o/00000000-0000-4000-8000-000000000000/0?t=x"
+    rows = [{"Prompt": key, "Status": "done", "Job ID": key, "Output URL": link} for key in copied]
+    sheet = PaperSheet(*map(row_of, jobs), *rows)
+    looked: set[str] = set()
+    for minute, job in enumerate(jobs):
+        ledger.asked.clear()
+        now = NOW + minute * 60_000
+        using = Complete(ledger, sheet, desk.registry, desk.turns, desk.books, desk.herald, lambda now=now: now)
+        assert using.show([job.job_id], check=[job.job_id]) == {}
+        assert max(map(len, ledger.asked)) == STRANGERS_MOST
+        looked |= {job_id for ids in ledger.asked for job_id in ids}
+    assert looked >= {job_id_of("client-1", key) for key in copied}

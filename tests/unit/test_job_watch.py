@@ -8,7 +8,9 @@ import pytest
 from comfy_low.sse import RawEvent, SSEDecoder
 from comfy_sdk.events import event_from_raw
 
+from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import Progress
+from chalicelib.job_watch import WAITS_MOST
 from tests.jobs import output
 from tests.program_fakes import RED, ProgramDesk
 
@@ -139,3 +141,42 @@ def test_an_output_that_comes_while_the_job_runs_is_news_once() -> None:
     assert told(desk.ask("getJobEvents", job_id=job_id).body) == [("status", "running"), ("output", f"{job_id}.1.1")]
     desk.ticker.then = lambda _: None
     assert told(desk.ask("getJobEvents", job_id=job_id).body) == [("status", "running")]
+
+
+def test_a_client_waits_with_so_many_calls_and_no_more() -> None:
+    """Above the most a call is answered at once, of whatever key; another client's waits; who left makes room."""
+    desk = ProgramDesk()
+    mine = [desk.submit().body["id"] for _ in range(2)]
+    theirs = desk.submit(key="b").body["id"]
+    waited: dict[str, float] = {}
+
+    def ask(who: str, key: str, job_id: str, name: str = "getJob") -> None:
+        began, then = desk.ticker.passed_s, desk.ticker.then
+        desk.ticker.then = lambda _: None
+        query = {"wait": "5"} if name == "getJob" else {}
+        assert desk.ask(name, key=key, query=query, job_id=job_id).status == 200
+        waited[who], desk.ticker.then = desk.ticker.passed_s - began, then
+
+    seats = [desk.seats.take("studio", WAITS_MOST, now=desk.now, until=desk.now + 9_000) for _ in range(WAITS_MOST - 1)]
+    ask("last", "a", mine[0])
+    assert waited["last"] == pytest.approx(5), "the last seat"
+    last = desk.seats.take("studio", WAITS_MOST, now=desk.now, until=desk.now + 9_000)
+    assert last is not None, "it was given back"
+    for name in ("getJob", "getJobEvents"):
+        ask(name, "a2", mine[1], name)
+        assert waited[name] == 0
+    ask("rival", "b", theirs)
+    assert waited["rival"] == pytest.approx(5)
+    desk.now += 10_000
+    ask("later", "a", mine[0])
+    assert waited["later"] == pytest.approx(5), "calls that died free their seats"
+    assert len({*seats, last}) == WAITS_MOST
+
+
+def test_a_wait_that_cannot_be_counted_is_kept() -> None:
+    """A bound is worth less than the service."""
+    desk = ProgramDesk()
+    job_id = desk.submit().body["id"]
+    desk.seats.trouble = Unavailable("away")
+    assert desk.ask("getJob", job_id=job_id, query={"wait": "5"}).status == 200
+    assert desk.ticker.passed_s == pytest.approx(5)

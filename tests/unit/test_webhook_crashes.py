@@ -18,7 +18,7 @@ from chalicelib.sweep import Sweep
 from chalicelib.webhooks import Webhooks
 from chalicelib.window import Window
 from tests.delivery_fakes import Bell, Board, MemoryBook, PaperPoster, PaperSecrets
-from tests.fakes import MemoryLedger
+from tests.fakes import MemoryLedger, MemorySeats
 from tests.jobs import NOW, new_job
 from tests.paper import HEADER, SHEET, PaperSheet
 from tests.sheet_fakes import FreeTurns, MemoryRegistry, NoteBook, Post
@@ -73,7 +73,7 @@ class Line:
     def __init__(self, fuse: Fuse, *, with_row: bool) -> None:
         self.now = NOW
         self.ledger, self.book, self.secrets, self.poster = MemoryLedger(), MemoryBook(), PaperSecrets(), PaperPoster()
-        self.post, self.bell, self.board = Post(), Bell(), Board()
+        self.post, self.bell, self.board, self.seats = Post(), Bell(), Board(), MemorySeats()
         job = new_job() if with_row else new_job(target=None)
         self.sheet = PaperSheet({"Prompt": "a fox", "Status": "queued", "Job ID": job.job_key})
         if with_row:
@@ -92,7 +92,16 @@ class Line:
         herald = Herald(book, bell, fuse.wire(self.board), clock)
         registry = MemoryRegistry()
         self.complete = Complete(ledger, fuse.wire(self.sheet), registry, FreeTurns(), NoteBook(), herald, clock)
-        self.deliver = Deliver(book, ledger, self.secrets, fuse.wire(self.poster), self.board, clock, lambda: 0.0)
+        self.deliver = Deliver(
+            book,
+            ledger,
+            self.secrets,
+            fuse.wire(self.poster),
+            self.board,
+            fuse.wire(self.seats),
+            clock,
+            lambda: 0.0,
+        )
         window = Window(ledger, self.post, lambda: 0, clock)
         self.sweep = Sweep(ledger, self.post, fuse.wire(self.post), registry, clock, window)
         self.lane_sweep = LaneSweep(book, bell, clock)

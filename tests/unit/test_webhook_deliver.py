@@ -21,13 +21,13 @@ from chalicelib.contract.deliveries import (
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import Job, JobError, Timings
 from chalicelib.contract.ports import Claimed
-from chalicelib.deliver import BEGUN_WITHIN_MS, HELD_AFTER, QUIET_MS, Deliver
+from chalicelib.deliver import BEGUN_WITHIN_MS, HANDS_MOST, HELD_AFTER, LOOK_MOST_MS, QUIET_MS, Deliver
 from chalicelib.herald import Herald
 from chalicelib.lanes import LaneSweep, work_lanes
 from chalicelib.webhook_payload import LIMIT_BYTES, body_of
 from chalicelib.webhooks import Webhooks
 from tests.delivery_fakes import Bell, Board, MemoryBook, PaperPoster, PaperSecrets
-from tests.fakes import MemoryLedger
+from tests.fakes import MemoryLedger, MemorySeats
 from tests.jobs import NOW, new_job, output
 
 CLIENT = "client-1"
@@ -42,11 +42,18 @@ class Desk:
         self.now = NOW
         self.took_ms = 0
         self.book, self.ledger, self.bell, self.board = MemoryBook(), MemoryLedger(), Bell(), Board()
-        self.secrets, self.poster = PaperSecrets(), PaperPoster(rule, self.passes)
+        self.secrets, self.poster, self.seats = PaperSecrets(), PaperPoster(rule, self.passes), MemorySeats()
         self.herald = Herald(self.book, self.bell, self.board, lambda: self.now)
         self.webhooks = Webhooks(self.book, self.secrets, self.bell, lambda: self.now)
         self.deliver = Deliver(
-            self.book, self.ledger, self.secrets, self.poster, self.board, lambda: self.now, draw=lambda: 0.0
+            self.book,
+            self.ledger,
+            self.secrets,
+            self.poster,
+            self.board,
+            self.seats,
+            lambda: self.now,
+            draw=lambda: 0.0,
         )
         self.sweep = LaneSweep(self.book, self.bell, lambda: self.now)
 
@@ -434,3 +441,49 @@ def test_hints_that_nobody_understands_hold_up_nothing() -> None:
     with pytest.raises(Unavailable):
         work_lanes([record("not now", "d")], desk.deliver, receipts)  # type: ignore[arg-type]
     assert receipts.later["d"] == 5 and "d" not in receipts.done
+
+
+def test_a_client_of_slow_receivers_leaves_hands_to_others() -> None:
+    """However many hosts it names, so many hands post for it at a time; the rest come when one is free."""
+    desk = Desk()
+    for number in range(HANDS_MOST + 3):
+        desk.announced(url=f"https://slow-{number}.example/")
+    rung, desk.bell.rung = desk.bell.rung, []
+    hints = iter(rung)
+    most = 0
+
+    def meanwhile() -> None:
+        """While one is posted to, the next hand looks at the next lane."""
+        nonlocal most
+        most = max(most, sum(until > desk.now for until in desk.seats._taken[CLIENT].values()))
+        if (hint := next(hints, None)) is not None:
+            refused.append(work(hint))
+
+    def work(hint: LaneHint) -> bool:
+        try:
+            desk.deliver.look(hint)
+        except Unavailable:
+            return True
+        return False
+
+    refused: list[bool] = []
+    desk.poster.took = meanwhile
+    refused.append(work(next(hints)))
+    assert most == HANDS_MOST and refused.count(True) == 1, "the fifth is refused while four post"
+    desk.poster.took = lambda: None
+    assert [work(hint) for hint in (*hints, *rung)].count(True) == 0, "every hand was given back"
+    assert {each.state for each in desk.book.kept.values()} == {DeliveryState.DELIVERED}
+
+
+def test_a_hand_that_died_is_free_after_a_minute() -> None:
+    """Nothing else frees it: who is killed gives nothing back."""
+    desk = Desk()
+    desk.announced(url="https://slow.example/")
+    for _ in range(HANDS_MOST):
+        assert desk.seats.take(CLIENT, HANDS_MOST, now=desk.now, until=desk.now + LOOK_MOST_MS)
+    with pytest.raises(Unavailable, match="4 hands"):
+        desk.work()
+    desk.now += LOOK_MOST_MS
+    desk.sweep.sweep()
+    desk.work()
+    assert {each.state for each in desk.book.kept.values()} == {DeliveryState.DELIVERED}

@@ -283,6 +283,14 @@ def test_what_a_job_used_is_charged_to_its_key() -> None:
     assert (gpu_ms(measured), gpu_ms(new_job(state=State.CANCELED, finished_at=NOW))) == (7, 0)
 
 
+def test_attempts_that_came_to_nothing_are_charged_as_well() -> None:
+    """What workers told of all attempts counts, and the guess where it is more: who died told nothing of the end."""
+    done = new_job(state=State.SUCCEEDED, timings=Timings(execution_ms=7), spent_ms=90_007)
+    failed = new_job(state=State.FAILED, started_at=NOW, finished_at=NOW + 5_000, spent_ms=64_000)
+    died = new_job(state=State.FAILED, started_at=NOW, finished_at=NOW + 70_000, spent_ms=64_000)
+    assert [gpu_ms(job) for job in (done, failed, died)] == [90_007, 64_000, 70_000]
+
+
 @pytest.mark.parametrize("gpus", [2, 8])
 def test_10000_jobs_of_one_tenant_cost_another_one_job_a_gpu(gpus: int) -> None:
     """P17, in emulated time: while one's jobs wait, at most one of them a GPU is begun before the other's next."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 
-from tests.jobs import NOW
+from chalicelib.contract.ports import Lease
+from tests.jobs import NOW, new_job
 from tests.worker_fakes import FakeClock
+from worker.lease import Holding
 from worker.pace import Pace, Ticket
+from worker.ports import Delivery
 
 
 class Track:
@@ -164,3 +167,21 @@ def test_an_end_told_twice_is_told_once() -> None:
     ticket.begun()
     ticket.over()
     assert track.pace.expected_s("w") is None and track.waited_s() == 0
+
+
+def test_what_the_gpu_worked_for_a_job_is_added_to_its_earlier_attempts() -> None:
+    """From the begin to the end of the rendering, not while it waits or uploads; nothing if it never began."""
+    track = Track()
+    ticket = track.ready()
+    job = new_job(spent_ms=4_000)
+    holding = Holding(job, Lease(job.job_id, 2, "t"), Delivery("r", 1, None), 0.0, ticket)
+    track.clock.pass_time(3)
+    assert (ticket.ran_ms(), holding.spent_ms()) == (0, 4_000)
+    holding.begun()
+    track.clock.pass_time(2.5)
+    assert holding.spent_ms() == 6_500
+    holding.ended()
+    track.clock.pass_time(9)
+    assert holding.spent_ms() == 6_500
+    first = Holding(new_job(), Lease("j", 1, "t"), Delivery("r", 1, None), 0.0, track.ready())
+    assert first.spent_ms() is None, "nothing to tell"
