@@ -112,7 +112,7 @@ def guarded_session(
 class _Session(requests.Session):
     """Leave redirects alone."""
 
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
         """
         Name no next address.
 

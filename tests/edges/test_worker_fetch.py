@@ -16,7 +16,6 @@ import pytest
 
 from chalicelib.contract.addresses import is_public
 from chalicelib.contract.errors import Rejected, Unavailable
-from chalicelib.guarded_http import resolve
 from tests.edges.https_site import Certificate, make_certificate
 from worker.fetch import HttpsFetcher
 
@@ -162,18 +161,6 @@ def test_a_redirect_is_a_new_address_and_checked_again(site: Site) -> None:
     with pytest.raises(Rejected, match="more than 3 times"):
         site.fetcher().get(f"{site.url}/a.png", BytesIO())
     assert len(site.asked) == 4
-
-
-def test_a_redirect_to_a_private_name_connects_to_nothing(site: Site) -> None:
-    """The second name resolves to an inner address: the connection is never made."""
-    site.answer = sends(b"", 302, Location="https://169.254.169.254/latest/meta-data/")
-
-    def find(host: str) -> tuple[str, int]:
-        return ("127.0.0.1", site.port) if host == "pictures.example" else resolve(host)
-
-    with pytest.raises(Rejected, match="not public"):
-        site.fetcher(find=find).get(f"{site.url}/a.png", BytesIO())
-    assert len(site.asked) == 1
 
 
 def test_a_name_that_changes_its_mind_is_asked_once(site: Site) -> None:

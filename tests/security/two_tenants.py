@@ -12,7 +12,8 @@ import json
 import os
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -25,6 +26,7 @@ from chalicelib.keys import secret_bytes, split_key
 from chalicelib.ledger import DynamoLedger
 from chalicelib.operation import Operation
 from chalicelib.operations import OPERATIONS
+from infra.functions import API
 from infra.keys import Doorkeeper
 from sandbox.world import World
 
@@ -38,7 +40,7 @@ WRITES = ("Put", "Update", "Delete", "Copy", "Send", "Batch", "Transact")
 
 @dataclass
 class Tenant:
-    """Hold a client: its *word* stands in all that it wrote; *ids* are those of its things, by the name of a path's part."""
+    """Hold a client: its *word* stands in all that it wrote; *ids* are its things', by the name of a path's part."""
 
     name: str
     word: str
@@ -70,14 +72,29 @@ class Work:
     writes: list[str] = field(default_factory=list)
 
 
+@contextmanager
+def lambdas_of(world: World) -> Iterator[Any]:
+    """Make what the API's function is made of, in this process: with its own environment, as the account's root."""
+    from chalicelib.wiring import World as Lambdas
+
+    functions: Any = world.cloud.session().client("lambda")
+    settings = functions.get_function_configuration(FunctionName=API.name("local"))["Environment"]["Variables"]
+    told = {**settings, **world.cloud.env()}
+    before = {name: os.environ.get(name) for name in told}
+    os.environ.update(told)
+    try:
+        yield Lambdas(told)
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
 class Office:
     """Answer operations as app.py does, and note what is asked of AWS meanwhile."""
 
-    def __init__(self, world: World) -> None:
-        from chalicelib.wiring import World as Lambdas
-
+    def __init__(self, world: World, lambdas: Any) -> None:
         self.cloud = world.cloud
-        self.lambdas = Lambdas(os.environ)
+        self.lambdas = lambdas
         self.session = world.cloud.session()
         self.outputs = world.cloud.outputs
         self.keeper: Doorkeeper = world.keys
@@ -126,7 +143,8 @@ BOUNDARY = "b-7e1f"
 def form(content: bytes, file_path: str) -> bytes:
     """Write a form with a file."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file_path"\r\n\r\n{file_path}\r\n'
-    head += f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="f.png"\r\nContent-Type: image/png\r\n\r\n'
+    head += f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="f.png"\r\n'
+    head += "Content-Type: image/png\r\n\r\n"
     return head.encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
@@ -172,7 +190,7 @@ def settle_in(office: Office, name: str, word: str) -> Tenant:
 def _register_spreadsheet(office: Office, tenant: Tenant) -> None:
     registry, here = office.keeper.registry, tenant.spreadsheet
     registry.note_errand(here, ErrandNote(id="errand-1", state="done", message=tenant.word))
-    registry.park(here, Parked(reason=tenant.word, since=1))
+    registry.park(here, Parked(reason=tenant.word, since=1, until=1))
     registry.set_auto(here, 0, on=True)
     tenant.job_keys = ["row-1", f"row-of-{tenant.name}"]
     rows = [{"job_key": key, "workflow": "txt2img-sdxl", "inputs": {"Prompt": tenant.word}} for key in tenant.job_keys]
