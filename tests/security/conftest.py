@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from sandbox.world import Wishes, World
 from tests.security.figures import RESULTS, Figure, Note, told, write
+from tests.security.two_tenants import Office, Tenant, lambdas_of, settle_in
 
 
 @pytest.fixture
@@ -25,6 +27,21 @@ def note(request: pytest.FixtureRequest) -> Iterator[Note]:
 
     yield noted
     assert not broken, "\n".join(broken)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Run one world for all attacks that need one, without a worker."""
+    with World(Wishes(home=tmp_path_factory.mktemp("world"), start_worker=False, step_ms=0)) as world:
+        yield world
+
+
+@pytest.fixture(scope="session")
+def town(stack: World) -> Iterator[tuple[Office, Tenant, Tenant]]:
+    """Settle two clients in it."""
+    with lambdas_of(stack) as lambdas:
+        office = Office(stack, lambdas)
+        yield office, settle_in(office, "east", "canary-of-east"), settle_in(office, "west", "canary-of-west")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -13,13 +13,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from chalicelib.api_parts import Answer, Call
 from chalicelib.openapi import _PARTS
 from chalicelib.operation import Operation
 from chalicelib.operations import OPERATIONS
-from sandbox.world import Wishes, World
 from tests.security.figures import IS_WHOLE, Note
 from tests.security.two_tenants import (
     BOUNDARY,
@@ -30,8 +27,6 @@ from tests.security.two_tenants import (
     Work,
     form,
     graph,
-    lambdas_of,
-    settle_in,
     signed,
     unknown_like,
 )
@@ -45,17 +40,6 @@ SPEAKS = {
     "connectSheet": "who has a code and names a connected spreadsheet is told so: its person must know",
 }
 """Operations that tell a foreign id from an unknown one, and why."""
-
-
-@pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Office, Tenant, Tenant]]:
-    """Run a stack with two clients in it."""
-    with (
-        World(Wishes(home=tmp_path_factory.mktemp("world"), start_worker=False)) as world,
-        lambdas_of(world) as lambdas,
-    ):
-        office = Office(world, lambdas)
-        yield office, settle_in(office, "east", "canary-of-east"), settle_in(office, "west", "canary-of-west")
 
 
 def bodies(operation: Operation, theirs: Ids, mine: Tenant, dice: random.Random) -> list[Any]:
@@ -123,7 +107,7 @@ def foreign(them: Tenant) -> Iterator[Ids]:
         one = {name: ids[turn % len(ids)] for name, ids in them.ids.items()}
         hashes = them.ids["hash"]
         one |= {"asset_id": them.ids["asset_id"][0], "output_id": them.ids["asset_id"][1], "other_hash": hashes[1]}
-        one |= {SHEET: them.spreadsheet, "job_key": them.job_keys[turn % 2], "code": them.code, "word": them.word}
+        one |= {SHEET: them.spreadsheet, "job_key": them.job_keys[1], "code": them.code, "word": them.word}
         yield one | {"token": them.view_token}
 
 
@@ -199,9 +183,10 @@ def credentials(
 
 
 def shape(answer: Answer) -> tuple[int, str]:
-    """Give an answer without what differs from call to call: ids, hashes, times, signatures."""
+    """Give an answer without what differs from call to call: ids, hashes, times, signatures, names."""
     text = json.dumps([answer.body if not isinstance(answer.body, bytes) else "bytes", answer.headers], default=str)
     for pattern in (
+        r"(flow|row|sheet)-of-[wv]\w+",
         r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
         r"wh_[0-9a-f]{16}|whsec_[\w/+=-]+",
         r"20\d\d-\d\d-\d\dT[\d:.]+(Z|\+00:00)?",
@@ -220,12 +205,13 @@ def rounds(office: Office, mine: Tenant, them: Tenant) -> Iterator[tuple[str, st
     """Ask everything, with every key: once with *their* ids, once with ids of nobody."""
     dice = random.Random(11)
     for theirs in foreign(them):
-        for operation in OPERATIONS:
+        # Last the upload of bytes that they have too: from then on they are one's own as well.
+        for operation in sorted(OPERATIONS, key=lambda one: one.name == "createAsset"):
             nobodys = unknown(theirs, dice)
             asked = [list(_asked(operation, ids, mine, dice)) for ids in (theirs, nobodys)]
             for one, other in zip(*asked, strict=True):
                 for who, headers in credentials(operation, mine, them, office, one.body).items():
-                    if not IS_WHOLE and who not in _ALWAYS and dice.random() < 0.8:
+                    if not IS_WHOLE and who not in _ALWAYS and dice.random() < 0.9:
                         continue
                     others = credentials(operation, mine, them, office, other.body)[who]
                     seen = []
@@ -239,7 +225,7 @@ def rounds(office: Office, mine: Tenant, them: Tenant) -> Iterator[tuple[str, st
 
 
 _ALWAYS = frozenset({"none", "another's", "another's sheet key", "another's secret under their key id"})
-"""Keys that are tried everywhere in the small size; of the others a fifth."""
+"""Keys that are tried everywhere in the small size; of the others a tenth."""
 
 
 def _asked(operation: Operation, ids: Ids, mine: Tenant, dice: random.Random) -> Iterator[Call]:
@@ -267,10 +253,8 @@ def test_nothing_of_anothers_is_read_written_or_known(town: tuple[Office, Tenant
             tried += 2
             served.add(name)
             for _, _, answer, work in (seen, twin):
-                text = json.dumps(
-                    [answer.body if not isinstance(answer.body, bytes) else str(answer.body), answer.headers]
-                )
-                reads += [(name, who, mark) for mark in them.marks if mark in text]
+                told = _told(answer)
+                reads += [(name, who, mark) for mark in them.marks if mark in told and mark not in asked]
                 writes += [(name, who, write) for write in work.writes if any(mark in write for mark in them.marks)]
                 broken += [(name, who, answer.status)] if answer.status >= 500 else []
             if name in SPEAKS:

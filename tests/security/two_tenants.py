@@ -35,6 +35,8 @@ LINK_BASE = "https://host/api"
 PICTURE = b"\x89PNG\r\n\x1a\n of "
 COUNTERS = ("KeysTable", "NoncesTable", "RatesTable")
 """Tables that are asked about whoever asks: they say nothing of what was asked for."""
+REFRESHED = ("workflows/index.json", "workflows/base.json")
+"""What is looked at every few seconds, whoever asks."""
 WRITES = ("Put", "Update", "Delete", "Copy", "Send", "Batch", "Transact")
 
 
@@ -105,7 +107,7 @@ class Office:
 
     def _note(self, params: dict[str, Any], model: Any, **_: Any) -> None:
         place = params.get("TableName") or params.get("QueueUrl") or params.get("Bucket") or ""
-        if place in [self.outputs[name] for name in COUNTERS]:
+        if place in [self.outputs[name] for name in COUNTERS] or params.get("Key") in REFRESHED:
             return
         self.work.calls.append(f"{model.name} {place}")
         if model.name.startswith(WRITES):
@@ -268,6 +270,10 @@ def unknown_like(text: str, dice: random.Random) -> str:
     head, dot, tail = text.partition(".")
     if len(head) == 36:
         return str(UUID(int=dice.getrandbits(128), version=5)) + dot + tail
+    if text.startswith("flow-of-"):
+        return f"flow-of-{dice.choice(('wust', 'wyst', 'vest', 'wost'))}"
+    if text.startswith(("row-of-", "sheet-of-")):
+        return f"{text.partition('-of-')[0]}-of-{dice.choice(('wust', 'wyst', 'vest', 'wost'))}"
     mark, colon, digits = text.rpartition(":")
     if len(digits) == 64:
         return mark + colon + dice.randbytes(32).hex()

@@ -133,7 +133,7 @@ class Desk:
         return not known
 
     def get(self, key: str) -> bytes | None:
-        return b"picture" if key == "thumb" else self.kept.get(key)
+        return b"picture" if key.endswith("thumb") else self.kept.get(key)
 
     def lend(self, key: str, *, lifetime_s: int, content_type: str, disposition: str) -> str:
         return f"https://files/{key}?{content_type}&{disposition}"
@@ -279,8 +279,10 @@ def test_links_need_their_token_and_hide_what_is_wrong() -> None:
     job_id = desk.rows(row()).body["results"][0]["job_id"]
     claimed = desk.ledger.claim(job_id, 1, owner="w", token="t", now=NOW, lease_ms=1000)
     assert isinstance(claimed, Claimed)
-    made = [output("a.png").model_copy(update={"thumbnail_key": "thumb", "thumbnail_type": "image/png"}), output("b")]
-    evil = output("c").model_copy(update={"content_type": "text/html", "filename": 'x"\r\n.html'})
+    own = f"outputs/studio/{job_id}/1/"
+    small = {"thumbnail_key": f"{own}thumb", "thumbnail_type": "image/png"}
+    made = [output(f"{own}a.png").model_copy(update=small), output(f"{own}b")]
+    evil = output(f"{own}c").model_copy(update={"content_type": "text/html", "filename": 'x"\r\n.html'})
     desk.ledger.commit(claimed.lease, now=NOW, outputs=[*made, evil], timings=Timings())
     token = claimed.job.view_token
     shown = guarded(lambda: desk.link_api.output(job_id, "0", token))
