@@ -26,7 +26,7 @@ def output_id(job: Job, output: Output) -> str:
 
     comfy-sdk 0.5.0 downloads by it (GET /api/v2/assets/{id}/content); v2 says UUID, and the SDK takes any word.
     """
-    *_, attempt, name = output.key.split("/")
+    *_, attempt, name = ["", *output.key.split("/")]
     return f"{job.job_id}.{attempt}.{name.partition('-')[0]}"
 
 
@@ -43,7 +43,8 @@ def is_own(job: Job, output: Output) -> bool:
     any file of the bucket lent to him, by naming it as an output of a job of his own.
     """
     folder = f"outputs/{job.client_id}/{job.job_id}/"
-    return all(key.startswith(folder) for key in (output.key, output.thumbnail_key) if key is not None)
+    keys = [key for key in (output.key, output.thumbnail_key) if key is not None]
+    return all(key.startswith(folder) and ".." not in key.split("/") for key in keys)
 
 
 def output_of(job: Job, asset_id: str) -> Output | None:

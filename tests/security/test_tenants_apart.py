@@ -13,11 +13,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from chalicelib.api_parts import Answer, Call
 from chalicelib.openapi import _PARTS
 from chalicelib.operation import Operation
 from chalicelib.operations import OPERATIONS
-from tests.security.figures import IS_WHOLE, Note
+from tests.security.figures import IS_WHOLE, Note, of_size
 from tests.security.two_tenants import (
     BOUNDARY,
     LINK_BASE,
@@ -30,6 +32,8 @@ from tests.security.two_tenants import (
     signed,
     unknown_like,
 )
+
+pytestmark = pytest.mark.timeout(1_800 if IS_WHOLE else 400)
 
 Ids = dict[str, str]
 
@@ -248,7 +252,7 @@ def test_nothing_of_anothers_is_read_written_or_known(town: tuple[Office, Tenant
     costs: list[Any] = []
     broken: list[Any] = []
     tried, served = 0, set()
-    for mine, them in ((east, west), (west, east)):
+    for mine, them in ((east, west), (west, east))[: of_size(1, 2)]:
         for name, who, seen, twin, asked in rounds(office, mine, them):
             tried += 2
             served.add(name)
