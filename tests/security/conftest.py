@@ -32,7 +32,7 @@ def note(request: pytest.FixtureRequest) -> Iterator[Note]:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Run one world for all attacks that need one, without a worker."""
-    with World(Wishes(home=tmp_path_factory.mktemp("world"), start_worker=False, step_ms=0)) as world:
+    with World(Wishes(home=tmp_path_factory.mktemp("world"), start_worker=False, step_ms=0, test_nodes=True)) as world:
         yield world
 
 

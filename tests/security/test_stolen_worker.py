@@ -112,7 +112,7 @@ def _filled(shape: Shape, outputs: dict[str, str], depth: int = 0) -> Any:
 def _value(name: str, shape: Shape, outputs: dict[str, str], depth: int) -> Any:
     known = {
         "TableName": outputs["KeysTable"],
-        "QueueUrl": outputs["CompletionsQueue"],
+        "QueueUrl": outputs["CompletionsQueueUrl"],
         "Bucket": outputs["Bucket"],
         "Name": f"{outputs['SecretsPrefix']}/sheet-keys/x",
         "FunctionName": "comfysheet-local-api",
@@ -158,13 +158,12 @@ def _elsewhere(worker: Any, endpoint: str, outputs: dict[str, str], them: Tenant
             yield f"DeleteItem {name}", lambda table=table: dynamodb.delete_item(TableName=table, Key=key)
             yield f"Scan {name}", lambda table=table: dynamodb.scan(TableName=table)
         yield f"Query {name}", lambda table=table: dynamodb.query(TableName=table, KeyConditionExpression="a = :a")
-    for name in ("CompletionsQueue", "DeliveriesQueue", "JobsDeadLetters"):
-        if name in outputs:
-            url = outputs[name]
-            yield f"ReceiveMessage {name}", lambda url=url: sqs.receive_message(QueueUrl=url)
-            yield f"PurgeQueue {name}", lambda url=url: sqs.purge_queue(QueueUrl=url)
-            yield f"DeleteMessage {name}", lambda url=url: sqs.delete_message(QueueUrl=url, ReceiptHandle="x")
-    yield "SendMessage JobsQueue", lambda: sqs.send_message(QueueUrl=outputs["JobsQueue"], MessageBody="x")
+    for name in ("CompletionsQueueUrl", "DeliveriesQueueUrl", "JobsDeadLettersUrl", "EventsQueueUrl"):
+        url = outputs[name]
+        yield f"ReceiveMessage {name}", lambda url=url: sqs.receive_message(QueueUrl=url)
+        yield f"PurgeQueue {name}", lambda url=url: sqs.purge_queue(QueueUrl=url)
+        yield f"DeleteMessage {name}", lambda url=url: sqs.delete_message(QueueUrl=url, ReceiptHandle="x")
+    yield "SendMessage JobsQueue", lambda: sqs.send_message(QueueUrl=outputs["JobsQueueUrl"], MessageBody="x")
     bucket = outputs["Bucket"]
     job_id = them.ids["job_id"][1]
     for folder in (

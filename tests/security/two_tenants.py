@@ -279,6 +279,8 @@ def unknown_like(text: str, dice: random.Random) -> str:
         return mark + colon + dice.randbytes(32).hex()
     if text.startswith("wh_"):
         return f"wh_{dice.randbytes(8).hex()}"
+    if text.startswith("dlv_"):
+        return text[:-8] + dice.randbytes(4).hex()
     return "".join(_other(letter, dice) for letter in text)
 
 
