@@ -53,7 +53,6 @@ def bodies(operation: Operation, theirs: Ids, mine: Tenant, dice: random.Random)
     jobs = [
         {**job, "workflow_id": theirs["workflow_id"]},
         {**job, "target": {"spreadsheet_id": theirs[SHEET], "sheet_id": 0, "job_key": theirs["job_key"]}},
-        *({"workflow_id": "image-ops", "inputs": {"image": f"asset:{name}"}} for name in (upload, output)),
         *({"workflow": _with_asset(name)} for name in (upload, output)),
     ]
     here = {"spreadsheet_id": mine.spreadsheet}
@@ -267,7 +266,6 @@ def test_nothing_of_anothers_is_read_written_or_known(town: tuple[Office, Tenant
                 oracles.append((name, who, shape(seen[2]), shape(twin[2])))
             if sorted(seen[3].calls) != sorted(twin[3].calls):
                 costs.append((name, who, sorted(seen[3].calls), sorted(twin[3].calls)))
-    print("oracles:", sorted({one[0] for one in (*oracles, *costs)}))
     assert served == {operation.name for operation in OPERATIONS}
     note("S5", "operations × foreign ids × keys: another's word in an answer", tried, reads, operations=len(served))
     note("S5", "operations × foreign ids × keys: writes to what is another's", tried, writes)
