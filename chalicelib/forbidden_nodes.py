@@ -15,7 +15,7 @@ from typing import Final
 _VENDORS: Final = (
     "Anthropic|Beeble|BFL|Bria|ByteDance|Cambai|Claude|Dreamina|ElevenLabs|FalAI|FishAudio|FluxPro|Flux2Pro|"
     "Flux2Max|FluxKontextPro|FluxKontextMax|Gemini|GoogleGemini|Grok|Hailuo|HeyGen|Higgsfield|HitPaw|Ideogram|"
-    "Kling|Luma|LtxvApi|Magnific|Meshy|MiniMax|Moonvalley|OpenAI|OpenRouter|Pika|Pixverse|Quiver|Recraft|Reve|"
+    "Kling|Luma|LtxvApi|Magnific|Meshy|MiniMax|Minimax|Moonvalley|OpenAI|OpenRouter|Pika|Pixverse|Quiver|Recraft|Reve|"
     "Rodin3D|Runway|Seedance|Seedream|SoraVideo|StabilityStable|StabilityUpscale|StabilityAudio|StabilityText|"
     "Tencent|Topaz|Tripo|Veo|Veo3|Vidu|WaveSpeed"
 )
@@ -53,7 +53,7 @@ _RULES: Final = (
     (
         "runs code",
         re.compile(
-            r"exec(ute)?(?!ut)(?![a-z])|\beval|evaluate|python|script|shell|command|subprocess|^IDENode|lambda|pickle"
+            r"exec(ut(e|or))?(?![a-z])|\beval|(?-i:Eval)(?![a-z])|evaluate|python|script|shell|command|subprocess|^IDENode|lambda|pickle"
             r"|math ?expression|\bcode\b|javascript|jinja",
             re.I,
         ),

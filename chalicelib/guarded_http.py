@@ -39,7 +39,11 @@ def resolve(host: str, port: int = 443, is_tls: bool = True, *, own: Networks = 
 
     That is a public one, over TLS on port 443, or one in the operator's *own* networks. Raise OSError: it has none.
     """
-    found = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)
+    except UnicodeError:
+        # Python writes a name in IDNA first, and has an error of its own for one that cannot be (a..b, 64 letters).
+        raise OSError("no such name") from None
     addresses = [str(each[4][0]) for each in found]
     may_be_public = is_tls and port == 443
     if not addresses or not all((may_be_public and is_public(each)) or is_among(each, own) for each in addresses):
@@ -93,7 +97,7 @@ def guarded_session(
     watchdog.daemon = True
     watchdog.start()
     try:
-        with requests.Session() as session:
+        with _Session() as session:
             session.trust_env = False
             session.verify = verify
             adapter = _GuardedAdapter(guard)
@@ -103,6 +107,18 @@ def guarded_session(
     finally:
         watchdog.cancel()
         guard.close()
+
+
+class _Session(requests.Session):
+    """Leave redirects alone."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        """
+        Name no next address.
+
+        Without following it requests 2.34 reads it all the same, and raises ValueError for `Location: https://[`.
+        """
+        return None
 
 
 class _GuardedAdapter(HTTPAdapter):

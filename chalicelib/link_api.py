@@ -12,7 +12,7 @@ from chalicelib.api_parts import STATUS, Answer
 from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.contract.job import Job, Output
 from chalicelib.contract.ports import Ledger
-from chalicelib.links import LINK_LIFETIME_S, NO_SUCH_OUTPUT, is_shown_in_a_page, linked_job, linked_output
+from chalicelib.links import LINK_LIFETIME_S, NO_SUCH_OUTPUT, is_own, is_shown_in_a_page, linked_job, linked_output
 from chalicelib.records import FileStore, Records, attempt_of
 
 MAX_EXCERPTS: Final = 8
@@ -45,7 +45,7 @@ class LinkApi:
 
     def _gallery(self, job: Job) -> Answer:
         """Draw the page; the beginnings of its first small texts are read for it."""
-        small = [(n, text) for n, text in enumerate(job.outputs) if text.kind == "text"]
+        small = [(n, text) for n, text in enumerate(job.outputs) if text.kind == "text" and is_own(job, text)]
         read = ((n, self._excerpt(text)) for n, text in small[:MAX_EXCERPTS] if text.size_bytes <= MAX_EXCERPT_BYTES)
         excerpts = {n: content for n, content in read if content is not None}
         # Any file tells where files are; the policy of the page names the place.
@@ -86,7 +86,8 @@ class LinkApi:
         if picture is None:
             raise NO_SUCH_OUTPUT
         headers = {
-            "Content-Type": output.thumbnail_type or "image/jpeg",
+            # Served under our own name: never a type that a worker makes up, for it could carry a script.
+            "Content-Type": "image/png" if output.thumbnail_type == "image/png" else "image/jpeg",
             "Cache-Control": "public, max-age=86400, immutable",
             "X-Content-Type-Options": "nosniff",
         }

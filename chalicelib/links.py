@@ -26,7 +26,7 @@ def output_id(job: Job, output: Output) -> str:
 
     comfy-sdk 0.5.0 downloads by it (GET /api/v2/assets/{id}/content); v2 says UUID, and the SDK takes any word.
     """
-    *_, attempt, name = output.key.split("/")
+    *_, attempt, name = ["", *output.key.split("/")]
     return f"{job.job_id}.{attempt}.{name.partition('-')[0]}"
 
 
@@ -35,9 +35,21 @@ def job_id_in(asset_id: str) -> str:
     return asset_id.partition(".")[0]
 
 
+def is_own(job: Job, output: Output) -> bool:
+    """
+    Say whether an output and its thumbnail lie where the job's own attempts write.
+
+    A worker writes the list of outputs, and the API lends what lies there: whoever stole a worker's key could else have
+    any file of the bucket lent to him, by naming it as an output of a job of his own.
+    """
+    folder = f"outputs/{job.client_id}/{job.job_id}/"
+    keys = [key for key in (output.key, output.thumbnail_key) if key is not None]
+    return all(key.startswith(folder) and ".." not in key.split("/") for key in keys)
+
+
 def output_of(job: Job, asset_id: str) -> Output | None:
     """Find the output of this id in its job."""
-    return next((output for output in job.outputs if output_id(job, output) == asset_id), None)
+    return next((one for one in job.outputs if is_own(job, one) and output_id(job, one) == asset_id), None)
 
 
 def output_link(job: Job, index: int) -> str:
@@ -89,4 +101,7 @@ def linked_output(job: Job | None, index: str, token: str) -> Output:
     job = linked_job(job, token)
     if not index.isascii() or not index.isdigit() or int(index[:9]) >= len(job.outputs):
         raise NO_SUCH_OUTPUT
-    return job.outputs[int(index)]
+    output = job.outputs[int(index)]
+    if not is_own(job, output):
+        raise NO_SUCH_OUTPUT
+    return output

@@ -33,7 +33,12 @@ _FILES: Final = frozenset({"image", "audio", "video", "file", "mask"})
 _MEDIA: Final = ", ".join(sorted(MEDIA))
 
 _CLIMBS: Final = re.compile(r"(^|[\\/])\.\.([\\/]|$)")
-_ABSOLUTE: Final = re.compile(r"^\s*(/[^/\s]+(/|\.\w{1,5}\s*$)|\\\\|~[\\/]|[A-Za-z]:[\\/]|file:)", re.IGNORECASE)
+# One word after a slash is a path, and so is anything with a second slash; "/imagine a fox" is none.
+_ABSOLUTE: Final = re.compile(
+    r"^\s*(/(\S*\s*$|[^/]*/)|\\\S|~[^\s\\/]*[\\/]|[A-Za-z]:([\\/]|\S+\.\w{1,5}\s*$)|file:)", re.IGNORECASE
+)
+# Where workers put the files of jobs (worker.perform): another's is nobody's business.
+_OF_A_JOB: Final = re.compile(r"(^|[\\/])cs[\\/]+(\.[\\/]+)*[0-9a-f]{8}-[0-9a-f]{4}-", re.IGNORECASE)
 # ComfyUI reads "name [output]" from the folder where everybody's results lie (folder_paths.annotated_filepath).
 _ANNOTATED: Final = re.compile(r"\[(input|output|temp)\]\s*$")
 _UNSENDABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -142,6 +147,8 @@ def _hostile(node: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{_where(name, node)} holds a control character. Take it out."
             elif _CLIMBS.search(text) or _ABSOLUTE.search(text):
                 yield f'{_where(name, node)} cannot be "{one_line(text)}": a value may not be a path out of its folder.'
+            elif _OF_A_JOB.search(text):
+                yield f'{_where(name, node)} cannot be "{one_line(text)}": it names the files of a job.'
             elif _ANNOTATED.search(text):
                 yield f'{_where(name, node)} cannot end in "{one_line(text)[-10:]}": it names another folder.'
 

@@ -9,6 +9,7 @@ the signed text is `id.timestamp.body`.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -18,6 +19,10 @@ from chalicelib.contract.errors import Rejected
 
 NONCE_MEMORY_S = 900
 """How long a request id is remembered: more than the tolerance on both sides of now."""
+
+# standardwebhooks 1.1.0 reads any number (1.8e9, +1800000000, digits of other alphabets) and checks what it has read,
+# not what was signed.
+_STAMP = re.compile(r"[1-9][0-9]{0,11}")
 
 UNSIGNED = Rejected(
     "bad_signature",
@@ -36,7 +41,7 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes]) ->
         try:
             # 1.1.0 raises ValueError, UnicodeDecodeError or binascii.Error on malformed input, not only its own error.
             Webhook(base64.b64encode(secret).decode()).verify(body, dict(headers), json_parse=False)
-            if not _is_canonical(headers["webhook-signature"]):
+            if not (_is_canonical(headers["webhook-signature"]) and _STAMP.fullmatch(headers["webhook-timestamp"])):
                 continue
         except Exception:
             continue
@@ -47,7 +52,7 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes]) ->
 def _is_canonical(signatures: str) -> bool:
     """Say whether each signature is written as base64 writes it: the last digit's spare bits decode to the same."""
     texts = [signature.partition(",")[2] for signature in signatures.split(" ")]
-    return all(base64.b64encode(base64.b64decode(text)).decode() == text for text in texts)
+    return all(text and base64.b64encode(base64.b64decode(text)).decode() == text for text in texts)
 
 
 def signed_headers(message_id: str, at_s: int, body: bytes, secrets: Sequence[str]) -> dict[str, str]:

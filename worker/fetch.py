@@ -63,7 +63,7 @@ class HttpsFetcher:
 
         Raise `Rejected` when it may or can not be had, `Unavailable` when another try may help.
         """
-        host = urlsplit(url).hostname or "?"
+        host = _host_of(url)
         with guarded_session(
             lambda name, _port, _tls: self._find(name), total_s=self._total_s, verify=self._verify
         ) as (session, guard):
@@ -75,7 +75,7 @@ class HttpsFetcher:
                 return told
             except _Refused as refused:
                 raise Rejected("bad_input", f"The file at {host} cannot be used: {refused}.") from None
-            except (requests.RequestException, HTTPError, OSError) as error:
+            except (requests.RequestException, HTTPError, OSError, UnicodeError) as error:
                 if guard.is_closed:
                     raise Rejected(
                         "bad_input", f"The file at {host} cannot be used: that address is not public."
@@ -101,7 +101,10 @@ class HttpsFetcher:
                 session.cookies.clear()
                 if answer.status_code not in _REDIRECTING:
                     return self._take(answer, into)
-                url = urljoin(url, answer.headers.get("Location", ""))
+                try:
+                    url = urljoin(url, answer.headers.get("Location", ""))
+                except ValueError:
+                    raise _Refused("it leads to something that is no address") from None
         raise _Refused(f"it redirects more than {REDIRECTS} times")
 
     def _take(self, answer: requests.Response, into: BinaryIO) -> Fetched:
@@ -128,6 +131,14 @@ class HttpsFetcher:
         if told.isdigit() and size != int(told[:15]):
             raise requests.ConnectionError("the file was cut off")
         return Fetched(answer.headers.get("ETag", "")[:200], answer.headers.get("Last-Modified", "")[:100])
+
+
+def _host_of(url: str) -> str:
+    """Name a URL's host for a sentence."""
+    try:
+        return urlsplit(url).hostname or "?"
+    except ValueError:
+        return "?"
 
 
 class _Refused(Exception):

@@ -229,7 +229,15 @@ PARENT = textwrap.dedent(
         (["--listen", "0.0.0.0"], False),
         (["--listen=0.0.0.0"], False),
         (["--port", "9"], False),
+        (["--listen=127.0.0.1,0.0.0.0"], False),
+        (["--lis", "0.0.0.0"], False),
+        (["--li=::"], False),
+        (["--lowvram", "--listen", "--cpu"], False),
+        (["--po=80"], False),
         (["--enable-cors-header"], False),
+        (["--enable-c=*"], False),
+        (["--enable-manager"], False),
+        (["--preview-size", "512", "--lowvram", "--fast"], True),
     ],
 )
 def test_arguments_that_would_open_it_to_the_world_are_refused(arguments: list[str], is_fine: bool) -> None:

@@ -134,7 +134,7 @@ class Desk:
         return not known
 
     def get(self, key: str) -> bytes | None:
-        return b"picture" if key == "thumb" else self.kept.get(key)
+        return b"picture" if key.endswith("thumb") else self.kept.get(key)
 
     def lend(self, key: str, *, lifetime_s: int, content_type: str, disposition: str) -> str:
         return f"https://files/{key}?{content_type}&{disposition}"
@@ -151,6 +151,14 @@ class Desk:
 
     def rows(self, *rows: dict[str, Any], **fields: Any) -> Answer:
         return self.post(request(*rows, **fields))
+
+    def on(self, name: str, headers: dict[str, str], body: bytes) -> Answer:
+        """Send what a script might to the operation *name*."""
+        return self.ask(name, Call(headers, body, "https://host/api"))
+
+    def sheet_routes(self) -> list[str]:
+        """Name the operations of the sheets' scripts."""
+        return [one.name for one in OPERATIONS if one.path.startswith("/v1/sheets/")]
 
 
 def signed(body: bytes, *, at: int | None = None, nonce: str | None = None) -> dict[str, str]:
@@ -224,38 +232,6 @@ def test_a_key_that_stands_for_another_row_is_refused() -> None:
     assert (result["result"], result["code"]) == ("rejected", "idempotency_key_reuse")
 
 
-def test_every_changed_byte_breaks_the_signature() -> None:
-    """Flip any byte of the body or of a signed header: 401, and no job."""
-    body = request(row())
-    headers = signed(body)
-    desk = Desk()
-    for index in range(len(body)):
-        changed = body[:index] + bytes([body[index] ^ 1]) + body[index + 1 :]
-        assert desk.post(changed, headers=headers).status == 401
-    for name in ("webhook-id", "webhook-timestamp", "webhook-signature"):
-        for index in range(3, len(headers[name]) - 1):
-            text = headers[name]
-            for bit in (1, 2, 4):
-                other = {**headers, name: text[:index] + chr(ord(text[index]) ^ bit) + text[index + 1 :]}
-                assert desk.post(body, headers=other).status == 401, (name, index)
-    assert desk.sent == []
-    assert desk.post(body, headers=headers).status == 200
-
-
-@pytest.mark.parametrize(("age_s", "status"), [(0, 200), (290, 200), (310, 401), (-290, 200), (-310, 401)])
-def test_a_signature_lives_five_minutes_either_way(age_s: int, status: int) -> None:
-    """Old requests cannot be kept for later; a slow clock is forgiven."""
-    body = request(row())
-    assert Desk().post(body, at=int(time.time()) - age_s).status == status
-
-
-def test_the_very_same_request_is_taken_once() -> None:
-    """A captured request cannot be played again."""
-    desk, body = Desk(), request(row())
-    headers = signed(body)
-    assert [desk.post(body, headers=headers).status for _ in range(2)] == [200, 409]
-
-
 @pytest.mark.parametrize(
     "headers",
     [
@@ -314,8 +290,10 @@ def test_links_need_their_token_and_hide_what_is_wrong() -> None:
     job_id = desk.rows(row()).body["results"][0]["job_id"]
     claimed = desk.ledger.claim(job_id, 1, owner="w", token="t", now=NOW, lease_ms=1000)
     assert isinstance(claimed, Claimed)
-    made = [output("a.png").model_copy(update={"thumbnail_key": "thumb", "thumbnail_type": "image/png"}), output("b")]
-    evil = output("c").model_copy(update={"content_type": "text/html", "filename": 'x"\r\n.html'})
+    own = f"outputs/studio/{job_id}/1/"
+    small = {"thumbnail_key": f"{own}thumb", "thumbnail_type": "image/png"}
+    made = [output(f"{own}a.png").model_copy(update=small), output(f"{own}b")]
+    evil = output(f"{own}c").model_copy(update={"content_type": "text/html", "filename": 'x"\r\n.html'})
     desk.ledger.commit(claimed.lease, now=NOW, outputs=[*made, evil], timings=Timings())
     token = claimed.job.view_token
     shown = guarded(lambda: desk.link_api.output(job_id, "0", token))

@@ -56,6 +56,8 @@ PASSED_ON: Final = (
 _SECRET: Final = re.compile(r"(TOKEN|SECRET|PASSWORD|CREDENTIAL|_KEY)", re.IGNORECASE)
 _WANTED_FLAGS: Final = ("--disable-metadata", "--disable-api-nodes")
 """Files carry no prompts; no node spends money elsewhere. Both are given only if this ComfyUI knows them."""
+_OURS: Final = ("--listen", "--port", "--enable-cors-header", "--enable-manager")
+"""What is ours to say, or nobody's."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,11 @@ def python_of(folder: Path, given: str | None) -> str:
 
 
 def faults_of(arguments: Sequence[str]) -> list[str]:
-    """Say what must not be among the operator's arguments."""
+    """Say what must not be among the operator's arguments, also cut short: argparse takes `--lis` for `--listen`."""
     faults = []
     for place, each in enumerate(arguments):
         name, _, value = each.partition("=")
+        name = next((full for full in _OURS if len(name) > 2 and full.startswith(name)), name)
         if name == "--port":
             faults.append("COMFY_ARGS must not set --port: COMFY_PORT does.")
         if name == "--listen":
@@ -116,6 +119,8 @@ def faults_of(arguments: Sequence[str]) -> list[str]:
                 faults.append("COMFY_ARGS must not open ComfyUI to the network (--listen): whoever reaches it owns it.")
         if name == "--enable-cors-header":
             faults.append("COMFY_ARGS must not set --enable-cors-header: any web page could then drive this ComfyUI.")
+        if name == "--enable-manager":
+            faults.append("COMFY_ARGS must not set --enable-manager: it installs code from the network.")
     return faults
 
 

@@ -22,6 +22,7 @@ TEXTS_MOST_BYTES: Final = 1_000_000
 """For all texts of a prompt together; what is beyond is cut off."""
 TEXTS_MOST: Final = 100
 _DEEPEST: Final = 3
+_ANNOTATED: Final = re.compile(r"\[(input|output|temp)\]\s*$")
 _MODEL_3D: Final = re.compile(r"\.(glb|gltf|obj|stl|ply|fbx|usdz?|splat|ksplat|spz)$", re.IGNORECASE)
 
 
@@ -104,7 +105,8 @@ def is_contained(file: OutputFile) -> bool:
             return False
         if ".." in re.split(r"[/\\]", path):
             return False
-    return bool(file.filename)
+    # ComfyUI takes "x.png [input]" for x.png of the folder input (folder_paths.annotated_filepath), whatever the type.
+    return bool(file.filename) and not _ANNOTATED.search(file.filename)
 
 
 def _reported(outputs: Mapping[str, Any]) -> Iterator[OutputFile]:
