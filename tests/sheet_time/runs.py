@@ -10,8 +10,8 @@ from typing import Any
 from chalicelib.contract.events import Errand
 from chalicelib.contract.job import Job
 from chalicelib.contract.states import TERMINAL
-from tests.sheet_time.line import Line, lines
 from faults.editor import Person
+from tests.sheet_time.line import Line, lines
 
 MINUTE_MS = 60_000
 
