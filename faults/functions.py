@@ -113,6 +113,10 @@ class Functions:
         """Give the address of the queue that *function* reads."""
         return str(self._environment(function)[f"{function.queue.upper()}_QUEUE_URL"])
 
+    def dead_letters_of(self, function: Function) -> str:
+        """Give the URL of the queue for what it cannot read."""
+        return str(self._environment(function)[f"{function.queue.upper()}_DLQ_URL"])
+
     @contextmanager
     def held(self, *functions: Function) -> Iterator[None]:
         """Keep the engine from running *functions* meanwhile: what their queues hold is ours."""

@@ -87,7 +87,9 @@ class Shop:
         dynamodb: Any = farm.world.cloud.session().client("dynamodb")
         self.book = DynamoDeliveryBook(dynamodb, outputs["WebhooksTable"])
         self.completions = CompletionQueue(farm.sqs, self.functions.queue_of(COMPLETION))
-        self.deliveries = DeliveryQueue(farm.sqs, self.functions.queue_of(DELIVERY), outputs["DeliveriesDlqUrl"])
+        self.deliveries = DeliveryQueue(
+            farm.sqs, self.functions.queue_of(DELIVERY), self.functions.dead_letters_of(DELIVERY)
+        )
         self.endpoint = Endpoint(
             webhook_id=f"wh_{uuid4().hex[:16]}", client_id=CLIENT, url=receiver.url, created_at=now_ms()
         )
