@@ -27,7 +27,7 @@ from faults.scenario import Scenario, Size
 from faults.victim import Point
 
 AT_ONCE: Final = 2
-SAMPLES: Final = 5
+SAMPLES: Final = 4
 """Of each request, at size ci."""
 AHEAD_S: Final = 400.0
 """A message counts as lost after five minutes."""
@@ -228,23 +228,22 @@ def killed_api(farm: Farm, size: Size) -> Outcome:
     """Kill the API at its calls; a worker is at work meanwhile."""
     sent: list[tuple[Request, bool]] = []
     ends: list[End] = []
-    calls: dict[str, int] = {}
     wrong: list[str] = []
     with Rows(farm, "Killed API") as rows:
         bench = Bench(farm, farm.keep(Functions, lambda: Functions(farm)), rows)
         worker = farm.worker()
         try:
+            lives: dict[str, list[Point]] = {}
+            whole = {name: kind(bench) for name, kind in KINDS.items()}
+            for name, request in whole.items():
+                lives[name] = points_of(request.send(), "network")
+            wrong += [f"nobody killed the API, and yet: {each}" for each in _after(list(whole.values()))]
             orders: list[tuple[Callable[[Bench], Request], Point, bool]] = []
-            for name, kind in KINDS.items():
-                whole = kind(bench)
-                life = points_of(whole.send(), "network")
-                wrong += [f"nobody killed the API, and yet: {each}" for each in _after([whole])]
-                calls[name] = len(life)
-                points = life if size is Size.ALL else sample(life, SAMPLES)
-                turns = (True, False) if size is Size.ALL else ()
-                orders += [(kind, point, again) for point in points for again in turns]
-                if not turns:
-                    orders += [(kind, point, number % 2 == 0) for number, point in enumerate(points)]
+            for name, life in lives.items():
+                if size is Size.ALL:
+                    orders += [(KINDS[name], point, again) for point in life for again in (True, False)]
+                else:
+                    orders += [(KINDS[name], point, turn % 2 == 0) for turn, point in enumerate(sample(life, SAMPLES))]
 
             def one(order: tuple[Callable[[Bench], Request], Point, bool]) -> None:
                 kind, point, again = order
@@ -270,7 +269,7 @@ def killed_api(farm: Farm, size: Size) -> Outcome:
     return Outcome(
         tally,
         {
-            **{f"calls for {name}": count for name, count in calls.items()},
+            **{f"calls for {name}": len(life) for name, life in lives.items()},
             "killed": len(dead),
             "by deed": by_deed(dead),
             "asked again": sum(again for _, again in sent),

@@ -34,7 +34,8 @@ from faults.victim import Point
 from infra.functions import COMPLETION, DELIVERY
 from sandbox.world import CLIENT
 
-SAMPLES: Final = 8
+SAMPLES: Final = 6
+"""Of each function, at size ci."""
 LATER_S: Final = (60.0, 700.0, 2_000.0)
 """When the sweeper comes again after one that was killed: the next minute, in eleven, in half an hour."""
 AHEAD_S: Final = 400.0
