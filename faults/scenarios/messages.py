@@ -38,7 +38,7 @@ def repeated(farm: Farm, size: Size) -> Outcome:
     _send_jobs(farm, bodies)
     with Lines(farm) as lines:
         workers = [lines.worker(), lines.worker()]
-        farm.all_ended(asked)
+        farm.all_ended(asked, patience_s=60 + 3 * count)
         ended = {one.job_id: farm.job(one) for one in asked}
         runs = lines.gpu_runs()
         dice.shuffle(bodies)
@@ -73,7 +73,7 @@ def hints_repeated(farm: Farm, size: Size) -> Outcome:
     half = len(hints) // 2
     worker = farm.worker()
     _send_news(farm, rows.spreadsheet_id, hints[:half])
-    shown = holds_soon(lambda: rows.statuses() == ["done"] * count, patience_s=60)
+    shown = holds_soon(lambda: rows.statuses() == ["done"] * count, patience_s=60 + 3 * count)
     before, writes = rows.cells(), farm.world.book.version
     ends = [Ended(ended=job_id, client_id="sandbox") for job_id in job_ids for _ in range(2)]
     late: list[Hint | Ended] = [*hints, *ends]

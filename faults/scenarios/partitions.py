@@ -119,7 +119,6 @@ def _rounds(size: Size) -> list[list[Cut]]:
             [
                 Cut(Side.AWS, Kind.BLACK_HOLE, LONG_S),
                 Cut(Side.DYNAMODB, Kind.RESET, LONG_S),
-                Cut(Side.S3, Kind.BLACK_HOLE, LONG_S),
                 Cut(Side.COMFY, Kind.RESET, SHORT_S),
             ]
         ]

@@ -17,7 +17,7 @@ from chalicelib.contract.states import State
 from faults.farm import TENANT, Asked, Farm, holds_soon
 from faults.lines import STAGE, Lines
 from faults.link import Exchange
-from faults.orders import Kind, Match
+from faults.orders import Fault, Kind, Match
 from faults.report import Outcome, rank
 from faults.scenario import Scenario, Size
 from faults.throttles import dynamodb_throttled, sqs_away, throttled
@@ -26,6 +26,8 @@ from infra.functions import SWEEP
 SHARE: Final = 0.3
 SERVICES: Final = ("dynamodb", "sqs", "s3")
 TRIES: Final = 12
+GATEWAY_S: Final = 28.0
+"""What the API's function has: API Gateway hangs up after 29."""
 PAUSE_MOST_S: Final = 1.0
 """A program waits as Retry-After says; here no longer than this."""
 
@@ -62,7 +64,7 @@ def of_workers(farm: Farm, size: Size) -> Outcome:
         for service in SERVICES:
             lines.aws.order(throttled(f"{service} *", service, share=SHARE))
         asked = [farm.ask(steps=4) for _ in range(count)]
-        farm.all_ended(asked, patience_s=120)
+        farm.all_ended(asked, patience_s=60 + 3 * count)
         runs = lines.gpu_runs()
         log = [each for each in lines.aws.log if each.name != "sqs ReceiveMessage"]
         lines.clear()
@@ -105,9 +107,10 @@ def of_functions(farm: Farm, size: Size) -> Outcome:
     functions.order(sqs_away(Match(name="sqs *")))
     unsent = [_insist(farm, told) for _ in range(3)]
     functions.clear()
+    silent = _unanswered(farm, told) if size is Size.ALL else []
     worker = farm.worker()
-    every = [first, *asked, away, *unsent]
-    farm.all_ended([first, *asked, away])
+    every = [first, *asked, away, *unsent, *silent]
+    farm.all_ended([first, *asked, away, *silent], patience_s=60 + 3 * count)
     still = sum(job.state is State.QUEUED for one in unsent if (job := farm.job(one)))
     _sweep(farm, unsent)
     farm.all_ended(every)
@@ -160,6 +163,21 @@ def _ask(farm: Farm, asked: Asked, told: Told) -> float:
         return 0.0
     told.note(answer, time.monotonic() - begun)
     return min(PAUSE_MOST_S, float(answer.headers.get("Retry-After", "1")))
+
+
+def _unanswered(farm: Farm, told: Told) -> list[Asked]:
+    """Ask while the table swallows what it is asked, until API Gateway's own 29 s; then what was held arrives late."""
+    asked = []
+    for _ in range(2):
+        one = Asked(str(uuid4()), TENANT, _body())
+        silence = farm.functions.order(Fault(Kind.BLACK_HOLE, Match(name="dynamodb *")))
+        begun = time.monotonic()
+        _ask(farm, one, told)
+        if time.monotonic() - begun > GATEWAY_S:
+            told.wrong.append(f"the API said nothing for {time.monotonic() - begun:.0f} s when its table was silent")
+        silence.lift()
+        asked.append(_insist(farm, told, one))
+    return asked
 
 
 def _sweep(farm: Farm, unsent: Sequence[Asked]) -> None:
