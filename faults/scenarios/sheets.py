@@ -164,10 +164,8 @@ def _weathered(weather: _Weather) -> Outcome:
     right_after_s = max(weather["stormy"].done_at.values(), default=lifted) - lifted
     wrong += _one_bad_row(weather["one bad row"], ROWS_ONE_BAD[size])
     wrong += _given_up(weather, size)
-    healed_s = _healed(weather)
-    tally, sentences = _judged(
-        weather, ("healthy", "stormy", "fails after", "drops after", "late", "slow", "withdrawn")
-    )
+    healed_s = _healed(weather) if "withdrawn" in weather.desks else 0.0
+    tally, sentences = _judged(weather, [name for name in weather.desks if name not in ("gone", "one bad row")])
     wrong += sentences
     figures = _figures(weather, begun)
     figures |= {"all rendered after s": round(rendered_s, 1)}
