@@ -27,7 +27,8 @@ BASE_KEY: Final = "workflows/base.json"
 INDEX_S: Final = 1.5
 _AGAIN_S: Final = 0.2
 """An unknown name has the index looked at anew, though not for each row of a request."""
-_KEPT: Final = 200
+KEPT: Final = 2_000
+"""Versions that a container remembers, some 20 KB each: more than a client sees, or each list would read them all."""
 _READS_AT_ONCE: Final = 8
 
 
@@ -56,9 +57,10 @@ def document_key(workflow_hash: str) -> str:
 
 
 class Catalog:
-    """Look workflows up by id or name. *clock_s* is monotonic."""
+    """Look workflows up by id or name. *clock_s* is monotonic; *kept* versions are remembered."""
 
-    def __init__(self, store: Store, clock_s: Callable[[], float]) -> None:
+    def __init__(self, store: Store, clock_s: Callable[[], float], kept: int = KEPT) -> None:
+        self._kept = kept
         self._store = store
         self._clock_s = clock_s
         self._index: dict[str, Entry] = {}
@@ -111,9 +113,10 @@ class Catalog:
             if document is None:
                 raise Unavailable("The workflow catalog is being changed. Try again in a moment.")
             known = _read(document, workflow_hash)
-            if len(self._known) >= _KEPT:
-                self._known.clear()
             self._known[workflow_hash] = known
+            if len(self._known) > self._kept:
+                for oldest in [*self._known][: self._kept // 2]:
+                    self._known.pop(oldest, None)
         return known
 
     def base(self) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def test_a_long_life_does_not_fill_the_memory_and_forgets_no_version() -> None:
     shelf, versions = MemoryBlobs(), [version(size) for size in range(450)]
     for one in versions:
         push(shelf, [one])
-    catalog = Catalog(shelf, Clock())
+    catalog = Catalog(shelf, Clock(), kept=200)
     shelf.read.clear()
     for one in (*versions, *versions[:5]):
         assert catalog.by_hash(one.hash) == one
@@ -85,3 +85,30 @@ def test_an_id_counts_before_a_name() -> None:
     shelf = MemoryBlobs()
     push(shelf, [version(1, "a"), version(2, "name-of-a")])
     assert Catalog(shelf, Clock()).find("Name of a").id == "name-of-a"
+
+
+def test_two_hundred_workflows_and_more_are_remembered() -> None:
+    """A client's list of all of them asks the bucket for the index alone, the second time."""
+    shelf = MemoryBlobs()
+    push(shelf, [version(size, f"w{size}") for size in range(1, 301)])
+    catalog = Catalog(shelf, Clock())
+    for _ in range(2):
+        shelf.read.clear()
+        assert len(catalog.list()) == 300
+    assert shelf.read == [INDEX_KEY]
+
+
+def test_a_large_catalog_is_read_once() -> None:
+    """Who lists it again reads the index alone, also when more versions were seen than are remembered."""
+    shelf = MemoryBlobs()
+    push(shelf, [version(size, f"w{size}") for size in range(1, 21)])
+    catalog = Catalog(shelf, Clock(), kept=60)
+    assert len(catalog.list()) == 20
+    for size in range(100, 200):
+        push(shelf, [one := version(size, "other")])
+        catalog.by_hash(one.hash)
+        catalog.list()
+    catalog.list()
+    shelf.read.clear()
+    assert len(catalog.list()) == 21
+    assert shelf.read == [INDEX_KEY]
