@@ -8,6 +8,7 @@ folder of the attempt's own under a name of ours; a name that somebody else chos
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from worker.sniff import Sniffed, sniff
 AT_ONCE: Final = 4
 MAX_PIXELS: Final = 64_000_000
 """8000 × 8000: ComfyUI decodes it to 12 bytes a pixel."""
+PAGES_MOST: Final = 1_000
 _PICTURES: Final = frozenset({"png", "jpg", "webp", "gif", "bmp", "tiff", "avif"})
 
 
@@ -153,16 +155,35 @@ class Pantry:
         return sniffed
 
     def _check_picture(self, sniffed: Sniffed, file: BinaryIO) -> None:
-        if (sniffed.width_px or 0) * (sniffed.height_px or 0) > MAX_PIXELS:
-            size = f"{sniffed.width_px} × {sniffed.height_px}"
-            most = f"{MAX_PIXELS // 1_000_000} million"
-            raise Rejected("too_large", f"the picture has {size} pixels; {most} are allowed.")
+        if sniffed.width_px is None or sniffed.height_px is None:
+            raise Rejected("bad_input", "the picture is damaged, or made of too many parts.")
         file.seek(0)
         try:
-            Image.open(file).load()
+            with Image.open(file) as image:
+                # ComfyUI's LoadImage decodes every frame and page into one batch (nodes.py, 0.28).
+                pages = sniffed.frames or _pages(image)
+                if pages * sniffed.width_px * sniffed.height_px > MAX_PIXELS:
+                    size = f"{sniffed.width_px} × {sniffed.height_px}" + (f" × {pages}" if pages > 1 else "")
+                    most = f"{MAX_PIXELS // 1_000_000} million"
+                    raise Rejected("too_large", f"the picture has {size} pixels; {most} are allowed.")
+                image.load()
+        except Rejected:
+            raise
         except Exception:
             # A decoder may raise anything on bytes that were made to hurt it.
             raise Rejected("bad_input", "the picture is damaged.") from None
+
+
+def _pages(image: Image.Image) -> int:
+    """Count the pages of a TIFF, up to one more than are taken; a chain of them may be made to have no end."""
+    count = 1
+    if image.format == "TIFF":
+        with contextlib.suppress(EOFError):
+            while count * image.width * image.height <= MAX_PIXELS and count <= PAGES_MOST:
+                image.seek(count)
+                count += 1
+        image.seek(0)
+    return MAX_PIXELS if count > PAGES_MOST else count
 
 
 class _Opened:

@@ -3,7 +3,8 @@ Tell from a file's bytes what it is. Names lie (a custom node may call anything 
 
 - SVG and HTML run scripts in a browser: they are kept as plain bytes.
 - A name may only choose among harmless relatives: a 3D format without a mark of its own, or a kind of plain text.
-- A file that breaks off keeps its type, without a size. Only the head of a large file is read.
+- A file that breaks off keeps its type, without a size, and so does one that is made to cost us minutes. Only the head
+  of a large file is read.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from PIL import Image
 
 from worker.frames import measure
 from worker.marks import Kind, by_mark, by_name, by_text
+from worker.modest import is_modest
 
 # ComfyUI makes pictures of up to 16384 x 16384; Pillow refuses above twice this.
 Image.MAX_IMAGE_PIXELS = 16384 * 16384
@@ -77,6 +79,8 @@ def sniff(content: bytes | BinaryIO, name: str = "") -> Sniffed:
 
 
 def _measured_picture(sniffed: Sniffed, file: BinaryIO) -> Sniffed:
+    if not is_modest(file, sniffed.extension):
+        return sniffed
     file.seek(0)
     try:
         with Image.open(file, formats=list(_PICTURES)) as image:

@@ -23,7 +23,7 @@ def note(request: pytest.FixtureRequest) -> Iterator[Note]:
         if not tried:
             broken.append(f"{what}: nothing was tried")
         if through:
-            broken.append(f"{what}: {len(through)} of {tried} got through, first {through[:3]}")
+            broken.append(f"{what}: {len(through)} of {tried} got through, first {through[:5]}")
 
     yield noted
     assert not broken, "\n".join(broken)

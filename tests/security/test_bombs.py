@@ -19,7 +19,7 @@ from chalicelib.api_parts import Call
 from chalicelib.contract.manifest import ManifestError, parse_workflow
 from chalicelib.operation import Operation
 from chalicelib.operations import OPERATIONS
-from tests.security.figures import Note, of_size
+from tests.security.figures import IS_WHOLE, Note, of_size
 from tests.security.test_tenants_apart import bodies, foreign, paths
 from tests.security.two_tenants import BOUNDARY, LINK_BASE, Office, Tenant, form, graph, signed
 from worker.sniff import sniff
@@ -28,7 +28,7 @@ from worker.thumbs import thumbnail
 pytestmark = pytest.mark.timeout(1_800)
 
 LIMIT_S = 3.0
-"""What one answer may take, on a machine that does much else."""
+"""What one answer may take of this process's time."""
 DEEP = 100_000
 BOMBS: dict[str, bytes] = {
     "nothing": b"",
@@ -100,6 +100,12 @@ NAMES = [
 ]
 
 
+QUERIES = ("wait", "limit", "cursor", "status", "t", "client", "attempt", "metadata[a]", "x", "sheet")
+HEADERS = ("idempotency-key", "content-type", "if-match", "accept", "x-key-id")
+DELETING = ("deleteWorkflow", "deleteWebhook", "deleteAsset")
+"""They would take away what the others are asked about."""
+
+
 def takers() -> list[Operation]:
     """List the operations that read a body."""
     return [one for one in OPERATIONS if one.method in ("POST", "PUT", "PATCH")]
@@ -109,12 +115,12 @@ def ask(office: Office, tenant: Tenant, operation: Operation, call: Call) -> tup
     """Ask with every right; the status (599: it raised), and how long it took."""
     is_sheets = operation.path.startswith("/v1/sheets/")
     own = signed(tenant.sheet_key, call.body) if is_sheets else {"authorization": f"Bearer {office.root}"}  # type: ignore[attr-defined]
-    begun = time.monotonic()
+    begun = time.process_time()
     try:
         status = office.answer(operation, replace(call, headers={**own, **call.headers}))[0].status
     except Exception:
         status = 599
-    return status, time.monotonic() - begun
+    return status, time.process_time() - begun
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +142,7 @@ def test_no_body_breaks_an_operation(shop: tuple[Any, Tenant, dict[str, str]], n
     for operation in takers():
         path = {part: ids[part] for part in _parts(operation) if part in ids}
         for what, body in BOMBS.items():
-            for kind in [dice.choice(types)] if of_size(0, 1) == 0 else types:
+            for kind in dice.sample(types, 2) if IS_WHOLE else [dice.choice(types)] if dice.random() < 0.1 else []:
                 tried += 1
                 call = Call({"content-type": kind, "idempotency-key": f"b{tried}"}, body, LINK_BASE, path)
                 status, took_s = ask(office, tenant, operation, call)
@@ -167,49 +173,33 @@ def put_at(value: Any, at: tuple[Any, ...], odd: object) -> Any:
     return [put_at(part, at[1:], odd) if number == at[0] else part for number, part in enumerate(value)]
 
 
-def test_no_odd_value_breaks_an_operation(shop: tuple[Any, Tenant, dict[str, str]], note: Note) -> None:
-    """Good bodies with one value changed to something odd, each place with each; and odd names in paths and queries."""
-    office, tenant, ids = shop
-    dice = random.Random(5)
-    asked: list[tuple[Operation, Call, str]] = []
+def odd_requests(tenant: Tenant, ids: dict[str, str], dice: random.Random) -> Iterator[tuple[Operation, Call, str]]:
+    """Give good requests with one thing changed to something odd: a value, a part of the path, a query, a header."""
     for operation in OPERATIONS:
         for body in bodies(operation, ids, tenant, dice):
-            for path in paths(operation, ids, tenant)[:1]:
-                call = Call({"idempotency-key": "k"}, b"", LINK_BASE, path)
-                if isinstance(body, dict):
-                    for at in leaves(body):
-                        asked += [
-                            (operation, replace(call, body=_raw(put_at(body, at, odd))), f"{at} {odd!r:.30}")
-                            for odd in ODD
-                        ]
-                raw = b"" if body is None else body if isinstance(body, bytes) else _raw(body)
-                whole = replace(call, body=raw)
-                for name in NAMES:
-                    asked += [
-                        (operation, replace(whole, path={**path, part: name}), f"{part}={name!r:.30}") for part in path
-                    ]
-                    for key in (
-                        "wait",
-                        "limit",
-                        "cursor",
-                        "status",
-                        "t",
-                        "client",
-                        "attempt",
-                        "metadata[a]",
-                        "x",
-                        "sheet",
-                    ):
-                        asked.append((operation, replace(whole, query={key: name}), f"?{key}={name!r:.30}"))
-                    for key in ("idempotency-key", "content-type", "if-match", "accept", "x-key-id"):
-                        asked.append((operation, replace(whole, headers={key: name}), f"{key}: {name!r:.30}"))
-    chosen = dice.sample(asked, of_size(400, len(asked)))
+            call = Call({"idempotency-key": "k"}, b"", LINK_BASE, paths(operation, ids, tenant)[0])
+            for at in leaves(body) if isinstance(body, dict) else ():
+                for odd in ODD:
+                    yield operation, replace(call, body=_raw(put_at(body, at, odd))), f"{at} {odd!r:.30}"
+            raw = b"" if body is None else body if isinstance(body, bytes) else _raw(body)
+            whole = replace(call, body=raw)
+            for name in NAMES:
+                for part in whole.path:
+                    yield operation, replace(whole, path={**whole.path, part: name}), f"{part}={name!r:.30}"
+                for key in QUERIES:
+                    yield operation, replace(whole, query={key: name}), f"?{key}={name!r:.30}"
+                for key in HEADERS:
+                    yield operation, replace(whole, headers={key: name}), f"{key}: {name!r:.30}"
+
+
+def test_no_odd_value_breaks_an_operation(shop: tuple[Any, Tenant, dict[str, str]], note: Note) -> None:
+    """Good bodies with one value changed to something odd, each place with each; odd names in paths and queries."""
+    office, tenant, ids = shop
+    dice = random.Random(5)
+    asked = [one for one in odd_requests(tenant, ids, dice) if one[0].name not in DELETING]
+    chosen = dice.sample(asked, of_size(150, 4_000))
     broken, slow = [], []
     for operation, call, what in chosen:
-        if operation.name in ("deleteWorkflow", "deleteWebhook", "deleteAsset"):
-            continue
-        if call.query.get("wait"):
-            continue
         status, took_s = ask(office, tenant, operation, call)
         broken += [(operation.name, what, status)] if status >= 500 else []
         slow += [(operation.name, what, round(took_s, 1))] if took_s > LIMIT_S else []
@@ -233,17 +223,17 @@ def test_a_workflows_file_that_unfolds_is_refused(note: Note) -> None:
     files += [
         f"{laughs}name: Mine\nparameters:\n  p: {{type: choice, choices: *a9, sets: {{node: '1', input: color}}}}\n"
     ]
-    files += ["a: &a [*a]\nname: *a\n", "!!python/object/apply:os.system ['true']\n", "name: " + "[" * 5_000]
+    files += ["a: &a [*a]\nname: *a\n", "!!python/object/apply:os.system ['true']\n", "name: " + "[" * 200]
     through = []
     for text in files:
-        begun = time.monotonic()
+        begun = time.process_time()
         try:
             manifest = yaml.safe_load(text)
             parse_workflow("mine", manifest, {}, graph("x"), file="mine.yaml")
             through.append(text[-80:])
         except (ManifestError, yaml.YAMLError, RecursionError):
             pass
-        through += [f"slow: {text[-80:]}"] if time.monotonic() - begun > LIMIT_S else []
+        through += [f"slow: {text[-80:]}"] if time.process_time() - begun > LIMIT_S else []
     note("S16", "YAML bombs that were taken, or took long", len(files), through)
 
 
@@ -259,14 +249,16 @@ def pictures() -> Iterator[tuple[str, bytes]]:
     ):
         yield f"PNG of {width} × {height}", _png(width, height)
     info = PngImagePlugin.PngInfo()
-    info.add_ztxt("Comment", b"A" * 60_000_000)
+    info.add_text("Comment", "A" * 60_000_000, zip=True)
     yield "PNG whose text unfolds", _saved("PNG", pnginfo=info)
-    yield "PNG of a hundred thousand chunks", _chunks(_png(64, 64), b"tEXt", b"a\x00b", 100_000)
+    yield "PNG of two million chunks", _chunks(_png(64, 64), b"tEXt", b"", 2_000_000)
+    yield "JPEG of five million segments", _saved("JPEG")[:2] + b"\xff\xfe\x00\x02" * 5_000_000 + _saved("JPEG")[2:]
     yield (
         "PNG with a profile that unfolds",
         _chunks(_png(64, 64), b"iCCP", b"x\x00\x00" + zlib.compress(bytes(50_000_000)), 1),
     )
-    yield "GIF of 20,000 frames", _gif(20_000, 1, 1)
+    yield "GIF of a million frames", _gif(1_000_000, 1, 1)
+    yield "GIF of a comment in ten million parts", _gif(1, 1, 1)[:-1] + b"\x21\xfe" + b"\x01a" * 10_000_000 + b"\x00;"
     yield "GIF of frames of 65,535 × 65,535", _gif(3, 65_535, 65_535)
     yield "WebP of 16,383 × 16,383", _saved("WEBP", size=(16_383, 16_383))
     yield "a TIFF whose pages lead in a ring", b"II*\x00\x08\x00\x00\x00\x00\x00\x08\x00\x00\x00"
@@ -301,17 +293,17 @@ def _gif(frames: int, width: int, height: int) -> bytes:
 
 
 def test_a_picture_that_unfolds_costs_the_worker_little(note: Note) -> None:
-    """Looked at and shrunk as an output is: no exception, seconds at most, and memory for a picture of 100 Mpx at most."""
+    """Looked at and shrunk as an output is: no exception, seconds at most."""
     through, tried = [], 0
     for what, content in pictures():
         tried += 1
-        begun = time.monotonic()
+        begun = time.process_time()
         try:
             thumbnail(content, sniff(content))
         except Exception as error:
             through.append((what, type(error).__name__))
-        took_s = time.monotonic() - begun
-        through += [(what, f"{took_s:.1f} s")] if took_s > 4 * LIMIT_S else []
+        took_s = time.process_time() - begun
+        through += [(what, f"{took_s:.1f} s")] if took_s > LIMIT_S else []
     note("S16", "pictures that unfold: exceptions, or longer than seconds", tried, through)
 
 

@@ -35,7 +35,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 
-FORMULAS = lines_of("formulas.txt")[:: 1 if IS_WHOLE else 2]
+FORMULAS = lines_of("formulas.txt")[:: 1 if IS_WHOLE else 4]
 PROMPT = "canary-prompt a heron at dusk"
 TOKEN = "canary-token-of-an-input"
 HOOK_TOKEN = "canary-token-of-a-hook"
@@ -76,7 +76,8 @@ def test_whatever_is_typed_or_told_no_cell_becomes_a_formula(stack: World, perso
         job = person.ledger.get(job_id)
         assert job is not None
         completions.hint(job)
-    assert person.all_ended(2 * len(FORMULAS), 90), person.statuses()
+    is_over = person.all_ended(2 * len(FORMULAS), 240)
+    assert is_over, [(person.text(row, "Prompt"), person.text(row, "Status")) for row in (*rows, *wrong)]
     cells = [(row, column, cell) for sheet in stack.book.sheets for row, column, cell in _cells(sheet)]
     found = [
         (row, column, cell.user_entered.text) for row, column, cell in cells if isinstance(cell.user_entered, Formula)
@@ -123,7 +124,9 @@ class Spread:
 
 
 ALLOWED = {
-    "the prompt": ("table JobsTable", "cells", "files runs/", "files batches/", "own answers"),
+    # A ComfyUI that is not ours to start writes its graph into its pictures (no --disable-metadata): its owner's own.
+    "the prompt": ("table JobsTable", "cells", "files runs/", "files batches/", "files outputs/", "own answers"),
+    "a webhook's secret": ("own answers",),
     "the token of an input": ("table JobsTable", "files runs/", "own answers"),
     "the token of a hook": ("table JobsTable", "table WebhooksTable", "own answers"),
     "a lent address": ("own answers",),
@@ -204,7 +207,7 @@ def _live_a_day(stack: World, person: Person, receiver: Receiver, spread: Spread
         "2": {"class_type": "TestRaise", "inputs": {"image": ["1", 0], "kind": "ValueError", "seed": 1}},
         "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": PROMPT}},
     }
-    made.append(ask("POST", "jobs", {"workflow": nodes, "metadata": {"note": PROMPT}}))
+    made.append(ask("POST", "jobs", {"workflow": nodes, "metadata": {"note": "mine"}}))
     made.append(ask("POST", "jobs", {"workflow": {**nodes, "2": {**nodes["2"], "class_type": "NoSuchNode"}}}))
     batch = {"jobs": [{"workflow_id": "txt2img-sdxl", "inputs": {"prompt": PROMPT, **small}}], "tags": ["t"]}
     ask("POST", "batches", batch)

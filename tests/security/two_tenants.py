@@ -109,6 +109,8 @@ class Office:
         place = params.get("TableName") or params.get("QueueUrl") or params.get("Bucket") or ""
         if place in [self.outputs[name] for name in COUNTERS] or params.get("Key") in REFRESHED:
             return
+        if "/sheet-keys/" in params.get("Name", ""):
+            return
         self.work.calls.append(f"{model.name} {place}")
         if model.name.startswith(WRITES):
             self.work.writes.append(f"{model.name} {json.dumps(params, default=str)}")
