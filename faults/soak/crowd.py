@@ -15,6 +15,7 @@ from typing import Final
 import requests
 
 from chalicelib.contract.job import job_id_of
+from chalicelib.contract.states import OPEN
 from faults.desk import ENDED, LINK, Desk, columns_of
 from faults.farm import TENANT, Asked, Farm
 from faults.soak.plan import Blow
@@ -230,12 +231,13 @@ class Programs:
             self._repeat(asked)
 
     def cancel_one(self) -> bool:
-        """Cancel one of the newest jobs; whether there was one."""
+        """Cancel one of the newest jobs that are open; whether there was one."""
         with self._record.lock:
-            recent = [one for one in self._record.asked[-40:] if one.is_acknowledged]
-        if not recent:
+            recent = {one.job_id: one for one in self._record.asked[-90:] if one.is_acknowledged}
+        still = [job.job_id for job in self._farm.ledger.get_many(list(recent)) if job.state in OPEN]
+        if not still:
             return False
-        asked = self._dice.choice(recent)
+        asked = recent[self._dice.choice(still)]
         headers = {"Authorization": f"Bearer {self._farm.token(asked.client)}"}
         url = f"{self._api_url}/api/v2/jobs/{asked.job_id}/cancel"
         try:
