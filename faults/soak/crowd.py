@@ -15,7 +15,7 @@ from typing import Final
 import requests
 
 from chalicelib.contract.job import job_id_of
-from chalicelib.contract.states import OPEN
+from chalicelib.contract.states import TERMINAL
 from faults.desk import ENDED, LINK, Desk, columns_of
 from faults.farm import TENANT, Asked, Farm
 from faults.soak.plan import Blow
@@ -234,7 +234,7 @@ class Programs:
         """Cancel one of the newest jobs that are open; whether there was one."""
         with self._record.lock:
             recent = {one.job_id: one for one in self._record.asked[-90:] if one.is_acknowledged}
-        still = [job.job_id for job in self._farm.ledger.get_many(list(recent)) if job.state in OPEN]
+        still = [job.job_id for job in self._farm.ledger.get_many(list(recent)) if job.state not in TERMINAL]
         if not still:
             return False
         asked = recent[self._dice.choice(still)]
