@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import traceback
 from collections import Counter
@@ -28,10 +29,10 @@ from sandbox.workbook import Formula
 
 HIDDEN: Final = re.compile(r"Traceback|X-Amz-Signature|PRIVATE KEY|AKIA|\bFile \"")
 SHOWN_WITHIN_S: Final = 10.0
+LATE_MS: Final = 10_000
+"""A cancelled job's prompt may begin until its worker's next heartbeat; nothing begins later than this."""
 RIGHT_WITHIN_S: Final = 300.0
 """After a storm every row is right within five minutes (P11)."""
-WASTE_MOST: Final = 0.02
-ATTEMPTS_MOST: Final = 3
 
 
 @dataclass
@@ -111,10 +112,9 @@ class Judge:
             recovered=len([each for each in self.jobs if each not in promised]),
             again=sum(job.attempt > 1 for job in self.jobs.values()),
         )
-        # Handing back costs nothing, so attempts may be more than the budget; none but a budget ends a job this way.
-        spent = [job for job in self.jobs.values() if job.state is State.FAILED and job.budget_left > 0]
-        strange = [job for job in spent if job.error is None or not job.error.text]
-        self.found.blame("P9", [f"job {job.job_id} failed without a cause in words" for job in strange])
+        failed = [job for job in self.jobs.values() if job.state is State.FAILED]
+        mute = [job for job in failed if job.error is None or not job.error.text]
+        self.found.blame("P20", [f"job {job.job_id} failed without a cause in words" for job in mute])
 
     def _plainly(self, job_id: str) -> str:
         return f"is {self.jobs[job_id].state}" if job_id in self.jobs else "is not there"
@@ -284,6 +284,12 @@ class Judge:
         figures["GPU seconds: all, of cancelled jobs, wasted"] = f"{total:.1f}, {cancelled:.1f}, {wasted:.1f}"
         figures["wasted share % (P15)"] = round(100 * wasted / total, 2) if total else 0.0
         figures["jobs that ran on a GPU more than once"] = sum(count > 1 for count in again.values())
+        late = [
+            owner[prompt_id].job_id
+            for prompt_id, begin, _ in spans
+            if prompt_id in owner and begin / 1e6 > (owner[prompt_id].finished_at or math.inf) + LATE_MS
+        ]
+        self.found.blame("P15", [f"a GPU ran job {each} after it had ended" for each in late])
         strange = [prompt_id for prompt_id, _, _ in spans if prompt_id not in owner]
         self.found.blame("P10", [f"a GPU ran {each}, which is no job's" for each in strange])
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 
 from faults.soak.run import TIMES, Result
 
-JUDGED = ("P1", "P2", "P3", "P4", "P6", "P7", "P8", "P9", "P10", "P11", "P12", "P13", "P15", "P16", "P19", "P20")
+JUDGED = ("P1", "P2", "P3", "P4", "P6", "P7", "P8", "P10", "P11", "P12", "P13", "P15", "P16", "P19", "P20")
 
 
-def page(result: Result, command: str, shots: str = "") -> str:
+def page(result: Result, command: str) -> str:
     """Write the page."""
     wishes, record, found = result.wishes, result.record, result.found
     day = datetime.now(UTC).date().isoformat()
@@ -59,7 +59,7 @@ def page(result: Result, command: str, shots: str = "") -> str:
     lines += [f"- {promise}: {sentence}" for promise, sentence in found.wrong] or [
         f"None. Judged were {', '.join(JUDGED)}."
     ]
-    return "\n".join(lines + ([shots] if shots else [])) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _counted(counts: Counter[str]) -> str:
