@@ -22,7 +22,15 @@ RESULTS = ROOT / "faults" / "results" / "latest.json"
 
 def main(arguments: Sequence[str]) -> int:
     """Run what was asked for; exit code 1 when a promise is broken."""
-    parser = argparse.ArgumentParser(prog="python -m faults", description="Break ComfySheet on purpose and count.")
+    if arguments[:1] == ["soak"]:
+        from faults.soak.command import main as soak
+
+        return soak(arguments[1:])
+    parser = argparse.ArgumentParser(
+        prog="python -m faults",
+        description="Break ComfySheet on purpose and count.",
+        epilog="`python -m faults soak --help`: all faults mixed, over a long run.",
+    )
     parser.add_argument("faults", nargs="*", metavar="F1", help="which faults (default: all)")
     parser.add_argument("--size", type=Size, choices=list(Size), default=Size.CI, help="ci: a sample; all: every point")
     parser.add_argument("--list", action="store_true", help="only say what there is")

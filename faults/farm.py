@@ -107,10 +107,14 @@ class Farm:
 
     # -- workers ------------------------------------------------------------------------------------------------
 
-    def worker(self, **settings: str) -> Child:
-        """Start a worker process under a name of its own."""
+    def worker(self, *, command: Sequence[str] = ("worker", "queue"), **settings: str) -> Child:
+        """Start a worker process under a name of its own; *command*: by another program than its own."""
         self._names += 1
-        return self.world.start_worker(f"worker-{self._names}", **settings)
+        return self.world.start_worker(f"worker-{self._names}", command=command, **settings)
+
+    def said(self, worker: Child) -> str:
+        """Give all that a worker has logged."""
+        return (self.world.wishes.home / f"{worker.name}.log").read_text(errors="replace")
 
     # -- programs -----------------------------------------------------------------------------------------------
 
@@ -161,6 +165,20 @@ class Farm:
         asked.status = answer.status_code
         if asked.is_acknowledged:
             asked.answers.append(answer.json())
+
+    def submit(self, workflow: str, client: str = TENANT, **inputs: Any) -> Asked:
+        """Submit one job with these inputs and no others, again until it is acknowledged."""
+        return self.insist(Asked(str(uuid4()), client, {"workflow_id": workflow, "inputs": inputs}))
+
+    def insist(self, asked: Asked, patience_s: float = 90) -> Asked:
+        """Repeat a submission until it is acknowledged, as a program does. Raises RuntimeError when it never is."""
+        if not asked.is_acknowledged and not holds_soon(lambda: self._again(asked), patience_s, look_s=0.5):
+            raise RuntimeError(f"a job was not accepted within {patience_s:.0f} s (last answer: {asked.status})")
+        return asked
+
+    def _again(self, asked: Asked) -> bool:
+        self.ask_again(asked)
+        return asked.is_acknowledged
 
     def call(
         self, method: str, path: str, *, client: str = TENANT, timeout_s: float = 30, **more: Any
@@ -220,7 +238,7 @@ class Farm:
             if job is None or job.state is not ends:
                 if one.is_acknowledged:
                     lost += 1
-                    wrong.append(f"job {one.job_id} was acknowledged and is {job.state if job else 'not there'}")
+                    wrong.append(f"job {one.job_id} was acknowledged and is {_plainly(job)}")
                 continue
             recovered += not one.is_acknowledged
             again += job.attempt > 1
@@ -242,6 +260,12 @@ class Farm:
             if (len(body), hashlib.sha256(body).hexdigest()) != (output.size_bytes, output.sha256):
                 wrong.append(f"job {job.job_id} shows a file that is not what was recorded: {output.key}")
         return wrong
+
+
+def _plainly(job: Job | None) -> str:
+    if job is None:
+        return "not there"
+    return f"{job.state}: {job.error.text}" if job.error else str(job.state)
 
 
 def holds_soon(holds: Callable[[], bool], patience_s: float = 30, look_s: float = 0.1) -> bool:

@@ -84,9 +84,11 @@ def _set(node: str, name: str) -> list[dict[str, str]]:
 class Kitchen:
     """Run the stand-in as a process on a port of its own, with the nodes that fail on purpose."""
 
-    def __init__(self, home: Path, *, step_ms: int = 20) -> None:
+    def __init__(self, home: Path, *, step_ms: int = 20, meter: Path | None = None) -> None:
+        """*meter*: where it writes when its runs begin and end."""
         self._home = home
         self._step_ms = step_ms
+        self._meter = ["--meter", str(meter)] if meter is not None else []
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = int(probe.getsockname()[1])
@@ -103,7 +105,7 @@ class Kitchen:
 
     def start(self) -> Kitchen:
         """Start it, with an empty queue and no history; return when it answers."""
-        command = ["sandbox.comfy", "--port", str(self._port), "--dir", str(self._home), "--test-nodes"]
+        command = ["sandbox.comfy", "--port", str(self._port), "--dir", str(self._home), "--test-nodes", *self._meter]
         self._process = subprocess.Popen(
             [sys.executable, "-m", *command, "--step-ms", str(self._step_ms)],
             cwd=ROOT,

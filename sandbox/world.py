@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -220,8 +220,14 @@ class World:
                 f"No ComfyUI answers at {self.comfy_url}. Start it, or leave COMFY_URL out to use the stand-in."
             ) from error
 
-    def start_worker(self, name: str = "worker-1", **settings: str) -> Child:
-        """Start a worker process, with the worker's own rights in the cloud and nothing else."""
+    def start_worker(
+        self, name: str = "worker-1", *, command: Sequence[str] = ("worker", "queue"), **settings: str
+    ) -> Child:
+        """
+        Start a worker process, with the worker's own rights in the cloud and nothing else.
+
+        *command*: the module to run and its arguments, for a program that starts the worker in its own way.
+        """
         environment = {
             "PATH": os.environ.get("PATH", ""),
             "HOME": os.environ.get("HOME", ""),
@@ -234,7 +240,7 @@ class World:
         }
         log = self._home / f"{name}.log"
         log.unlink(missing_ok=True)
-        worker = Child(name, ["worker", "queue"], log, environment)
+        worker = Child(name, list(command), log, environment)
         self.workers.append(worker)
         self._stack.callback(worker.stop)
         return worker

@@ -121,7 +121,7 @@ class MemoryLedger:
             return self._mine(
                 Verb.RELEASE,
                 lease,
-                not_before=now,
+                not_before=0,
                 enqueued_at=now,
                 due_at=now + SWEEP_SLACK_MS,
                 phase="queued",

@@ -53,11 +53,13 @@ class FakeClock(Clock):
 
     def __init__(self, now_ms: int) -> None:
         self._now_ms = now_ms
+        self.wrong_ms = 0
+        """How far the time of day is off; durations are right all the same."""
         self._planned: list[tuple[int, Callable[[], None]]] = []
         self._lock = threading.RLock()
 
     def now_ms(self) -> int:
-        return self._now_ms
+        return self._now_ms + self.wrong_ms
 
     def monotonic(self) -> float:
         return self._now_ms / 1000

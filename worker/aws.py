@@ -34,7 +34,7 @@ class AwsClients:
     Make clients: call it from one thread, and hand each thread clients of its own.
 
     One session makes them all, for it keeps the API descriptions that cost most of the time. *on_date* is told the
-    Date header of each answer of the job table.
+    Date header of each answer of the job table and of the jobs queue.
     """
 
     def __init__(self, region: str, wait_s: int, on_date: Callable[[str], None]) -> None:
@@ -57,6 +57,8 @@ class AwsClients:
     def sqs(self) -> SQSClient:
         # A receive waits up to 20 s at the server; the connection must wait longer.
         client: SQSClient = self._client("sqs", read_s=self._wait_s + 10, attempts=3)
+        # The answer that brings a job also tells the time, right before the clock is needed for the claim.
+        client.meta.events.register("after-call.sqs", self._note_date)
         return client
 
     def hints_sqs(self) -> SQSClient:

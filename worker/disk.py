@@ -9,7 +9,16 @@ from typing import Final
 
 from chalicelib.contract.errors import Unavailable
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""No room, a quota, a bound on the size of files."""
+AT_ONCE_S: Final = 1.0
+
+
+class DiskFull(Unavailable):
+    """Say that it is this machine that lacks something: another worker may do it at once."""
+
+    def __init__(self) -> None:
+        super().__init__("This worker's disk is full.", AT_ONCE_S)
 
 
 @contextmanager
@@ -19,5 +28,5 @@ def disk() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise Unavailable("This worker's disk is full.") from error
+            raise DiskFull from error
         raise

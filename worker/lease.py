@@ -38,7 +38,10 @@ log = structlog.get_logger()
 class Holding:
     """Hold one running attempt: its job as claimed, its lease, its message, its place, and how far it is."""
 
-    def __init__(self, job: Job, lease: Lease, delivery: Delivery, beat_at: float, ticket: Ticket) -> None:
+    def __init__(self, job: Job, lease: Lease, delivery: Delivery, clock: Clock, beat_s: float, ticket: Ticket) -> None:
+        self._clock = clock
+        self._claimed_ms = clock.now_ms()
+        self._claimed_at = clock.monotonic()
         self.job = job
         self.lease = lease
         self.delivery = delivery
@@ -51,14 +54,24 @@ class Holding:
         self.prompt_id: str | None = None
         self.watch: Watch | None = None
         self.stopped: Stop | None = None
-        self.beat_at = beat_at
-        self.told_at = 0.0
+        self.beat_at = self._claimed_at + beat_s
+        # What is over before its first progress is due costs no write.
+        self.told_at = self._claimed_at
         self.told: Progress | None = None
         """The progress that the table shows, and since when (monotonic)."""
         self.told_outputs: tuple[Output, ...] = ()
         """The outputs that the table shows."""
         self.is_released = False
         self.beating = threading.Lock()
+
+    def now_ms(self) -> int:
+        """
+        Tell the time by the clock as it was at the claim, when it was known to be right, whatever was done to it since.
+
+        A clock that is set forward while a job runs would lock the job away by a lease that far in the future; one that
+        is set back would give it to others while it runs here.
+        """
+        return self._claimed_ms + round((self._clock.monotonic() - self._claimed_at) * 1000)
 
     def begun(self) -> None:
         """Note that the GPU works on it."""
@@ -119,9 +132,7 @@ class Keeper:
 
     def hold(self, job: Job, lease: Lease, delivery: Delivery, ticket: Ticket) -> Holding:
         """Begin to renew a lease that was just claimed."""
-        holding = Holding(job, lease, delivery, self._clock.monotonic() + self._settings.heartbeat_s, ticket)
-        # What is over before its first progress is due costs no write.
-        holding.told_at = self._clock.monotonic()
+        holding = Holding(job, lease, delivery, self._clock, self._settings.heartbeat_s, ticket)
         with self._lock:
             self._holdings[id(holding)] = holding
         self._changed.set()
@@ -173,7 +184,7 @@ class Keeper:
 
     def _renew(self, holding: Holding, progress: Progress | None, *, is_due: bool) -> None:
         """Prolong the lease and show progress and outputs; hide the message again only when that is due."""
-        until = self._clock.now_ms() + int(self._settings.lease_s * 1000)
+        until = holding.now_ms() + int(self._settings.lease_s * 1000)
         now = self._clock.monotonic()
         if is_due:
             holding.beat_at = now + self._settings.heartbeat_s

@@ -20,6 +20,7 @@ from worker.comfy.faults import OUT_OF_MEMORY, GraphRefused, failure, no_output,
 from worker.comfy.history import Ending, Entry, Place
 from worker.comfy.outputs import KEPT, files_of, strays_of, texts_of
 from worker.deliver import Courier
+from worker.disk import DiskFull
 from worker.lease import Holding
 from worker.patience import LOOK_AGAIN_S, Patience, Trouble
 from worker.ports import InDoubt, Watch
@@ -47,8 +48,8 @@ def perform(tools: Tools, holding: Holding) -> Verdict:
     except Rejected as refused:
         return Broken(JobError(code=refused.code, text=refused.message))
     except Unavailable as error:
-        told = JobError(code="unavailable", text=error.message)
-        return Again(told, error.retry_in_s, is_free=holding.ticket.is_bystander)
+        told, is_ours = JobError(code="unavailable", text=error.message), isinstance(error, DiskFull)
+        return Again(told, error.retry_in_s, is_ours=is_ours, is_free=holding.ticket.is_bystander)
 
 
 def courier_of(tools: Tools, holding: Holding) -> Courier:

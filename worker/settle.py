@@ -22,6 +22,7 @@ from chalicelib.contract.job import BUDGET, Job, JobError, Output, Timings, run_
 from chalicelib.contract.ports import Refusal, Refused
 from chalicelib.contract.states import TERMINAL
 from worker.comfy.faults import ANOTHER_WAY, one_line
+from worker.disk import DiskFull
 from worker.kit import unfit
 from worker.lease import Holding
 from worker.perform import courier_of
@@ -97,7 +98,8 @@ class _Settlement:
         except Unavailable as error:
             # What could not be brought away the next attempt takes over, if it comes here; not what is gone.
             keeps_files = not isinstance(error, FileGone)
-            return Again(JobError(code="unavailable", text=error.message), error.retry_in_s, keeps_files)
+            told = JobError(code="unavailable", text=error.message)
+            return Again(told, error.retry_in_s, keeps_files, is_ours=isinstance(error, DiskFull))
         if holding.stopped is not None:
             return Halted(holding.stopped)
         for upload in courier.uploads:
@@ -108,11 +110,11 @@ class _Settlement:
         return made
 
     def _commit(self, outputs: tuple[Output, ...], timings: Timings) -> None:
-        ledger, clock = self._tools.ledger, self._tools.clock
+        ledger, holding = self._tools.ledger, self._holding
         with self._recorded("made"):
             kept = self._insist(
                 lambda: ledger.commit(
-                    self._lease, now=clock.now_ms(), outputs=outputs, timings=timings, spent_ms=self._spent(timings)
+                    self._lease, now=holding.now_ms(), outputs=outputs, timings=timings, spent_ms=self._spent(timings)
                 )
             )
         if not kept:
@@ -130,10 +132,10 @@ class _Settlement:
         return (self._job.spent_ms or 0) + timings.execution_ms
 
     def _fail(self, error: JobError) -> None:
-        ledger, clock = self._tools.ledger, self._tools.clock
+        ledger, holding = self._tools.ledger, self._holding
         with self._recorded("broken", error):
-            spent_ms = self._holding.spent_ms()
-            kept = self._insist(lambda: ledger.fail(self._lease, now=clock.now_ms(), error=error, spent_ms=spent_ms))
+            spent_ms = holding.spent_ms()
+            kept = self._insist(lambda: ledger.fail(self._lease, now=holding.now_ms(), error=error, spent_ms=spent_ms))
         if not kept:
             self._lost()
             return
@@ -152,7 +154,7 @@ class _Settlement:
             return
         tools = self._tools
         delay_s = again.delay_s if again.delay_s is not None else backoff_s(self._job, tools.draw())
-        now = tools.clock.now_ms()
+        now = self._holding.now_ms()
         not_before, spent_ms = now + int(delay_s * 1000), self._holding.spent_ms()
         with self._recorded("again", again.error):
             kept = self._insist(
@@ -164,7 +166,12 @@ class _Settlement:
             self._lost()
             return
         tools.metrics.job_again(again.error.code)
-        self._log.warning("job will be tried again", action="retry", code=again.error.code, delay_s=round(delay_s, 1))
+        if again.is_ours:
+            tools.crew.turn_away(self._job.job_id)
+        # These sentences are the worker's own; others may quote what ComfyUI said of somebody's graph.
+        why = {"reason": again.error.text} if again.error.code == "unavailable" else {}
+        about = {"code": again.error.code, "delay_s": round(delay_s, 1), **why}
+        self._log.warning("job will be tried again", action="retry", **about)
         tools.inbox.hide(self._holding.delivery, delay_s)
         tools.postman.tell(self._job, self._job.version + 1)
         if not again.keeps_files:
@@ -174,7 +181,7 @@ class _Settlement:
         """Put the job back unharmed: what became of this attempt was another job's doing."""
         tools = self._tools
         tools.keeper.let_go(self._holding)
-        if not tools.ledger.release(self._lease, now=tools.clock.now_ms()):
+        if not tools.ledger.release(self._lease, now=self._holding.now_ms()):
             self._lost()
             return
         least, most = GIVEN_BACK_S
@@ -197,7 +204,7 @@ class _Settlement:
         if not crew.turn_away(self._job.job_id):
             return Broken(unfit(elsewhere.lack, crew.all_kits()))
         tools.keeper.let_go(self._holding)
-        if not tools.ledger.release(self._lease, now=tools.clock.now_ms()):
+        if not tools.ledger.release(self._lease, now=self._holding.now_ms()):
             self._lost()
             return Halted(Stop.HANDED_BACK)
         about = {"node": elsewhere.lack.node, "node_class": elsewhere.lack.node_class}
@@ -223,7 +230,7 @@ class _Settlement:
             yield
             return
         about = {"code": error.code, "text": error.sentence()} if error else {}
-        record.note("end", at=self._tools.clock.now_ms(), verdict=verdict, **about)
+        record.note("end", at=self._holding.now_ms(), verdict=verdict, **about)
         writing = threading.Thread(target=self._put_record, args=(record.to_bytes(),), daemon=True)
         writing.start()
         try:
@@ -324,7 +331,7 @@ def hand_back(tools: Tools, holding: Holding) -> None:
     holding.stop(Stop.HANDED_BACK)
     tools.keeper.let_go(holding)
     try:
-        if not tools.ledger.release(holding.lease, now=tools.clock.now_ms()):
+        if not tools.ledger.release(holding.lease, now=holding.now_ms()):
             return
         log.info("job is handed back", action="release", **names)
     except Unavailable as error:

@@ -48,6 +48,8 @@ class Again:
     delay_s: float | None = None
     keeps_files: bool = False
     """Whether what ComfyUI made stays there for the next attempt."""
+    is_ours: bool = False
+    """Whether this machine is to blame: the next attempt is for another worker, if there is one."""
     is_free: bool = False
     """Whether it costs no attempt: the job only waited behind another one, with which ComfyUI went down."""
 

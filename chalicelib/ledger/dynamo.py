@@ -218,7 +218,8 @@ class DynamoLedger:
 
     def release(self, lease: Lease, *, now: int) -> bool:
         """Hand the job back unharmed: queued again, the attempt's cost returned. False: the lease was lost."""
-        sets: Attributes = {"not_before": now, "enqueued_at": now, "due_at": now + SWEEP_SLACK_MS, "phase": "queued"}
+        # Claimable at once, also for who has a clock that is behind the releaser's.
+        sets: Attributes = {"not_before": 0, "enqueued_at": now, "due_at": now + SWEEP_SLACK_MS, "phase": "queued"}
         return self._mine(Verb.RELEASE, lease, sets, adds={"budget_left": 1})
 
     def retry(self, lease: Lease, *, now: int, not_before: int, error: JobError, spent_ms: int | None = None) -> bool:

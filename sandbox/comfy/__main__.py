@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from sandbox.comfy.standin import DEFAULT_STEP_MS, ComfyStandIn
 
@@ -33,6 +34,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="also load the nodes that fail, sleep, run out of memory or kill the executor on purpose",
     )
+    parser.add_argument("--meter", type=Path, metavar="FILE", help="add a line here when a run begins or ends")
     return parser.parse_args(argv)
 
 
@@ -47,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         instant=arguments.instant,
         test_nodes=arguments.test_nodes,
         port=arguments.port,
+        meter=arguments.meter,
     )
     try:
         comfy.start()

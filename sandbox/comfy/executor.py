@@ -15,6 +15,7 @@ import logging
 import threading
 import time
 import traceback
+from collections.abc import Callable
 
 from sandbox.comfy.catalogue import Catalogue
 from sandbox.comfy.folders import Folders
@@ -37,8 +38,16 @@ OOM_TIP = (
 class Executor:
     """Be ComfyUI's executor thread."""
 
-    def __init__(self, queue: PromptQueue, catalogue: Catalogue, folders: Folders, step_s: float) -> None:
+    def __init__(
+        self,
+        queue: PromptQueue,
+        catalogue: Catalogue,
+        folders: Folders,
+        step_s: float,
+        meter: Callable[[str, str, int], None] = lambda _what, _prompt_id, _at: None,
+    ) -> None:
         self.queue = queue
+        self._meter = meter
         self.catalogue = catalogue
         self.folders = folders
         self.step_s = step_s
@@ -62,9 +71,12 @@ class Executor:
                     continue
                 ticket, order = work
                 begun = time.time_ns()
+                self._meter("begun", order.prompt_id, begun)
                 entry = Run(self, order, sockets).perform()
                 self.queue.finish(ticket, entry)
-                self.spans.append((order.prompt_id, begun, time.time_ns()))
+                ended = time.time_ns()
+                self._meter("ended", order.prompt_id, ended)
+                self.spans.append((order.prompt_id, begun, ended))
                 if self.client_id is not None:
                     sockets.tell("executing", {"node": None, "prompt_id": order.prompt_id}, self.client_id)
         except Stopping:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -39,7 +40,10 @@ class ComfyStandIn:
         instant: bool = False,
         test_nodes: bool = False,
         port: int = 0,
+        meter: Path | None = None,
     ) -> None:
+        """*meter*: a file to which it adds a line when it starts and when a run begins and ends (see `_meter`)."""
+        self._meter_file = meter
         self.folders = Folders.under(Path(directory))
         self._step_s = 0.0 if instant else step_ms / 1000
         self._test_nodes = test_nodes
@@ -92,11 +96,17 @@ class ComfyStandIn:
             self._loop.close()
             self._ready.set()
 
+    def _meter(self, what: str, prompt_id: str, at: int) -> None:
+        """Add a line: started, begun or ended, the prompt's id, nanoseconds since the epoch."""
+        if self._meter_file is not None:
+            with self._meter_file.open("a") as file:
+                file.write(f"{what} {prompt_id} {at}\n")
+
     async def _live(self) -> None:
         """Hold everything together from the first request to the last."""
         queue = PromptQueue(lambda: sockets.tell_status())
         catalogue = Catalogue(self.folders.input, test_nodes=self._test_nodes)
-        executor = self._executor = Executor(queue, catalogue, self.folders, self._step_s)
+        executor = self._executor = Executor(queue, catalogue, self.folders, self._step_s, self._meter)
         prompts = PromptRoutes(queue, catalogue, self.folders)
         sockets = Sockets(self._loop, prompts.queue_info, executor.running_node)
         runner = web.AppRunner(_app(prompts, FileRoutes(self.folders), sockets), access_log=None, shutdown_timeout=0.5)
@@ -107,6 +117,7 @@ class ComfyStandIn:
             publisher = asyncio.create_task(sockets.publish())
             worker = threading.Thread(target=executor.run, args=(sockets,), name="comfy-executor", daemon=True)
             worker.start()
+            self._meter("started", "-", time.time_ns())
             self._ready.set()
             try:
                 with contextlib.suppress(asyncio.CancelledError):

@@ -1,0 +1,66 @@
+"""Write a run's report as Markdown: Jepsen's table, figures, faults, breaches, and the command that made it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from faults.soak.run import TIMES, Result
+
+JUDGED = ("P1", "P2", "P3", "P4", "P6", "P7", "P8", "P10", "P11", "P12", "P13", "P15", "P16", "P19", "P20")
+
+
+def page(result: Result, command: str) -> str:
+    """Write the page."""
+    wishes, record, found = result.wishes, result.record, result.found
+    day = datetime.now(UTC).date().isoformat()
+    lines = [
+        "# A soak: everything at once",
+        "",
+        f"Made on {day} by `{command}` on {os.cpu_count()} cores ({platform.machine()}, Python "
+        f"{platform.python_version()}). What is done and how it is judged: `faults/soak/`. The faults come from seed "
+        f"{result.plan.seed}; what they meet depends on the machine.",
+        "",
+        f"{wishes.rows} submissions, planned over {wishes.length_s / 60:.0f} minutes, by people at sheets (three "
+        f"fifths) and by programs, {wishes.workers} workers on two ComfyUI stand-ins, the packaged functions on the "
+        "local AWS engine, "
+        "Google's stand-in with Google's quota of 60 calls a minute. Times of the workers: "
+        + ", ".join(f"{name} {value}" for name, value in TIMES.items())
+        + ". Throughout, 5 % of all answers of AWS to workers, and of the API, are lost on their way.",
+        "",
+        "| attempted | acknowledged | lost | unexpected | duplicated | recovered | needed more than one attempt |",
+        "|---|---|---|---|---|---|---|",
+        "| " + " | ".join(str(value) for value in asdict(found.tally).values()) + " |",
+        "",
+        f"The run took {result.took_s / 60:.1f} minutes; {result.quiet_after_s:.0f} s after the last fault was healed "
+        "everything had ended and was shown. Throughput over all: "
+        f"{60 * found.tally.attempted / result.took_s:.0f} jobs a minute.",
+        "",
+        "## Faults",
+        "",
+        "| what | times |",
+        "|---|---|",
+        *(f"| {blow} | {number} |" for blow, number in sorted(record.done.items())),
+        f"| answers to programs | {_counted(record.calls)} |",
+        f"| edits | {_counted(record.edits)} |",
+        "",
+        "## Figures",
+        "",
+        "| what | figure |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in found.figures.items()),
+        "",
+        "## Breaches",
+        "",
+    ]
+    lines += [f"- {promise}: {sentence}" for promise, sentence in found.wrong] or [
+        f"None. Judged were {', '.join(JUDGED)}."
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in counts.most_common())

@@ -1,0 +1,158 @@
+"""The soak's own parts: a plan that comes again from its seed, watchers that see breaches, and honest figures."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from chalicelib.cells import Image, Number, Text
+from chalicelib.contract.job import Job
+from chalicelib.contract.states import State
+from faults.soak.judge import _agrees, _unfit, spans_of
+from faults.soak.plan import Blow, draw
+from faults.soak.record import Record, Row
+from faults.soak.watch import Body, Bus, States
+from faults.upset import Trap, WrongClock, moments_of
+from sandbox.workbook import Formula
+from tests.jobs import new_job
+
+
+def test_a_plan_comes_again_from_its_seed() -> None:
+    """The same seed, the same faults at the same times; another seed, others."""
+    assert draw(7, 100, 120, 6) == draw(7, 100, 120, 6) != draw(8, 100, 120, 6)
+
+
+def test_a_plan_has_all_kinds_in_order_and_within_its_time() -> None:
+    """A run of ten minutes meets everything that the soak promises to do."""
+    plan = draw(1, 500, 600, 6)
+    times = [event.at_s for event in plan.events]
+    assert times == sorted(times) and times[-1] <= 600
+    assert set(plan.counts) == set(Blow)
+    assert plan.counts[Blow.CANCEL] == 20 and plan.counts[Blow.STORM] == 1
+
+
+class Table:
+    """Be a ledger that holds what it was given last."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Job] = {}
+
+    def get_many(self, job_ids: list[str]) -> list[Job]:
+        return [self.jobs[job_id] for job_id in job_ids if job_id in self.jobs]
+
+
+def seen(*stages: Job) -> list[str]:
+    """Let the watcher see one job in several stages."""
+    table, record = Table(), Record()
+    (job_id,) = {stage.job_id for stage in stages}
+    record.asked.append(SimpleNamespace(job_id=job_id))  # type: ignore[arg-type]
+    states = States(SimpleNamespace(ledger=table), record)  # type: ignore[arg-type]
+    for stage in stages:
+        table.jobs[job_id] = stage
+        states._full_at = float("-inf")
+        states.look()
+    return states.wrong
+
+
+def test_a_way_out_of_an_end_is_seen() -> None:
+    """P7: another state, or the same state with other outputs or another version."""
+    job = new_job()
+    ended = job.model_copy(update={"state": State.FAILED, "version": 3, "attempt": 1})
+    assert seen(job, ended, ended) == []
+    assert len(seen(job, ended, ended.model_copy(update={"state": State.QUEUED}))) == 1
+    assert len(seen(ended, ended.model_copy(update={"version": 4}))) == 1
+    assert len(seen(job.model_copy(update={"version": 2}), job)) == 1, "a version that goes down"
+
+
+def told(events: list[tuple[int, str]], job: Job) -> list[str]:
+    bus = object.__new__(Bus)
+    bus.told = {job.job_id: events}
+    return bus.breaches({job.job_id: job})
+
+
+def test_events_that_would_mislead_are_seen() -> None:
+    """P19: whoever keeps the highest version is right; repeats of an end are one end."""
+    job = new_job(state=State.SUCCEEDED, version=3, attempt=1)
+    good = [(2, "Job Started"), (3, "Job Completed"), (2, "Progress Update"), (3, "Job Completed")]
+    assert told(good, job) == []
+    assert told([*good, (4, "Job Started")], job)
+    assert told([(3, "Job Failed")], job)
+    assert told([*good, (3, "Job Started")], job)
+
+
+def test_a_gpu_s_meter_is_read_with_what_a_death_cut_off() -> None:
+    """What began and did not end was over when the server was there again."""
+    text = "started - 0\nbegun a 10\nended a 30\nbegun b 40\nstarted - 90\nbegun c 95\n"
+    assert spans_of(text) == [("a", 10, 30), ("b", 40, 90)]
+
+
+def shown(value: Any, image: str = "") -> Any:
+    entered = Formula(value) if str(value).startswith("=") else value
+    return SimpleNamespace(formatted=str(value), user_entered=entered, image_url=image)
+
+
+def test_cells_are_compared_with_what_is_to_be_written() -> None:
+    """Texts, numbers and our picture."""
+    assert _agrees(shown("done"), Text("done")) and not _agrees(shown("done"), Text("error"))
+    assert _agrees(shown(17), Number(17)) and not _agrees(shown(17), Number(18))
+    link = "http://x/o/1/0/thumb?t=a"
+    assert _agrees(shown(f'=IMAGE("{link}")', link), Image(link)) and not _agrees(shown("", ""), Image(link))
+
+
+@pytest.mark.parametrize("text", ['=IMPORTXML("http://x","//y")', "Traceback (most recent call last)", "AKIA0123"])
+def test_what_no_cell_may_hold_is_seen(text: str) -> None:
+    """P20: no formula but our picture's, no trace, no secret."""
+    assert _unfit(3, {"Error": shown(text)})
+    assert not _unfit(3, {"Preview": shown('=IMAGE("http://h/o/1/0/thumb?t=a")'), "Error": shown("Try again.")})
+
+
+def test_a_growing_process_has_a_slope() -> None:
+    """One megabyte a minute is one, and a flat one none."""
+    grows = Body("a", [(float(second), 100 + second / 60, 9) for second in range(0, 600, 5)])
+    assert abs(grows.slope() - 1) < 0.01
+    assert Body("b", [(float(second), 100.0, 9) for second in range(0, 600, 5)]).slope() == 0
+
+
+def test_a_row_that_was_generated_again_has_all_its_jobs() -> None:
+    """Each Job ID that a row ever had names a job that the judge asks for."""
+    record = Record(rows={"p": Row(1, "p", keys=["k1", "k2"])})
+    assert len(record.job_ids()) == 2
+
+
+def request(method: str, url: str, target: str = "", body: bytes = b"") -> Any:
+    return SimpleNamespace(method=method, url=url, headers={"X-Amz-Target": target}, body=body)
+
+
+def test_moments_are_known_by_the_requests_that_make_them() -> None:
+    """Claim, upload and commit; a heartbeat is none of them."""
+    update = "DynamoDB_20120810.UpdateItem"
+    assert moments_of(request("POST", "http://x/", update, b'{"#phase": "claimed"}')) == ("", "claimed")
+    assert moments_of(request("POST", "http://x/", update, b'{"#x": "committed_attempt"}')) == (
+        "committing",
+        "committed",
+    )
+    assert moments_of(request("PUT", "http://x/bucket/outputs/c/j/1/0-a.png")) == ("uploading", "")
+    assert moments_of(request("POST", "http://x/", update, b'{"#lease_until": 1}')) == ("", "")
+
+
+def test_other_moments_do_not_spring_a_trap(tmp_path: Path) -> None:
+    """It tells nothing and does nothing until its own moment."""
+    trap = Trap("committing", "freeze", tmp_path / "told")
+    trap.at("claimed")
+    trap.at("")
+    assert not (tmp_path / "told").exists()
+
+
+def test_a_wrong_clock_is_wrong_by_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time of day, not durations."""
+    right, monotonic = time.time(), time.monotonic
+    monkeypatch.setattr(time, "time", time.time)
+    monkeypatch.setattr(time, "time_ns", time.time_ns)
+    WrongClock(600.0, None).start()
+    assert abs(time.time() - right - 600) < 5
+    assert abs(time.time_ns() / 1e9 - right - 600) < 5
+    assert time.monotonic is monotonic
