@@ -137,7 +137,7 @@ def _misshapen(error: ValidationError, whole: str) -> Rejected:
     fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
     # Of a value that may be of several types pydantic names the type, too, as if it were a part of the place.
     where = ".".join(str(part) for part in fault["loc"] if part not in _TYPES) or whole
-    text = f"The request is not well formed: {where}: {fault['msg']}. The page /docs shows what is right there."
+    text = f"The request is not well formed: {where}: {fault['msg']}. The API's page docs shows what is right there."
     return Rejected("bad_request", text)
 
 

@@ -114,11 +114,15 @@ class _Flush:
     written: int = 0
 
 
+GOLDEN: Final = (5**0.5 - 1) / 2
+
+
 def _some(ids: Sequence[str], now: int) -> Sequence[str]:
     """Give `STRANGERS_MOST` of *ids*, others every minute until all had their turn."""
     if len(ids) <= STRANGERS_MOST:
         return ids
-    begin = now // 60_000 * STRANGERS_MOST % len(ids)
+    # Steps of the golden ratio fall everywhere alike, also when a look comes in every second minute only.
+    begin = int(now // 60_000 * GOLDEN % 1 * len(ids))
     return [*ids[begin : begin + STRANGERS_MOST], *ids[: max(0, begin + STRANGERS_MOST - len(ids))]]
 
 

@@ -120,8 +120,8 @@ class Deliver:
         """
         Work through the lane of *hint*; answer in how many seconds to come again (None: somebody will ring).
 
-        Raise `Unavailable` when the table or the secrets cannot be reached, and when so many hands are posting for this
-        client already.
+        When so many hands are posting for this client already, the lane rests, and the sweeper rings for it. Raise
+        `Unavailable` when the table or the secrets cannot be reached.
         """
         lane = self._book.lane(hint.client_id, hint.lane)
         if lane is None:
@@ -135,7 +135,8 @@ class Deliver:
             return self._rest(seen, lane, waiting.values())
         hand = self._seats.take(lane.client_id, HANDS_MOST, now=began, until=began + LOOK_MOST_MS)
         if hand is None:
-            raise Unavailable(f"{HANDS_MOST} hands are posting for this client already.")
+            self._book.rest(seen, began)
+            return None
         try:
             lane = self._work(lane, ids, waiting, began)
         finally:

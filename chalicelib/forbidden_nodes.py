@@ -53,7 +53,7 @@ _RULES: Final = (
     (
         "runs code",
         re.compile(
-            r"exec(ut(e|or))?(?![a-z])|\beval|(?-i:Eval)(?![a-z])|evaluate|python|script|shell|command|subprocess|^IDENode|lambda|pickle"
+            r"exec(ut(e|or))?(?-i:(?![a-z]))|\beval|(?-i:Eval(?![a-z]))|evaluate|python|script|shell|command|subprocess|^IDENode|lambda|pickle"
             r"|math ?expression|\bcode\b|javascript|jinja",
             re.I,
         ),

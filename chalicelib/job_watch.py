@@ -32,6 +32,8 @@ SLACK_MS: Final = 5_000
 """How long after its wait a call that died still counts as waiting."""
 EVENTS_WAIT_S: Final = 15.0
 """comfy-sdk 0.5.0 gives a stream up after 45 s of silence, an ordinary call after 30."""
+STANDING_S: Final = 1.5
+"""How long a call waits that got no seat: programs that connect again at once would ask several times a second."""
 FIRST_PAUSE_S: Final = 0.3
 PAUSE_GROWTH: Final = 1.25
 PAUSE_MOST_S: Final = 1.0
@@ -48,7 +50,7 @@ class Clock:
 @contextmanager
 def waiting_room(seats: Seats, client_id: str, patience_s: float, now_ms: Callable[[], int]) -> Iterator[float]:
     """
-    Give how long (s) a call of *client_id* may wait that wants to wait *patience_s*: that, or not at all.
+    Give how long (s) a call of *client_id* may wait that wants to wait *patience_s*: that, or a moment.
 
     When the seats cannot be counted everybody may wait: a bound is worth less than the service.
     """
@@ -58,7 +60,7 @@ def waiting_room(seats: Seats, client_id: str, patience_s: float, now_ms: Callab
     now, seat = now_ms(), ""
     try:
         seat = seats.take(client_id, WAITS_MOST, now=now, until=now + round(patience_s * 1000) + SLACK_MS) or ""
-        patience_s = patience_s if seat else 0.0
+        patience_s = patience_s if seat else min(patience_s, STANDING_S)
     except Unavailable as reason:
         log.warning("wait not counted", extra={"client_id": client_id, "reason": reason.message})
     try:

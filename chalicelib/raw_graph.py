@@ -37,6 +37,11 @@ _CLIMBS: Final = re.compile(r"(^|[\\/])\.\.([\\/]|$)")
 _ABSOLUTE: Final = re.compile(
     r"^\s*(/(\S*\s*$|[^/]*/)|\\\S|~[^\s\\/]*[\\/]|[A-Za-z]:([\\/]|\S+\.\w{1,5}\s*$)|file:)", re.IGNORECASE
 )
+# ComfyUI's own nodes for words (0.28): they open no file, and what is written there has slashes of its own.
+_OF_WORDS: Final = re.compile(r"^(CLIPTextEncode|TextEncode|String|Regex|PrimitiveString|CaseConverter)")
+_PATH_AMONG_WORDS: Final = re.compile(
+    r"^\s*(/[^/\s]+(/|\.\w{1,5}\s*$)|\\\\|~[\\/]|[A-Za-z]:[\\/]|file:)", re.IGNORECASE
+)
 # Where workers put the files of jobs (worker.perform): another's is nobody's business.
 _OF_A_JOB: Final = re.compile(r"(^|[\\/])cs[\\/]+(\.[\\/]+)*[0-9a-f]{8}-[0-9a-f]{4}-", re.IGNORECASE)
 # ComfyUI reads "name [output]" from the folder where everybody's results lie (folder_paths.annotated_filepath).
@@ -141,11 +146,12 @@ def _unknown(nodes: Mapping[str, Any], known: Collection[str]) -> Iterator[tuple
 
 def _hostile(node: Mapping[str, Any]) -> Iterator[str]:
     """Find values that lead out of ComfyUI's folders, whichever node they are for."""
+    is_path = _PATH_AMONG_WORDS if _OF_WORDS.match(node["class_type"]) else _ABSOLUTE
     for name, value in node["inputs"].items():
         for text in _texts(value):
             if _UNSENDABLE.search(text):
                 yield f"{_where(name, node)} holds a control character. Take it out."
-            elif _CLIMBS.search(text) or _ABSOLUTE.search(text):
+            elif _CLIMBS.search(text) or is_path.search(text):
                 yield f'{_where(name, node)} cannot be "{one_line(text)}": a value may not be a path out of its folder.'
             elif _OF_A_JOB.search(text):
                 yield f'{_where(name, node)} cannot be "{one_line(text)}": it names the files of a job.'

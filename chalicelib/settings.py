@@ -34,14 +34,15 @@ class Settings(BaseModel):
     workers_table: str = Field(alias="WORKERS_TABLE", min_length=1)
     jobs_queue_url: str = Field(alias="JOBS_QUEUE_URL", min_length=1)
     completions_queue_url: str = Field(alias="COMPLETIONS_QUEUE_URL", min_length=1)
-    completions_dlq_url: str = Field(alias="COMPLETIONS_DLQ_URL", min_length=1)
     webhooks_table: str = Field(alias="WEBHOOKS_TABLE", min_length=1)
     deliveries_queue_url: str = Field(alias="DELIVERIES_QUEUE_URL", min_length=1)
-    deliveries_dlq_url: str = Field(alias="DELIVERIES_DLQ_URL", min_length=1)
     bus_name: str = Field(alias="EVENTBRIDGE_BUS_NAME", min_length=1)
     bucket: str = Field(alias="S3_BUCKET", min_length=1)
     secrets_prefix: str = Field(alias="SECRETS_PREFIX", min_length=1)
     google_secret_id: str = Field(alias="GOOGLE_SECRET_ID", min_length=1)
+    completions_dlq_url: str = Field(default="", alias="COMPLETIONS_DLQ_URL")
+    deliveries_dlq_url: str = Field(default="", alias="DELIVERIES_DLQ_URL")
+    """Where messages go that nobody can read; empty (for a moment, in an upgrade): they stay until it is known."""
     public_url: str = Field(default="", alias="PUBLIC_URL")
     """The API's address as people reach it; empty: taken from each request."""
     gpu_hour_price: float | None = Field(default=None, alias="GPU_HOUR_PRICE", ge=0)

@@ -195,7 +195,15 @@ class Desk:
         return self._row_places[key]
 
 
-_TELLING: Final = ("state", "version", "attempt", "budget_left", "seq", "lease_until", "not_before", "deadline") + (
+_TELLING: Final = (
+    "state",
+    "version",
+    "attempt",
+    "budget_left",
+    "seq",
+    "lease_until",
+    "not_before",
+    "deadline",
     "claim_token",
     "committed_attempt",
     "error",

@@ -77,7 +77,7 @@ class Worker(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """Be a completion: the job as it was read, what it does, how it will note it, and whether its message is its own."""
+    """Be a completion: the job as it was read, what it does, how it will note it, whether its message is its own."""
 
     seen: int = NONE
     does: str = "idle"

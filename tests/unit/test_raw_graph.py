@@ -147,12 +147,31 @@ def test_no_value_leads_out_of_its_folder(name: str, value: object) -> None:
         "ratio 16:9, C: the language",
         "ein Fuchs 🦊 雪",
         "see [output] below",
+        r"\(smile\), 1girl",
+        "// comment",
+        "/imagine a fox and/or hare",
+        "~50/50 split",
     ],
 )
 def test_a_prompt_is_left_alone(text: str) -> None:
     """What people write into prompts is no path."""
     raw = judge({**GRAPH, "3": {"class_type": "CLIPTextEncode", "inputs": {"text": text, "clip": ["1", 0]}}})
     assert raw.workflow.graph["3"]["inputs"]["text"] == text
+
+
+@pytest.mark.parametrize(
+    ("node_class", "name", "text"),
+    [
+        ("RegexReplace", "regex_pattern", r"\d+"),
+        ("StringConcatenate", "delimiter", "/"),
+        ("PrimitiveString", "value", "/"),
+    ],
+)
+def test_nodes_for_words_take_what_words_are_made_of(node_class: str, name: str, text: str) -> None:
+    """A pattern or a slash is no path there; a whole path is one there, too."""
+    judge({**GRAPH, "3": {"class_type": node_class, "inputs": {name: text}}})
+    no = refusal({**GRAPH, "3": {"class_type": node_class, "inputs": {name: "/etc/passwd"}}})
+    assert no.code == "forbidden_value"
 
 
 @pytest.mark.parametrize(

@@ -460,19 +460,19 @@ def test_a_client_of_slow_receivers_leaves_hands_to_others() -> None:
             refused.append(work(hint))
 
     def work(hint: LaneHint) -> bool:
-        try:
-            desk.deliver.look(hint)
-        except Unavailable:
-            return True
-        return False
+        """Say whether there was no hand for it; then the sweeper rings, and no message is worn out by waiting."""
+        posted = len(desk.poster.posts)
+        assert desk.deliver.look(hint) is None
+        return len(desk.poster.posts) == posted
 
     refused: list[bool] = []
     desk.poster.took = meanwhile
     refused.append(work(next(hints)))
     assert most == HANDS_MOST and refused.count(True) == 1, "the fifth is refused while four post"
     desk.poster.took = lambda: None
-    assert [work(hint) for hint in (*hints, *rung)].count(True) == 0, "every hand was given back"
-    assert {each.state for each in desk.book.kept.values()} == {DeliveryState.DELIVERED}
+    for hint in (*hints, *rung):
+        work(hint)
+    assert {each.state for each in desk.book.kept.values()} == {DeliveryState.DELIVERED}, "every hand was given back"
 
 
 def test_a_hand_that_died_is_free_after_a_minute() -> None:
@@ -481,8 +481,8 @@ def test_a_hand_that_died_is_free_after_a_minute() -> None:
     desk.announced(url="https://slow.example/")
     for _ in range(HANDS_MOST):
         assert desk.seats.take(CLIENT, HANDS_MOST, now=desk.now, until=desk.now + LOOK_MOST_MS)
-    with pytest.raises(Unavailable, match="4 hands"):
-        desk.work()
+    desk.work()
+    assert desk.poster.posts == [], "all hands are taken"
     desk.now += LOOK_MOST_MS
     desk.sweep.sweep()
     desk.work()
