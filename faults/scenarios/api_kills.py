@@ -295,6 +295,7 @@ def _recovered(farm: Farm, bench: Bench, sent: Sequence[tuple[Request, bool]]) -
     """Let the sweeper's minutes pass until all jobs have ended; how many seconds that took."""
     begun = time.monotonic()
     jobs = [each for request, _ in sent for each in _jobs_of(request)]
+    jobs += [request.asked for request, _ in sent if isinstance(request, Cancel)]
     clients = {request.client for request, _ in sent if isinstance(request, Batch)}
 
     def over() -> bool:
