@@ -324,7 +324,7 @@ def deadly(farm: Farm, size: Size) -> Outcome:
     return Outcome(tally + Tally(1, 1), figures, (*wrong, *breaches, *_is_told(farm, killer)))
 
 
-_COUNT: Final = {Size.CI: 2, Size.ALL: 5}
+_COUNT: Final = {Size.CI: 1, Size.ALL: 5}
 
 
 def _hangs(farm: Farm, kitchen: Kitchen, wrong: list[str], times: int) -> tuple[Asked, list[float]]:
@@ -396,5 +396,5 @@ SCENARIOS = (
         moody,
     ),
     Scenario("F10", "jobs that kill or hang their ComfyUI each time, among innocents", ("P9", "P20"), poison),
-    Scenario("F10", "a job at which its worker dies each time, among innocents", ("P9",), deadly),
+    Scenario("F10", "a job at which its worker dies each time, among innocents", ("P9",), deadly, in_ci=False),
 )
