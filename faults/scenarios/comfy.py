@@ -123,6 +123,8 @@ def _lies(ward: _Ward) -> None:
     ward.ends("answers are garbage", asked, State.SUCCEEDED)
     proxy.be(Mood.SLOW)
     ward.ends("every answer is late", ward.submit(seconds=0.2), State.SUCCEEDED)
+    proxy.be(Mood.MUTE, 1)
+    ward.ends("what needs no answer is answered too late", ward.submit(seconds=0.2), State.SUCCEEDED)
     proxy.be(Mood.OLD)
     ward.ends("an older version", ward.submit(seconds=0.2), State.SUCCEEDED)
     proxy.be(Mood.FINE)
