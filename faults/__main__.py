@@ -38,11 +38,13 @@ def main(arguments: Sequence[str]) -> int:
     every = found()
     if unknown := set(chosen.faults) - {one.fault for one in every}:
         parser.error(f"there is no {', '.join(sorted(unknown))}; --list says what there is")
-    wanted = [one for one in every if not chosen.faults or one.fault in chosen.faults]
+    whole_list = chosen.list or chosen.size is Size.ALL
+    wanted = [one for one in every if one.fault in chosen.faults or (not chosen.faults and (whole_list or one.in_ci))]
     console = Console(highlight=False)
     if chosen.list:
         for one in wanted:
-            console.print(f"{one.fault:<4} {one.name}  ({', '.join(one.promises)})")
+            when = "" if one.in_ci else "; not in CI"
+            console.print(f"{one.fault:<4} {one.name}  ({', '.join(one.promises)}{when})")
         return 0
     with tempfile.TemporaryDirectory(prefix="comfysheet-faults-") as home, Farm(Path(home)) as farm:
         lines = [_tried(one, farm, chosen.size, console) for one in wanted]

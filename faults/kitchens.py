@@ -170,9 +170,12 @@ class Mood(StrEnum):
     NO_FILE = "the output file is not there"
     HALF_FILE = "the output file breaks off half-way"
     GARBAGE = "queue and history are a page, half a text, or JSON of another shape"
+    MUTE = "what needs no answer is done, and answered too late"
     OLD = "an older version: ids of its own, no jobs route"
 
 
+LATE_S: Final = 7.0
+"""Later than the worker waits for a small answer."""
 _ODD: Final = (
     b"<html><body><h1>502 Bad Gateway</h1></body></html>", b"[]", b"", b'"x"', b"7", b"null", b"{}", b'{"queue_runn',
     b'{"queue_running": null}', b'{"queue_running": [[]], "queue_pending": [7]}',
@@ -233,6 +236,8 @@ class Moody:
         self._note_cancel(path, body)
         if self._meets(Mood.SLOW):
             await asyncio.sleep(0.5)
+        if request.method == "POST" and not path.startswith(("/prompt", "/upload")) and self._meets(Mood.MUTE):
+            await asyncio.sleep(LATE_S)
         if path.startswith("/view") and self._meets(Mood.NO_FILE):
             return web.Response(status=404)
         if path.startswith(("/queue", "/history")) and request.method == "GET" and self._meets(Mood.GARBAGE):

@@ -33,6 +33,8 @@ class Scenario:
     name: str
     promises: tuple[str, ...]
     run: Callable[[Farm, Size], Outcome]
+    in_ci: bool = True
+    """False: it takes too long for each push, and runs with `--size all` or when its fault is named."""
 
 
 def found() -> list[Scenario]:

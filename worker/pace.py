@@ -80,6 +80,11 @@ class Ticket:
         self.pace.note_went_down(self)
 
     @property
+    def is_after_fall(self) -> bool:
+        """Say whether this job came to nothing while ComfyUI is known to be down with another one of ours."""
+        return self.begun_at is None and self.pace.fell_lately()
+
+    @property
     def is_bystander(self) -> bool:
         """Say whether this job only waited behind another one of ours, with which ComfyUI went down."""
         return self.pace.is_bystander(self)
@@ -218,6 +223,11 @@ class Pace:
         with self._lock:
             if ticket.begun_at is not None:
                 self._down_at = self._clock.monotonic()
+
+    def fell_lately(self) -> bool:
+        """Say whether ComfyUI went down with a job of ours a moment ago."""
+        with self._lock:
+            return self._down_at is not None and self._clock.monotonic() - self._down_at < DOWN_KEPT_S
 
     def is_bystander(self, ticket: Ticket) -> bool:
         now = self._clock.monotonic()

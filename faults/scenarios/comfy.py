@@ -123,6 +123,8 @@ def _lies(ward: _Ward) -> None:
     ward.ends("answers are garbage", asked, State.SUCCEEDED)
     proxy.be(Mood.SLOW)
     ward.ends("every answer is late", ward.submit(seconds=0.2), State.SUCCEEDED)
+    proxy.be(Mood.MUTE, 1)
+    ward.ends("what needs no answer is answered too late", ward.submit(seconds=0.2), State.SUCCEEDED)
     proxy.be(Mood.OLD)
     ward.ends("an older version", ward.submit(seconds=0.2), State.SUCCEEDED)
     proxy.be(Mood.FINE)
@@ -324,7 +326,7 @@ def deadly(farm: Farm, size: Size) -> Outcome:
     return Outcome(tally + Tally(1, 1), figures, (*wrong, *breaches, *_is_told(farm, killer)))
 
 
-_COUNT: Final = {Size.CI: 2, Size.ALL: 5}
+_COUNT: Final = {Size.CI: 1, Size.ALL: 5}
 
 
 def _hangs(farm: Farm, kitchen: Kitchen, wrong: list[str], times: int) -> tuple[Asked, list[float]]:
@@ -396,5 +398,5 @@ SCENARIOS = (
         moody,
     ),
     Scenario("F10", "jobs that kill or hang their ComfyUI each time, among innocents", ("P9", "P20"), poison),
-    Scenario("F10", "a job at which its worker dies each time, among innocents", ("P9",), deadly),
+    Scenario("F10", "a job at which its worker dies each time, among innocents", ("P9",), deadly, in_ci=False),
 )

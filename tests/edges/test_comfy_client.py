@@ -452,3 +452,44 @@ def test_a_half_open_socket_is_noticed_and_left() -> None:
             connection.close()
     assert ids[0] != ids[1]
     assert not thread.is_alive()
+
+
+def test_an_answer_that_comes_too_late_is_none() -> None:
+    """Whatever is asked: the attempt, or the cleaning up after it, hears `Unavailable`, and the worker lives."""
+    with socket.create_server(("127.0.0.1", 0)) as server:  # takes calls and never answers
+        client = ComfyClient(f"http://127.0.0.1:{server.getsockname()[1]}", ask_s=0.1)
+        asks: tuple[Callable[[], object], ...] = (
+            client.facts,
+            client.queue_length,
+            client.free,
+            lambda: client.where("x"),
+            lambda: client.forget("x"),
+            lambda: client.cancel("x"),
+        )
+        for ask in asks:
+            with pytest.raises(Unavailable):
+                ask()
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"null", b'{"queue_running": null}', b'{"queue_running": [[]]}'])
+def test_an_answer_that_cannot_be_read_is_none(body: bytes) -> None:
+    """A proxy's page, half a text, another shape: it says nothing about the prompt, least of all that it is lost."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(Unavailable, match="cannot be read"):
+            ComfyClient(f"http://127.0.0.1:{server.server_port}").where("x")
+    finally:
+        server.shutdown()
+        server.server_close()

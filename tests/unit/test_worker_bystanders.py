@@ -68,3 +68,13 @@ def test_an_end_that_was_no_fall_blames_nobody() -> None:
     _, first, second = pair()
     first.over()
     assert not second.is_bystander
+
+
+def test_who_finds_comfyui_down_with_another_pays_nothing() -> None:
+    """A job that was taken before anybody knew; but not while the other one simply runs, nor long after."""
+    clock, first, second = pair()
+    assert not second.is_after_fall
+    first.went_down()
+    assert second.is_after_fall and not first.is_after_fall
+    clock.at += DOWN_KEPT_S
+    assert not second.is_after_fall

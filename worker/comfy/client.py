@@ -36,8 +36,9 @@ _CHUNK: Final = 1 << 20
 class ComfyClient:
     """Call one server's routes. Threads may share it. `Unavailable` when the server cannot be reached."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, ask_s: float = ASK_S) -> None:
         self.url = url
+        self._ask_s = ask_s
         self._local = threading.local()
 
     def facts(self) -> ServerFacts:
@@ -207,10 +208,10 @@ class ComfyClient:
             session.mount(self.url, HTTPAdapter(pool_connections=1, pool_maxsize=2, max_retries=once_more))
         return session
 
-    def _get(self, path: str, within_s: float = ASK_S) -> dict[str, Any]:
+    def _get(self, path: str, within_s: float | None = None) -> dict[str, Any]:
         """Ask for an object; all that is asked for here is one. What is none says nothing: `Unavailable`."""
         with _renamed():
-            answer = self._session.get(self.url + path, timeout=(CONNECT_S, within_s))
+            answer = self._session.get(self.url + path, timeout=(CONNECT_S, within_s or self._ask_s))
         _check(answer)
         told = _json_of(answer)
         if not isinstance(told, dict):
@@ -218,12 +219,13 @@ class ComfyClient:
         return told
 
     def _post(self, path: str, body: object) -> requests.Response:
-        """Post something that does no harm when it arrives twice."""
-        try:
-            return self._session.post(self.url + path, json=body, timeout=(CONNECT_S, ASK_S))
-        except requests.ConnectionError:
-            with _renamed():
-                return self._session.post(self.url + path, json=body, timeout=(CONNECT_S, ASK_S))
+        """Post something that does no harm when it arrives twice. `Unavailable` when no answer comes, or a late one."""
+        with _renamed():
+            try:
+                return self._session.post(self.url + path, json=body, timeout=(CONNECT_S, self._ask_s))
+            except requests.ConnectionError:
+                # A kept-alive connection that the server closed meanwhile.
+                return self._session.post(self.url + path, json=body, timeout=(CONNECT_S, self._ask_s))
 
 
 @contextmanager
