@@ -143,7 +143,7 @@ def test_every_frame_and_page_counts(tmp_path: Path, form: str) -> None:
     kitchen.fetcher.files[URL] = moving(form, 3)
     kitchen.bring("image", URL)
     kitchen.fetcher.files[URL] = moving(form, 17)
-    with pytest.raises(Rejected, match="2000 × 2000 × .* million are allowed"):
+    with pytest.raises(Rejected, match=r"2000 × 2000 × .* million are allowed"):
         kitchen.bring("image", URL)
 
 
