@@ -130,8 +130,8 @@ def test_timing_tells_nothing_about_keys() -> None:
     """
     Measured, by rank (Mann-Whitney), interleaved: a key that is known against one that is not; a right beginning.
 
-    A figure, no fence: a busy machine may say anything, and 10,000 samples find differences of 100 ns, which nobody sees
-    through a network. It is written beside the others, in the full size alone.
+    A figure, no fence: a busy machine may say anything, and 10,000 samples find differences of 100 ns, which nobody
+    sees through a network. It is written beside the others, in the full size alone.
     """
     times = of_size(300, 10_000)
     ring = keys(Table())

@@ -219,7 +219,7 @@ def _live_a_day(stack: World, person: Person, receiver: Receiver, spread: Spread
     nodes = {
         "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}},
         "2": {"class_type": "TestRaise", "inputs": {"image": ["1", 0], "kind": "ValueError", "seed": 1}},
-        "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": PROMPT}},
+        "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "x"}},
     }
     made.append(ask("POST", "jobs", {"workflow": nodes, "metadata": {"note": "mine"}}))
     made.append(ask("POST", "jobs", {"workflow": {**nodes, "2": {**nodes["2"], "class_type": "NoSuchNode"}}}))
