@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from PIL import Image
 
 from chalicelib.contract.errors import Unavailable
-from chalicelib.contract.job import Job, JobError, Output, Timings, job_id_of
+from chalicelib.contract.job import Job, JobError, Output, Timings
 from chalicelib.contract.states import State
 from chalicelib.link_api import LinkApi
 from tests.fakes import MemoryLedger
@@ -19,8 +19,8 @@ from tests.media import animation, sound, video
 
 PROMPT = "a red fox in the snow at dawn, breath in the cold air, shallow depth of field, 35mm film grain"
 TOKEN = "v" * 22
-JOB_ID = job_id_of("client-1", "gallery")
-"""The job that a desk shows, unless a test makes others."""
+UNOWNED = "outputs/client-1/job/"
+"""Where files lie until it is known whose they are."""
 
 
 class Desk:
@@ -45,15 +45,26 @@ class Desk:
         return f"{self.storage}/{key}?{urlencode(asked)}"
 
     def take(self, job: Job) -> Job:
-        """Put *job* into the ledger as it is."""
+        """Put *job* into the ledger as it is, its files where its attempts write."""
+        job = job.model_copy(update={"outputs": tuple(self.own(job, job.outputs))})
         self.ledger.submit(job)
         return job
+
+    def own(self, job: Job, outputs: Sequence[Output]) -> list[Output]:
+        """Move files into the folder of *job*."""
+        folder = f"outputs/{job.client_id}/{job.job_id}/"
+        self.kept |= {key.replace(UNOWNED, folder): content for key, content in self.kept.items()}
+        moved = []
+        for one in outputs:
+            small = one.thumbnail_key and one.thumbnail_key.replace(UNOWNED, folder)
+            keys = {"key": one.key.replace(UNOWNED, folder), "thumbnail_key": small}
+            moved.append(one.model_copy(update=keys))
+        return moved
 
 
 def ended_job(outputs: Sequence[Output] = (), **fields: Any) -> Job:
     """Make a job that succeeded in its first attempt, with *outputs*."""
     given: dict[str, Any] = {
-        "job_key": "gallery",
         "state": State.SUCCEEDED,
         "view_token": TOKEN,
         "link_base": "https://host/stage",
@@ -105,7 +116,7 @@ def picture(width_px: int, height_px: int, hue: int) -> bytes:
 
 def kept_output(desk: Desk, name: str, content: bytes, content_type: str, kind: str, **fields: Any) -> Output:
     """Keep a file and describe it."""
-    key = f"outputs/client-1/{JOB_ID}/1/{len(desk.kept)}-{name}"
+    key = f"{UNOWNED}1/{len(desk.kept)}-{name}"
     desk.kept[key] = content
     facts = {"key": key, "filename": name, "content_type": content_type, "kind": kind, "size_bytes": len(content)}
     return output().model_copy(update={"width_px": None, "height_px": None} | facts | fields)
@@ -115,7 +126,7 @@ def all_kinds(desk: Desk) -> list[Output]:
     """Keep one file of each kind and describe them, as a worker does."""
 
     def thumb(hue: int) -> dict[str, str]:
-        key = f"outputs/client-1/{JOB_ID}/1/thumb-{len(desk.kept)}.jpg"
+        key = f"{UNOWNED}1/thumb-{len(desk.kept)}.jpg"
         desk.kept[key] = picture(512, 384, hue)
         return {"thumbnail_key": key, "thumbnail_type": "image/jpeg"}
 

@@ -171,7 +171,8 @@ def tell(served: Served, claimed: Claimed, fraction: float) -> None:
 
 
 def end(served: Served, claimed: Claimed, outputs: list[Output]) -> None:
-    served.desk.ledger.commit(claimed.lease, now=NOW + 5_000, outputs=outputs, timings=Timings())
+    own = served.desk.own(claimed.job, outputs)
+    served.desk.ledger.commit(claimed.lease, now=NOW + 5_000, outputs=own, timings=Timings())
 
 
 def test_the_page_follows_a_job_to_its_end_and_keeps_the_readers_place(opened: Open, served: Served) -> None:

@@ -260,7 +260,8 @@ def pictures() -> Iterator[tuple[str, bytes]]:
     yield "GIF of a million frames", _gif(1_000_000, 1, 1)
     yield "GIF of a comment in ten million parts", _gif(1, 1, 1)[:-1] + b"\x21\xfe" + b"\x01a" * 10_000_000 + b"\x00;"
     yield "GIF of frames of 65,535 × 65,535", _gif(3, 65_535, 65_535)
-    yield "WebP of 16,383 × 16,383", _saved("WEBP", size=(16_383, 16_383))
+    if IS_WHOLE:  # it takes a minute to make
+        yield "WebP of 16,383 × 16,383", _saved("WEBP", size=(16_383, 16_383))
     yield "a TIFF whose pages lead in a ring", b"II*\x00\x08\x00\x00\x00\x00\x00\x08\x00\x00\x00"
     yield "a zip in a zip", b"PK\x03\x04" + zlib.compress(bytes(10_000_000))
 
@@ -313,7 +314,7 @@ def test_an_upload_is_kept_as_it_came(shop: tuple[Any, Tenant, dict[str, str]], 
     [operation] = [one for one in OPERATIONS if one.name == "createAsset"]
     tried, through = 0, []
     for what, content in pictures():
-        if len(content) > 4_000_000:
+        if len(content) > 4_000_000 or (tried == 6 and not IS_WHOLE):
             continue
         tried += 1
         call = Call({"content-type": f"multipart/form-data; boundary={BOUNDARY}"}, form(content, "x.png"), LINK_BASE)

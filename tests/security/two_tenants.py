@@ -33,8 +33,8 @@ from sandbox.world import World
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
 LINK_BASE = "https://host/api"
 PICTURE = b"\x89PNG\r\n\x1a\n of "
-COUNTERS = ("KeysTable", "NoncesTable", "RatesTable")
-"""Tables that are asked about whoever asks: they say nothing of what was asked for."""
+COUNTERS = ("KeysTable", "NoncesTable", "RatesTable", "WorkersTable")
+"""Tables that are asked about whoever asks, or every few seconds: they say nothing of what was asked for."""
 REFRESHED = ("workflows/index.json", "workflows/base.json")
 """What is looked at every few seconds, whoever asks."""
 WRITES = ("Put", "Update", "Delete", "Copy", "Send", "Batch", "Transact")

@@ -23,7 +23,7 @@ from chalicelib.gallery_tiles import file_size
 from chalicelib.link_api import MAX_EXCERPTS
 from chalicelib.links import gallery_link, output_link, thumbnail_link
 from chalicelib.records import MAX_INLINE_BYTES
-from tests.gallery.desk import JOB_ID, PROMPT, TOKEN, Desk, all_kinds, ended_job, failed_job, kept_output
+from tests.gallery.desk import PROMPT, TOKEN, UNOWNED, Desk, all_kinds, ended_job, failed_job, kept_output
 from tests.jobs import NOW, output
 
 LATER = NOW + 90_000
@@ -266,7 +266,7 @@ def test_the_record_is_served_as_text_under_the_same_rule_as_the_log() -> None:
 def test_a_download_is_kept_as_a_file_whatever_it_is() -> None:
     """The same link with download=1 has the store answer as an attachment, of the file's own type and name."""
     desk = Desk()
-    own = output(f"outputs/client-1/{JOB_ID}/1/0-abcdef12.png")
+    own = output(f"{UNOWNED}1/0-abcdef12.png")
     job = desk.take(ended_job([own, own.model_copy(update={"content_type": "text/html"})]))
     ways = [
         desk.api.output(job.job_id, "0", TOKEN, download=download).headers["Location"] for download in (False, True)

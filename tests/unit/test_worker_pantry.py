@@ -128,6 +128,34 @@ def test_a_picture_of_too_many_pixels_is_not_opened(tmp_path: Path) -> None:
         kitchen.bring("image", uri(made.getvalue()))
 
 
+def moving(form: str, frames: int) -> bytes:
+    """Make a picture of 2,000 × 2,000 with so many frames or pages, no two alike."""
+    made, pages = BytesIO(), [Image.new("P", (2_000, 2_000), number) for number in range(frames)]
+    options: dict[str, Any] = {"compression": "tiff_lzw"} if form == "TIFF" else {"duration": 40}
+    pages[0].save(made, form, save_all=True, append_images=pages[1:], **options)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("form", ["GIF", "TIFF"])
+def test_every_frame_and_page_counts(tmp_path: Path, form: str) -> None:
+    """ComfyUI decodes them all into one batch: 17 of 4 million pixels are more than a picture of 64 million."""
+    kitchen = Kitchen(tmp_path)
+    kitchen.fetcher.files[URL] = moving(form, 3)
+    kitchen.bring("image", URL)
+    kitchen.fetcher.files[URL] = moving(form, 17)
+    with pytest.raises(Rejected, match=r"2000 × 2000 × .* million are allowed"):
+        kitchen.bring("image", URL)
+
+
+def test_a_picture_of_a_million_parts_is_not_opened(tmp_path: Path) -> None:
+    """To count its frames alone would take a minute."""
+    kitchen = Kitchen(tmp_path)
+    frame = b"\x2c\0\0\0\0\1\0\1\0\0\x02\x02\x44\x01\0"
+    kitchen.fetcher.files[URL] = b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff" + frame * 12_000 + b";"
+    with pytest.raises(Rejected, match="too many parts"):
+        kitchen.bring("image", URL)
+
+
 @pytest.mark.parametrize(
     "value",
     [
