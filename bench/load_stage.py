@@ -14,20 +14,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+from uuid import uuid4
 
 from bench.crowd import Ask, Connection, Heard, Reply, asking, crowd
 from bench.figures import Figure, single, spread
-from bench.line import STAGE, signed_rows
+from bench.line import signed_rows
 from chalicelib.contract.job import job_id_of
 from chalicelib.contract.states import TERMINAL
 from chalicelib.ledger import DynamoLedger
 from faults.farm import holds_soon
-from infra.functions import API
 from sandbox.world import Wishes, World
 
-CONTAINERS: Final = 8
-"""Of the API function, at most: more of them only wait for the two cores."""
+WARM: Final = 4
+"""Clients that have the first containers started before anything is measured."""
 GENEROUS: Final = {"rate_per_s": "1000", "burst": "10000", "queued_max": "1000000"}
 JOB: Final = json.dumps({"workflow_id": "empty-color", "inputs": {"color": "teal"}}).encode()
 SHEET: Final = "bench-sheet"
@@ -43,8 +43,6 @@ class Stage:
         self.url = world.cloud.api_url
         session = world.cloud.session()
         self.ledger = DynamoLedger(session.client("dynamodb"), world.cloud.outputs["JobsTable"])
-        functions: Any = session.client("lambda")
-        functions.put_function_concurrency(FunctionName=API.name(STAGE), ReservedConcurrentExecutions=CONTAINERS)
 
     def token(self, client: str, **terms: str) -> dict[str, str]:
         """Make a key; the headers that carry it."""
@@ -59,18 +57,29 @@ class Stage:
 
         return ask
 
+    def made(self, headers: dict[str, str]) -> str:
+        """Make one job; its id."""
+        reply = self.submits(headers, "known")(Connection(self.url), str(uuid4()))
+        if reply.status != 201:
+            raise RuntimeError(f"the stage refuses a job (status {reply.status}): {reply.body[:300]!r}")
+        return str(reply.json()["id"])
+
     def reads(self, headers: dict[str, str], path: str) -> Ask:
         """Get the same again and again."""
         return lambda connection, _name: connection.ask("GET", path, headers)
 
 
 def measure(note: Note, say: Callable[[str], None], *, quick: bool) -> None:
-    """Measure throughput and times at growing crowds, then a flood."""
+    """Measure throughput and times at growing crowds."""
     seconds, sizes = (3.0, (1, 4)) if quick else (6.0, (1, 4, 16, 64))
     with stage() as there:
         _growing(there, note, say, sizes, seconds)
+
+
+def flood(note: Note, say: Callable[[str], None], *, quick: bool) -> None:
+    """Measure what a flood does to another key, and what becomes of what it asked for."""
     with stage() as there:
-        _flooded(there, note, say, seconds)
+        _flooded(there, note, say, 4.0 if quick else 10.0)
 
 
 @contextmanager
@@ -87,9 +96,8 @@ def _growing(there: Stage, note: Note, say: Callable[[str], None], sizes: Sequen
     headers = there.token("studio", **GENEROUS)
     sheet = there.world.keys.new_sheet("studio", SHEET)
     there.world.keys.maker.change(sheet.split("_")[1], GENEROUS)
-    # Eight at once have all containers started before anything is measured.
-    crowd(there.url, there.submits(headers, "warm"), clients=CONTAINERS, seconds=8)
-    known = job_id_of("studio", "warm-0-0")
+    crowd(there.url, there.submits(headers, "warm"), clients=WARM, seconds=8)
+    known = there.made(headers)
     made: queue.SimpleQueue[str] = queue.SimpleQueue()
     for size in sizes:
         begun = there.submits(headers, f"s{size}")
@@ -175,7 +183,7 @@ def _flooded(there: Stage, note: Note, say: Callable[[str], None], seconds: floa
     """Flood with a key of usual limits while another key asks now and then; then end what was acknowledged."""
     innocent, flooding = there.token("innocent"), there.token("flood")
     submits = there.submits(innocent, "i")
-    crowd(there.url, there.submits(there.token("warm", **GENEROUS), "w"), clients=CONTAINERS, seconds=6)
+    crowd(there.url, there.submits(there.token("warm", **GENEROUS), "w"), clients=WARM, seconds=6)
     alone = crowd(there.url, submits, clients=1, seconds=2 * seconds, pause_s=0.15)
     note("innocent_alone_ms", spread(alone.ms(), "ms"))
     acknowledged: list[str] = []
