@@ -55,7 +55,7 @@ audit: $(READY) ## look for known vulnerabilities of everything locked, developm
 bench: $(READY) ## measure; prints a table and writes bench/results/latest.json
 	@$(BIN)/python -m bench
 
-load: $(READY) ## load the API and completion, and see how they grow (ONLY=stage|desk|table|sheet|growth|fair; QUICK=1)
+load: $(READY) ## load the API and completion, and see how they grow (ONLY=stage|flood|desk|table|sheet|growth|fair; QUICK=1)
 	@$(BIN)/python -m bench.load $(ONLY:%=--only %) $(if $(QUICK),--quick)
 
 faults: $(READY) ## break it on purpose, F1 to F18, and count (ONLY='F1 F5'; SIZE=all: every point, an hour)

@@ -1,9 +1,9 @@
 """
 Load the API and the completion, and see how what they do grows: `python -m bench.load` (what `make load` runs).
 
-Parts: `stage` (the deployed API over HTTP, 1 to 64 clients, and a flood), `desk` (the same calls in this process: whose
-the time is), `table` (every reading operation on 100 to 100,000 jobs), `sheet` (completion on sheets of up to 10,000
-rows), `growth` (workflows, webhooks, the worker's memory), `fair` (two tenants).
+Parts: `stage` (the deployed API over HTTP, 1 to 64 clients), `flood` (of one key, beside another), `desk` (the same
+calls in this process: whose the time is), `table` (every reading operation on 100 to 100,000 jobs), `sheet` (completion
+on sheets of up to 10,000 rows), `growth` (workflows, webhooks, the worker's memory), `fair` (two tenants).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ FIGURES = ROOT / "bench" / "results" / "load.json"
 CURVES = ROOT / "bench" / "results" / "load-curves.json"
 PARTS = {
     "stage": load_stage.measure,
+    "flood": load_stage.flood,
     "desk": load_desk.measure,
     "table": load_table.measure,
     "sheet": load_sheet.measure,

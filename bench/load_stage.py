@@ -14,20 +14,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+from uuid import uuid4
 
 from bench.crowd import Ask, Connection, Heard, Reply, asking, crowd
 from bench.figures import Figure, single, spread
-from bench.line import STAGE, signed_rows
+from bench.line import signed_rows
 from chalicelib.contract.job import job_id_of
 from chalicelib.contract.states import TERMINAL
 from chalicelib.ledger import DynamoLedger
 from faults.farm import holds_soon
-from infra.functions import API
 from sandbox.world import Wishes, World
 
-CONTAINERS: Final = 8
-"""Of the API function, at most: more of them only wait for the two cores."""
+FIRST_MS: Final = 2_000.0
+WARM: Final = 4
+"""Clients that have the first containers started before anything is measured."""
+SMALL: Final = {"rate_per_s": "2", "burst": "5"}
+"""Of the key that floods: so that the stage is not full, on any machine, and the key's own bound is what it meets."""
 GENEROUS: Final = {"rate_per_s": "1000", "burst": "10000", "queued_max": "1000000"}
 JOB: Final = json.dumps({"workflow_id": "empty-color", "inputs": {"color": "teal"}}).encode()
 SHEET: Final = "bench-sheet"
@@ -43,8 +46,6 @@ class Stage:
         self.url = world.cloud.api_url
         session = world.cloud.session()
         self.ledger = DynamoLedger(session.client("dynamodb"), world.cloud.outputs["JobsTable"])
-        functions: Any = session.client("lambda")
-        functions.put_function_concurrency(FunctionName=API.name(STAGE), ReservedConcurrentExecutions=CONTAINERS)
 
     def token(self, client: str, **terms: str) -> dict[str, str]:
         """Make a key; the headers that carry it."""
@@ -59,18 +60,29 @@ class Stage:
 
         return ask
 
+    def made(self, headers: dict[str, str]) -> str:
+        """Make one job; its id."""
+        reply = self.submits(headers, "known")(Connection(self.url), str(uuid4()))
+        if reply.status != 201:
+            raise RuntimeError(f"the stage refuses a job (status {reply.status}): {reply.body[:300]!r}")
+        return str(reply.json()["id"])
+
     def reads(self, headers: dict[str, str], path: str) -> Ask:
         """Get the same again and again."""
         return lambda connection, _name: connection.ask("GET", path, headers)
 
 
 def measure(note: Note, say: Callable[[str], None], *, quick: bool) -> None:
-    """Measure throughput and times at growing crowds, then a flood."""
+    """Measure throughput and times at growing crowds."""
     seconds, sizes = (3.0, (1, 4)) if quick else (6.0, (1, 4, 16, 64))
     with stage() as there:
         _growing(there, note, say, sizes, seconds)
+
+
+def flood(note: Note, say: Callable[[str], None], *, quick: bool) -> None:
+    """Measure what a flood does to another key, and what becomes of what it asked for."""
     with stage() as there:
-        _flooded(there, note, say, seconds)
+        _flooded(there, note, say, 4.0 if quick else 10.0)
 
 
 @contextmanager
@@ -87,9 +99,8 @@ def _growing(there: Stage, note: Note, say: Callable[[str], None], sizes: Sequen
     headers = there.token("studio", **GENEROUS)
     sheet = there.world.keys.new_sheet("studio", SHEET)
     there.world.keys.maker.change(sheet.split("_")[1], GENEROUS)
-    # Eight at once have all containers started before anything is measured.
-    crowd(there.url, there.submits(headers, "warm"), clients=CONTAINERS, seconds=8)
-    known = job_id_of("studio", "warm-0-0")
+    crowd(there.url, there.submits(headers, "warm"), clients=WARM, seconds=8)
+    known = there.made(headers)
     made: queue.SimpleQueue[str] = queue.SimpleQueue()
     for size in sizes:
         begun = there.submits(headers, f"s{size}")
@@ -172,32 +183,33 @@ def _judge(
 
 
 def _flooded(there: Stage, note: Note, say: Callable[[str], None], seconds: float) -> None:
-    """Flood with a key of usual limits while another key asks now and then; then end what was acknowledged."""
-    innocent, flooding = there.token("innocent"), there.token("flood")
+    """Flood with a key of small limits while another key asks now and then; then end what was acknowledged."""
+    innocent, flooding = there.token("innocent"), there.token("flood", **SMALL)
     submits = there.submits(innocent, "i")
-    crowd(there.url, there.submits(there.token("warm", **GENEROUS), "w"), clients=CONTAINERS, seconds=6)
+    crowd(there.url, there.submits(there.token("warm", **GENEROUS), "w"), clients=WARM, seconds=6)
+    # What the crowd has begun is worked off before anything is compared.
+    for number in range(20):
+        if submits(Connection(there.url), f"first-{number}").ms < FIRST_MS:
+            break
     alone = crowd(there.url, submits, clients=1, seconds=2 * seconds, pause_s=0.15)
-    note("innocent_alone_ms", spread(alone.ms(), "ms"))
+    if alone.ms():
+        note("innocent_alone_ms", spread(alone.ms(), "ms"))
     acknowledged: list[str] = []
-    # Paced: twice what the key may; then as fast as the answers come.
-    for mark, clients, pause_s in (("at_40_a_second", 4, 0.1), ("without_end", 8, 0.0)):
+    # Paced: about twice what the key may; then as fast as the answers come.
+    for mark, clients, pause_s in (("of_twice_its_rate", 2, 0.4), ("without_end", 4, 0.0)):
         prefix = f"f{clients}"
         with asking(there.url, there.submits(flooding, prefix), clients=clients, pause_s=pause_s) as flood:
             beside = crowd(
                 there.url, there.submits(innocent, f"i{clients}"), clients=1, seconds=2 * seconds, pause_s=0.15
             )
         heard = flood()
-        note(f"innocent_beside_a_flood_{mark}_ms", spread(beside.ms(), "ms"))
-        before, after = spread(alone.ms(), "ms"), spread(beside.ms(), "ms")
-        for rank, then, now in (("p50", before.p50, after.p50), ("p95", before.p95, after.p95)):
-            note(f"innocent_{rank}_beside_a_flood_{mark}", single((now or 0) / (then or 1), "x of alone", after.n))
-        note(f"innocent_refused_{mark}", single(100 * beside.share(lambda status: status != 201), "%", after.n))
         _note(note, f"flood_{mark}", clients, heard)
         refused = [reply for _, reply in heard.replies if reply.status == 429]
         clear = [reply for reply in refused if _is_clear(reply)]
         note(f"flood_{mark}_refusals", single(len(refused), "answers 429", len(heard.replies)))
         note(f"flood_{mark}_refusals_clear", single(len(clear), "with Retry-After and a sentence", len(refused)))
         acknowledged += _judge(there, note, say, prefix, heard, clients, "flood")
+        _compare(note, say, mark, alone.ms(), beside)
     worker = there.world.start_worker(SLOTS="4")
     ended = holds_soon(lambda: _all_ended(there, acknowledged), 180, 0.5)
     worker.stop()
@@ -205,6 +217,18 @@ def _flooded(there: Stage, note: Note, say: Callable[[str], None], seconds: floa
     note("flood_acknowledged_and_ended", single(len(acknowledged) - left, "jobs", len(acknowledged)))
     if not ended:
         say(f"{left} of {len(acknowledged)} acknowledged jobs have not ended within 3 minutes")
+
+
+def _compare(note: Note, say: Callable[[str], None], mark: str, alone: Sequence[float], beside: Heard) -> None:
+    """Say how much longer an innocent key waits beside a flood than alone."""
+    if not alone or not beside.ms():
+        say("the machine is too busy: the innocent key was not answered")
+        return
+    before, after = spread(alone, "ms"), spread(beside.ms(), "ms")
+    note(f"innocent_beside_a_flood_{mark}_ms", after)
+    for rank, then, now in (("p50", before.p50, after.p50), ("p95", before.p95, after.p95)):
+        note(f"innocent_{rank}_beside_a_flood_{mark}", single((now or 0) / (then or 1), "x of alone", after.n))
+    note(f"innocent_refused_{mark}", single(100 * beside.share(lambda status: status != 201), "%", after.n))
 
 
 def _is_clear(reply: Reply) -> bool:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any, Final
 
 from infra.functions import API, FUNCTIONS, SCALE, Function
@@ -30,6 +31,51 @@ TOO_LARGE: Final = {
         "details": None,
     }
 }
+THROTTLED: Final = {
+    "error": {
+        "code": "too_many_requests",
+        "message": "More requests come in just now than this stage takes, from everybody together. "
+        "Ask again in a moment.",
+        "details": None,
+    }
+}
+UNANSWERED: Final = {
+    "error": {
+        "code": "unavailable",
+        "message": "The API could not answer this request. Ask again in a moment: with the same Idempotency-Key, or "
+        "the same Job ID, nothing is done twice.",
+        "details": None,
+    }
+}
+
+
+@dataclass(frozen=True)
+class GatewayAnswer:
+    """Say what API Gateway answers by itself, the app unasked; *status* None: as it is. Ask again after *retry_s*."""
+
+    body: Mapping[str, object]
+    status: int | None = None
+    retry_s: int | None = None
+
+    @property
+    def templates(self) -> dict[str, str]:
+        """Return its body by content type."""
+        return {"application/json": json.dumps(self.body)}
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Return its headers; a text in quotes is itself."""
+        return {} if self.retry_s is None else {"gatewayresponse.header.Retry-After": f"'{self.retry_s}'"}
+
+
+GATEWAY_ANSWERS: Final[Mapping[str, GatewayAnswer]] = {
+    # What a Lambda cannot take (6 MB) never reaches the app: API Gateway itself names the other way.
+    "REQUEST_TOO_LARGE": GatewayAnswer(TOO_LARGE, 413),
+    "THROTTLED": GatewayAnswer(THROTTLED, 429, retry_s=2),
+    # A function that is throttled, takes longer than 29 seconds or fails.
+    "DEFAULT_5XX": GatewayAnswer(UNANSWERED, retry_s=2),
+}
+"""By the type of API Gateway's gateway responses, which are bare words (`Too Many Requests`) otherwise."""
 
 
 class TemplateConflict(Exception):
@@ -174,9 +220,13 @@ def _finish_api(properties: dict[str, Any]) -> None:
     properties["StageName"] = {"Ref": "Stage"}
     properties["BinaryMediaTypes"] = ["*/*"]
     properties["DefinitionBody"]["x-amazon-apigateway-binary-media-types"] = ["*/*"]
-    # What a Lambda cannot take (6 MB) never reaches the app: API Gateway itself names the other way.
     properties["DefinitionBody"]["x-amazon-apigateway-gateway-responses"] = {
-        "REQUEST_TOO_LARGE": {"statusCode": 413, "responseTemplates": {"application/json": json.dumps(TOO_LARGE)}}
+        kind: {
+            **({} if answer.status is None else {"statusCode": answer.status}),
+            **({"responseParameters": answer.parameters} if answer.parameters else {}),
+            "responseTemplates": answer.templates,
+        }
+        for kind, answer in GATEWAY_ANSWERS.items()
     }
     properties["MethodSettings"] = [
         {

@@ -6,7 +6,6 @@ Also after a plain `chalice deploy`, which puts the API's definition back to wha
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ from infra.deploy.stage import Stage
 from infra.deploy.steps import Change, Say
 from infra.functions import API, FUNCTIONS, Function
 from infra.resources_only import variables_of
-from infra.template import BURST_AT_ONCE, REQUESTS_A_SECOND, TOO_LARGE
+from infra.template import BURST_AT_ONCE, GATEWAY_ANSWERS, REQUESTS_A_SECOND, GatewayAnswer
 
 PARTIAL: Final = ["ReportBatchItemFailures"]
 
@@ -75,18 +74,14 @@ class Settings:
 
     def _of_api(self, api_id: str) -> list[Change]:
         client = self._stage.session.client("apigateway")
-        try:
-            told = client.get_gateway_response(restApiId=api_id, responseType="REQUEST_TOO_LARGE")
-        except client.exceptions.NotFoundException:
-            told = {}
         stage = client.get_stage(restApiId=api_id, stageName=self._stage.name)
         every = stage.get("methodSettings", {}).get("*/*", {})
         right = (
             self._binary(api_id) == ["*/*"]
-            and told.get("responseTemplates") == {"application/json": json.dumps(TOO_LARGE)}
+            and all(self._says(api_id, kind, answer) for kind, answer in GATEWAY_ANSWERS.items())
             and every.get("throttlingRateLimit") == REQUESTS_A_SECOND
         )
-        return [] if right else [Change("set binary answers, throttle and what is said of too large requests")]
+        return [] if right else [Change("set binary answers, throttle and what API Gateway itself answers")]
 
     def _set_api(self, api_id: str) -> None:
         client = self._stage.session.client("apigateway")
@@ -98,12 +93,14 @@ class Settings:
             patches.append({"op": "add", "path": "/binaryMediaTypes/*~1*"})
         if patches:
             client.update_rest_api(restApiId=api_id, patchOperations=patches)
-        client.put_gateway_response(
-            restApiId=api_id,
-            responseType="REQUEST_TOO_LARGE",
-            statusCode="413",
-            responseTemplates={"application/json": json.dumps(TOO_LARGE)},
-        )
+        for kind, answer in GATEWAY_ANSWERS.items():
+            client.put_gateway_response(
+                restApiId=api_id,
+                responseType=kind,
+                responseParameters=answer.parameters,
+                responseTemplates=answer.templates,
+                **({} if answer.status is None else {"statusCode": str(answer.status)}),
+            )
         client.create_deployment(restApiId=api_id, stageName=self._stage.name)
         client.update_stage(
             restApiId=api_id,
@@ -113,6 +110,14 @@ class Settings:
                 {"op": "replace", "path": "/*/*/throttling/burstLimit", "value": str(BURST_AT_ONCE)},
             ],
         )
+
+    def _says(self, api_id: str, kind: str, answer: GatewayAnswer) -> bool:
+        client = self._stage.session.client("apigateway")
+        try:
+            told = client.get_gateway_response(restApiId=api_id, responseType=kind)
+        except client.exceptions.NotFoundException:
+            return False
+        return bool(told.get("responseTemplates") == answer.templates)
 
     def _binary(self, api_id: str) -> list[str]:
         found = self._stage.session.client("apigateway").get_rest_api(restApiId=api_id).get("binaryMediaTypes", [])

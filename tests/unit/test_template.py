@@ -124,6 +124,18 @@ def test_what_is_too_large_for_a_lambda_is_told_the_other_way() -> None:
     assert "/api/v2/assets/uploads" in error["message"]
 
 
+def test_what_api_gateway_refuses_by_itself_is_a_sentence_and_a_time() -> None:
+    """Beyond the stage's rate, or with no function to take it: the app's envelope and Retry-After, no bare words."""
+    body = finished()["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]
+    for kind, status, code in (("THROTTLED", 429, "too_many_requests"), ("DEFAULT_5XX", None, "unavailable")):
+        told = body["x-amazon-apigateway-gateway-responses"][kind]
+        error = json.loads(told["responseTemplates"]["application/json"])["error"]
+        assert (told.get("statusCode"), error["code"]) == (status, code)
+        assert error["message"].endswith(".") and set(error) == {"code", "message", "details"}
+        # A text in quotes is itself; without them API Gateway looks for a variable of that name.
+        assert told["responseParameters"] == {"gatewayresponse.header.Retry-After": "'2'"}
+
+
 def test_batches_and_inputs_are_kept_as_long_as_is_promised() -> None:
     """A batch as long as its jobs; an input for the days that the API tells as its end."""
     rules = RESOURCES["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
@@ -278,7 +290,7 @@ def test_a_worker_writes_the_attributes_of_its_moves_and_no_others() -> None:
     ledger = DynamoLedger(cast(Any, table), "jobs")
     lease, error = Lease(job.job_id, 1, "token"), JobError(code="x", text="y")
     ledger.claim(job.job_id, job.seq, owner="me", token="token", now=1, lease_ms=1)
-    ledger.heartbeat(lease, until=1, phase="rendering", progress=Progress(fraction=0.5))
+    ledger.heartbeat(lease, until=1, phase="rendering", progress=Progress(fraction=0.5), spent_ms=1)
     ledger.release(lease, now=1)
     ledger.retry(lease, now=1, not_before=2, error=error)
     ledger.commit(lease, now=1, outputs=[], timings=Timings())
