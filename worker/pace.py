@@ -55,6 +55,10 @@ class Ticket:
         """Note that a message came."""
         self.pace.note_taken(self)
 
+    def moved_here(self) -> None:
+        """Note that there is a job at once: it comes from another ComfyUI of this worker."""
+        self.pace.note_moved_here(self)
+
     def claimed(self, workflow: str) -> None:
         """Note which workflow it is."""
         self.workflow = workflow
@@ -194,6 +198,11 @@ class Pace:
         with self._lock:
             ticket.taken_at = self._clock.monotonic()
             self._receives.append(min(ticket.taken_at - ticket.entered_at, RECEIVE_MOST_S))
+
+    def note_moved_here(self, ticket: Ticket) -> None:
+        # No message was waited for: that is no measure of how long a receive takes.
+        with self._lock:
+            ticket.taken_at = self._clock.monotonic()
 
     def note_submitted(self, ticket: Ticket) -> None:
         with self._lock:

@@ -174,7 +174,7 @@ def test_what_the_gpu_worked_for_a_job_is_added_to_its_earlier_attempts() -> Non
     track = Track()
     ticket = track.ready()
     job = new_job(spent_ms=4_000)
-    holding = Holding(job, Lease(job.job_id, 2, "t"), Delivery("r", 1, None), 0.0, ticket)
+    holding = Holding(job, Lease(job.job_id, 2, "t"), Delivery("r", 1, None), track.clock, 0.0, ticket)
     track.clock.pass_time(3)
     assert (ticket.ran_ms(), holding.spent_ms()) == (0, 4_000)
     holding.begun()
@@ -183,5 +183,5 @@ def test_what_the_gpu_worked_for_a_job_is_added_to_its_earlier_attempts() -> Non
     holding.ended()
     track.clock.pass_time(9)
     assert holding.spent_ms() == 6_500
-    first = Holding(new_job(), Lease("j", 1, "t"), Delivery("r", 1, None), 0.0, track.ready())
+    first = Holding(new_job(), Lease("j", 1, "t"), Delivery("r", 1, None), track.clock, 0.0, track.ready())
     assert first.spent_ms() is None, "nothing to tell"
