@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -148,6 +149,8 @@ class _Attempt:
                 self._begin_record(graph, prompt_id, adopted=True)
                 verdict = self._follow(prompt_id, graph, watch)
             # Its former owner may cancel it under our eyes: then it is as if it had not been there.
+            if isinstance(verdict, Made):
+                return replace(verdict, is_adopted=True)
             if not (isinstance(verdict, Broken | Again) and verdict.error.code in ("interrupted", "prompt_lost")):
                 return verdict
         return None
