@@ -41,7 +41,7 @@ PATIENT_RECEIVES: Final = 3
 GIVEN_BACK_S: Final = (1.0, 4.0)
 """How long the message of a job is hidden that was given back: between these. ComfyUI is coming up again."""
 FREE_MOST: Final = 2 * BUDGET
-"""From this attempt on every one is paid for: who is to blame is guessed from times, and may be guessed wrong."""
+"""So often a job is given back at no cost: who is to blame is guessed from times, and may be guessed wrong."""
 INSIST_PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0)
 
 T = TypeVar("T")
@@ -153,7 +153,7 @@ class _Settlement:
 
     def _retry(self, again: Again) -> None:
         """Put the job back to wait, or end it when this was its last attempt."""
-        if again.is_free and self._job.attempt < FREE_MOST:
+        if again.is_free and self._job.given_back < FREE_MOST:
             self._give_back(again)
             return
         if self._job.budget_left <= 0:
@@ -187,7 +187,7 @@ class _Settlement:
     def _give_back(self, again: Again) -> None:
         """Put the job back unharmed: what became of this attempt was another job's doing."""
         tools = self._tools
-        if not self._released():
+        if not self._released(given_back=self._job.given_back + 1):
             self._lost()
             return
         least, most = GIVEN_BACK_S
@@ -218,10 +218,11 @@ class _Settlement:
         tools.postman.tell(self._job, self._job.version + 1)
         return Halted(Stop.HANDED_BACK)
 
-    def _released(self) -> bool:
+    def _released(self, given_back: int | None = None) -> bool:
         """Release the lease; False: it was lost. A lease that runs out instead would cost the job an attempt."""
         self._tools.keeper.let_go(self._holding)
-        return self._insist(lambda: self._tools.ledger.release(self._lease, now=self._holding.now_ms()))
+        ledger, now = self._tools.ledger, self._holding.now_ms()
+        return self._insist(lambda: ledger.release(self._lease, now=now, given_back=given_back))
 
     def _finish(self) -> None:
         """Tell completion (which tells everybody else), delete the message, and clean up on ComfyUI's side."""
