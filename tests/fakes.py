@@ -113,11 +113,12 @@ class MemoryLedger:
             sets["outputs"] = tuple(outputs)
         return self._mine(Verb.HEARTBEAT, lease, **sets, **_spent(spent_ms))
 
-    def release(self, lease: Lease, *, now: int) -> bool:
+    def release(self, lease: Lease, *, now: int, given_back: int | None = None) -> bool:
         with self._lock:
             job = self._jobs.get(lease.job_id)
             if job is None:
                 return False
+            told = {} if given_back is None else {"given_back": given_back}
             return self._mine(
                 Verb.RELEASE,
                 lease,
@@ -126,6 +127,7 @@ class MemoryLedger:
                 due_at=now + SWEEP_SLACK_MS,
                 phase="queued",
                 budget_left=job.budget_left + 1,
+                **told,
             )
 
     def retry(self, lease: Lease, *, now: int, not_before: int, error: JobError, spent_ms: int | None = None) -> bool:

@@ -23,7 +23,7 @@ from worker.comfy.history import Ending, Entry, Place, ServerFacts, Whereabouts
 from worker.comfy.outputs import OutputFile
 from worker.comfy.track import Course, classes_of
 from worker.kit import Card
-from worker.ports import Delivery, FileGone, Follower, InDoubt
+from worker.ports import ComfyAway, Delivery, FileGone, Follower, InDoubt
 from worker.settings import Settings, read_settings
 
 ENVIRONMENT = {
@@ -378,7 +378,7 @@ class FakeComfy:
 
     def _check(self) -> None:
         if not self.is_up:
-            raise Unavailable("ComfyUI cannot be reached (ConnectionError).")
+            raise ComfyAway("ComfyUI cannot be reached (ConnectionError).")
 
 
 class FakeFleet:

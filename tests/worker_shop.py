@@ -128,6 +128,12 @@ class Watched(MemoryLedger):
             raise Unavailable("The job table is busy.")
         return super().commit(*args, **kwargs)
 
+    def release(self, *args: Any, **kwargs: Any) -> bool:
+        if "release" in self.failing:
+            self.failing.remove("release")
+            raise Unavailable("The job table is busy.")
+        return super().release(*args, **kwargs)
+
 
 class SameThreadPostman(Postman):
     """Send at once, on the caller's thread; the news of jobs that go on apart from that of jobs that have ended."""

@@ -31,7 +31,7 @@ from worker.perform import perform
 from worker.ports import Delivery
 from worker.settle import hand_back, settle, settle_poison, settle_refusal, settle_unreadable
 from worker.tools import Tools
-from worker.verdicts import Again, Elsewhere, Stop, Verdict
+from worker.verdicts import Again, Elsewhere, Halted, Stop, Verdict
 
 HAND_BACK_S: Final = 2.0
 ONCE_WAIT_S: Final = 1
@@ -230,9 +230,13 @@ class Hand:
             ticket = server.pace.enter(lambda: holding.stopped is None)
             if ticket is None:
                 break
+            ticket.moved_here()
             ticket.claimed(holding.job.workflow_hash)
             holding.ticket = ticket
             tools = replace(self._tools, server=server)
+            if not self._may_go_on(holding, ticket):
+                hand_back(tools, holding)
+                return tools, Halted(Stop.HANDED_BACK)
             return tools, perform(tools, holding)
         return self._tools, elsewhere
 

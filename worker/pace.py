@@ -55,6 +55,10 @@ class Ticket:
         """Note that a message came."""
         self.pace.note_taken(self)
 
+    def moved_here(self) -> None:
+        """Note that there is a job at once: it comes from another ComfyUI of this worker."""
+        self.pace.note_moved_here(self)
+
     def claimed(self, workflow: str) -> None:
         """Note which workflow it is."""
         self.workflow = workflow
@@ -78,11 +82,6 @@ class Ticket:
     def went_down(self) -> None:
         """Note that ComfyUI ended or hung, and took this job with it. Called before `over`."""
         self.pace.note_went_down(self)
-
-    @property
-    def is_after_fall(self) -> bool:
-        """Say whether this job came to nothing while ComfyUI is known to be down with another one of ours."""
-        return self.begun_at is None and self.pace.fell_lately()
 
     @property
     def is_bystander(self) -> bool:
@@ -200,6 +199,11 @@ class Pace:
             ticket.taken_at = self._clock.monotonic()
             self._receives.append(min(ticket.taken_at - ticket.entered_at, RECEIVE_MOST_S))
 
+    def note_moved_here(self, ticket: Ticket) -> None:
+        # No message was waited for: that is no measure of how long a receive takes.
+        with self._lock:
+            ticket.taken_at = self._clock.monotonic()
+
     def note_submitted(self, ticket: Ticket) -> None:
         with self._lock:
             if ticket.taken_at is not None:
@@ -223,11 +227,6 @@ class Pace:
         with self._lock:
             if ticket.begun_at is not None:
                 self._down_at = self._clock.monotonic()
-
-    def fell_lately(self) -> bool:
-        """Say whether ComfyUI went down with a job of ours a moment ago."""
-        with self._lock:
-            return self._down_at is not None and self._clock.monotonic() - self._down_at < DOWN_KEPT_S
 
     def is_bystander(self, ticket: Ticket) -> bool:
         now = self._clock.monotonic()

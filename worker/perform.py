@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -23,7 +24,7 @@ from worker.deliver import Courier
 from worker.disk import DiskFull
 from worker.lease import Holding
 from worker.patience import LOOK_AGAIN_S, Patience, Trouble
-from worker.ports import InDoubt, Watch
+from worker.ports import ComfyAway, InDoubt, Watch
 from worker.tools import Tools
 from worker.verdicts import Again, Broken, Elsewhere, Halted, Made, Stop, Verdict
 
@@ -49,7 +50,9 @@ def perform(tools: Tools, holding: Holding) -> Verdict:
         return Broken(JobError(code=refused.code, text=refused.message))
     except Unavailable as error:
         told, is_ours = JobError(code="unavailable", text=error.message), isinstance(error, DiskFull)
-        return Again(told, error.retry_in_s, is_ours=is_ours, is_free=holding.ticket.is_bystander)
+        # The bucket, an input's host and the disk have trouble of their own while another job renders.
+        is_free = isinstance(error, ComfyAway) and holding.ticket.is_bystander
+        return Again(told, error.retry_in_s, is_ours=is_ours, is_free=is_free)
 
 
 def courier_of(tools: Tools, holding: Holding) -> Courier:
@@ -148,6 +151,8 @@ class _Attempt:
                 self._begin_record(graph, prompt_id, adopted=True)
                 verdict = self._follow(prompt_id, graph, watch)
             # Its former owner may cancel it under our eyes: then it is as if it had not been there.
+            if isinstance(verdict, Made):
+                return replace(verdict, is_adopted=True)
             if not (isinstance(verdict, Broken | Again) and verdict.error.code in ("interrupted", "prompt_lost")):
                 return verdict
         return None

@@ -79,7 +79,11 @@ class Blobs(Protocol):
         """Copy a file to *into*; False: it is not there. `Rejected` when it is larger than *limit_bytes*."""
 
 
-class InDoubt(Unavailable):
+class ComfyAway(Unavailable):
+    """Say that ComfyUI itself does not answer: it ended, hangs, or comes up again."""
+
+
+class InDoubt(ComfyAway):
     """Say that a prompt was sent and no answer came: it may run, or not."""
 
 
@@ -88,7 +92,7 @@ class FileGone(Unavailable):
 
 
 class Comfy(Protocol):
-    """Speak with one ComfyUI server. `Unavailable` when it cannot be reached."""
+    """Speak with one ComfyUI server. `ComfyAway` when it cannot be reached, `Unavailable` when it answers badly."""
 
     def facts(self) -> ServerFacts:
         """Ask who the server is. An answer does not mean that it renders."""

@@ -41,7 +41,7 @@ PATIENT_RECEIVES: Final = 3
 GIVEN_BACK_S: Final = (1.0, 4.0)
 """How long the message of a job is hidden that was given back: between these. ComfyUI is coming up again."""
 FREE_MOST: Final = 2 * BUDGET
-"""From this attempt on every one is paid for: who is to blame is guessed from times, and may be guessed wrong."""
+"""So often a job is given back at no cost: who is to blame is guessed from times, and may be guessed wrong."""
 INSIST_PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0)
 
 T = TypeVar("T")
@@ -106,15 +106,15 @@ class _Settlement:
             holding.record.note("upload", **asdict(upload))
         tools.monitor.job("Upload Complete", self._job, made.prompt_id, files=len(outputs))
         timings = Timings(execution_ms=made.execution_ms, upload_ms=int((clock.monotonic() - begun) * 1000))
-        self._commit(outputs, timings)
+        self._commit(outputs, timings, self._spent(made))
         return made
 
-    def _commit(self, outputs: tuple[Output, ...], timings: Timings) -> None:
+    def _commit(self, outputs: tuple[Output, ...], timings: Timings, spent_ms: int | None) -> None:
         ledger, holding = self._tools.ledger, self._holding
         with self._recorded("made"):
             kept = self._insist(
                 lambda: ledger.commit(
-                    self._lease, now=holding.now_ms(), outputs=outputs, timings=timings, spent_ms=self._spent(timings)
+                    self._lease, now=holding.now_ms(), outputs=outputs, timings=timings, spent_ms=spent_ms
                 )
             )
         if not kept:
@@ -125,11 +125,18 @@ class _Settlement:
         self._tools.metrics.job_done((timings.execution_ms or 0) / 1000, (timings.upload_ms or 0) / 1000)
         self._finish()
 
-    def _spent(self, timings: Timings) -> int | None:
-        """Say how long GPUs worked for the job: this attempt as ComfyUI measured it, if it did."""
-        if timings.execution_ms is None:
-            return self._holding.spent_ms()
-        return (self._job.spent_ms or 0) + timings.execution_ms
+    def _spent(self, made: Made) -> int | None:
+        """
+        Say how long GPUs worked for the job: this attempt as ComfyUI measured it, if it did.
+
+        Of a prompt that was taken over it measured the whole, and the attempt that began it has told its part.
+        """
+        seen_ms = self._holding.spent_ms()
+        if made.execution_ms is None:
+            return seen_ms
+        if made.is_adopted:
+            return max(seen_ms or 0, made.execution_ms)
+        return (self._job.spent_ms or 0) + made.execution_ms
 
     def _fail(self, error: JobError) -> None:
         ledger, holding = self._tools.ledger, self._holding
@@ -146,7 +153,7 @@ class _Settlement:
 
     def _retry(self, again: Again) -> None:
         """Put the job back to wait, or end it when this was its last attempt."""
-        if again.is_free and self._job.attempt < FREE_MOST:
+        if again.is_free and self._job.given_back < FREE_MOST:
             self._give_back(again)
             return
         if self._job.budget_left <= 0:
@@ -180,8 +187,7 @@ class _Settlement:
     def _give_back(self, again: Again) -> None:
         """Put the job back unharmed: what became of this attempt was another job's doing."""
         tools = self._tools
-        tools.keeper.let_go(self._holding)
-        if not tools.ledger.release(self._lease, now=self._holding.now_ms()):
+        if not self._released(given_back=self._job.given_back + 1):
             self._lost()
             return
         least, most = GIVEN_BACK_S
@@ -203,8 +209,7 @@ class _Settlement:
             self._log.warning("other workers are not known now", action="elsewhere", reason=error.message)
         if not crew.turn_away(self._job.job_id):
             return Broken(unfit(elsewhere.lack, crew.all_kits()))
-        tools.keeper.let_go(self._holding)
-        if not tools.ledger.release(self._lease, now=self._holding.now_ms()):
+        if not self._released():
             self._lost()
             return Halted(Stop.HANDED_BACK)
         about = {"node": elsewhere.lack.node, "node_class": elsewhere.lack.node_class}
@@ -212,6 +217,12 @@ class _Settlement:
         tools.inbox.hide(self._holding.delivery, 0)
         tools.postman.tell(self._job, self._job.version + 1)
         return Halted(Stop.HANDED_BACK)
+
+    def _released(self, given_back: int | None = None) -> bool:
+        """Release the lease; False: it was lost. A lease that runs out instead would cost the job an attempt."""
+        self._tools.keeper.let_go(self._holding)
+        ledger, now = self._tools.ledger, self._holding.now_ms()
+        return self._insist(lambda: ledger.release(self._lease, now=now, given_back=given_back))
 
     def _finish(self) -> None:
         """Tell completion (which tells everybody else), delete the message, and clean up on ComfyUI's side."""

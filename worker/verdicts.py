@@ -31,6 +31,8 @@ class Made:
     texts: tuple[OutputText, ...]
     prompt_id: str
     execution_ms: int | None
+    is_adopted: bool = False
+    """Whether the prompt was an earlier attempt's, part of which may be told already."""
 
 
 @dataclass(frozen=True)

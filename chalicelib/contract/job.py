@@ -119,6 +119,8 @@ class Job(Frozen):
     version: int = 1
     attempt: int = 0
     budget_left: int = BUDGET
+    given_back: int = 0
+    """How often an attempt cost nothing because ComfyUI went down with another job."""
     seq: int = 1
     """
     Number of the newest message for this job; an older message is dropped on sight. 0: none was sent yet, the job is

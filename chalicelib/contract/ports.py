@@ -141,8 +141,12 @@ class Ledger(Protocol):
         *outputs* (None: as before) are shown while the attempt runs; any end of it but `commit` takes them back.
         """
 
-    def release(self, lease: Lease, *, now: int) -> bool:
-        """Hand the job back unharmed: queued again, the attempt's cost returned. False: the lease was lost."""
+    def release(self, lease: Lease, *, now: int, given_back: int | None = None) -> bool:
+        """
+        Hand the job back unharmed: queued again, the attempt's cost returned. False: the lease was lost.
+
+        *given_back* is how often it was by now because ComfyUI went down with another job (None: as before).
+        """
 
     def retry(self, lease: Lease, *, now: int, not_before: int, error: JobError, spent_ms: int | None = None) -> bool:
         """Put the job back to wait until *not_before*. False: the lease was lost or no attempt is left."""

@@ -216,10 +216,12 @@ class DynamoLedger:
             sets["outputs"] = list(outputs)
         return self._mine(Verb.HEARTBEAT, lease, sets | _spent(spent_ms))
 
-    def release(self, lease: Lease, *, now: int) -> bool:
+    def release(self, lease: Lease, *, now: int, given_back: int | None = None) -> bool:
         """Hand the job back unharmed: queued again, the attempt's cost returned. False: the lease was lost."""
         # Claimable at once, also for who has a clock that is behind the releaser's.
         sets: Attributes = {"not_before": 0, "enqueued_at": now, "due_at": now + SWEEP_SLACK_MS, "phase": "queued"}
+        if given_back is not None:
+            sets["given_back"] = given_back
         return self._mine(Verb.RELEASE, lease, sets, adds={"budget_left": 1})
 
     def retry(self, lease: Lease, *, now: int, not_before: int, error: JobError, spent_ms: int | None = None) -> bool:

@@ -27,6 +27,7 @@ SENT: Final = "0"
 _INTEGERS: Final = frozenset(
     {"version", "attempt", "budget_left", "seq", "created_at", "enqueued_at", "deadline", "not_before", "due_at"}
     | {"priority", "started_at", "finished_at", "lease_until", "committed_attempt", "synced_version", "spent_ms"}
+    | {"given_back"}
 )
 _DOCUMENTS: Final = frozenset(
     {"inputs", "templates", "tags", "metadata", "target", "progress", "outputs", "error", "last_error", "timings"}

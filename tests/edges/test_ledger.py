@@ -239,6 +239,9 @@ def test_a_release_costs_nothing(ledger: Ledger) -> None:
     assert (job.state, job.attempt, job.budget_left, job.seq) == (State.QUEUED, 1, BUDGET, 1)
     again = claim(ledger, job, now=NOW + 1, token="t2")
     assert isinstance(again, Claimed) and again.lease.attempt == 2
+    assert again.job.given_back == 0, "a worker that stops is not counted"
+    assert ledger.release(again.lease, now=NOW + 2, given_back=1)
+    assert stored(ledger, job.job_id).given_back == 1
 
 
 def test_a_commit_ends_the_job_with_its_outputs(ledger: Ledger) -> None:

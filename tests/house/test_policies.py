@@ -302,7 +302,7 @@ def test_a_worker_may_write_the_attributes_that_its_moves_name_and_no_other() ->
     shown = output()
     ledger.claim(job.job_id, 1, owner="w", token="token", now=1, lease_ms=1)
     ledger.heartbeat(lease, until=1, phase="x", progress=Progress.model_construct(), outputs=[shown], spent_ms=1)
-    ledger.release(lease, now=1)
+    ledger.release(lease, now=1, given_back=1)
     ledger.retry(lease, now=1, not_before=1, error=error)
     ledger.commit(lease, now=1, outputs=[shown], timings=Timings.model_construct())
     ledger.fail(lease, now=1, error=error)

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
+import pytest
+
+from chalicelib.contract.errors import Unavailable
+from chalicelib.contract.job import BUDGET
+from chalicelib.contract.ports import Claimed
+from chalicelib.contract.states import State
+from tests.jobs import NOW
+from tests.worker_shop import Shop
 from worker.clock import Clock
+from worker.disk import DiskFull
 from worker.pace import DOWN_KEPT_S, Pace, Ticket
+from worker.ports import ComfyAway
+from worker.settle import FREE_MOST, GIVEN_BACK_S, backoff_s
 
 
 class Hands(Clock):
@@ -70,11 +82,68 @@ def test_an_end_that_was_no_fall_blames_nobody() -> None:
     assert not second.is_bystander
 
 
-def test_who_finds_comfyui_down_with_another_pays_nothing() -> None:
-    """A job that was taken before anybody knew; but not while the other one simply runs, nor long after."""
-    clock, first, second = pair()
-    assert not second.is_after_fall
-    first.went_down()
-    assert second.is_after_fall and not first.is_after_fall
-    clock.at += DOWN_KEPT_S
-    assert not second.is_after_fall
+def beside_a_run(**changes: str) -> tuple[Shop, Ticket]:
+    """Give a worker whose GPU is at work for another job, with one job in its queue."""
+    shop = Shop(**changes)
+    running = shop.server.pace.enter(lambda: True)
+    assert running is not None
+    running.taken()
+    running.claimed("known")
+    running.begun()
+    running.left_in_node_s = lambda _now: 0.0
+    return shop, running
+
+
+def raising(error: Unavailable) -> Callable[..., None]:
+    def raise_it(*_: object) -> None:
+        raise error
+
+    return raise_it
+
+
+def test_who_waited_while_comfyui_ended_pays_nothing() -> None:
+    """It comes again after a moment, with all its attempts."""
+    shop, _ = beside_a_run()
+    shop.comfy.where = raising(ComfyAway("ComfyUI cannot be reached."))  # type: ignore[method-assign, assignment]
+    shop.comfy.submit = shop.comfy.where  # type: ignore[method-assign, assignment]
+    shop.work()
+    assert (shop.job.state, shop.job.budget_left, shop.job.given_back) == (State.QUEUED, BUDGET, 1)
+    least, most = GIVEN_BACK_S
+    assert least <= shop.inbox.hidden[-1] <= most
+
+
+@pytest.mark.parametrize("error", [Unavailable("The bucket cannot be reached."), Unavailable("Slow.", 7.0), DiskFull()])
+def test_other_trouble_beside_a_job_that_runs_is_the_job_s_own(error: Unavailable) -> None:
+    """The bucket, an input's host or the disk do not fail because another job renders: it waits longer each time."""
+    shop, _ = beside_a_run()
+    shop.blobs.get = raising(error)  # type: ignore[method-assign, assignment]
+    before = shop.job
+    shop.work()
+    assert (shop.job.state, shop.job.budget_left, shop.job.given_back) == (State.QUEUED, BUDGET - 1, 0)
+    claimed = before.model_copy(update={"budget_left": BUDGET - 1})
+    delay_s = error.retry_in_s if error.retry_in_s is not None else backoff_s(claimed, 0.5)
+    assert shop.inbox.hidden[-1] == delay_s and shop.job.not_before >= NOW + delay_s * 1000
+
+
+def test_attempts_that_were_handed_back_do_not_count_against_a_bystander() -> None:
+    """Workers that stopped or lacked a model raise the attempt's number; only what was given back counts."""
+    shop, _ = beside_a_run()
+    for number in range(3 * FREE_MOST):
+        handed = shop.ledger.claim(shop.job_id, 1, owner="w", token=f"t{number}", now=NOW, lease_ms=1000)
+        assert isinstance(handed, Claimed) and shop.ledger.release(handed.lease, now=NOW)
+    shop.comfy.submit = raising(ComfyAway("ComfyUI cannot be reached."))  # type: ignore[method-assign, assignment]
+    for times in range(1, FREE_MOST + 1):
+        shop.work()
+        assert (shop.job.budget_left, shop.job.given_back) == (BUDGET, times)
+        shop.clock.pass_time(GIVEN_BACK_S[1] + 1)
+    shop.work()
+    assert (shop.job.budget_left, shop.job.given_back) == (BUDGET - 1, FREE_MOST), "so often and no more"
+
+
+def test_a_busy_table_costs_a_bystander_no_attempt() -> None:
+    """Giving back is insisted on: a lease that runs out would take one."""
+    shop, _ = beside_a_run()
+    shop.comfy.submit = raising(ComfyAway("ComfyUI cannot be reached."))  # type: ignore[method-assign, assignment]
+    shop.ledger.failing = ["release"] * 3
+    shop.work()
+    assert (shop.job.state, shop.job.budget_left) == (State.QUEUED, BUDGET)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from chalicelib.contract.job import BUDGET, JobError
+from chalicelib.contract.ports import Claimed
 from chalicelib.contract.states import State
 from tests.jobs import NOW, new_job
 from tests.worker_fakes import (
@@ -318,6 +319,28 @@ def test_a_restarted_worker_takes_over_what_still_runs() -> None:
     assert shop.comfy.submitted == []
     assert shop.job.committed_attempt == 2
     assert shop.job.outputs[0].key.startswith(f"outputs/client-1/{shop.job_id}/2/")
+
+
+@pytest.mark.parametrize(("told_ms", "spent_ms"), [(2_000, 2_000), (400, 1_500)])
+def test_a_prompt_that_is_taken_over_is_charged_once(told_ms: int, spent_ms: int) -> None:
+    """ComfyUI measured all of it (1,500 ms); what the dead worker told of it is a part of that, and not added."""
+    shop = Shop()
+    dead = shop.ledger.claim(shop.job_id, 1, owner="dead", token="x", now=NOW - 100_000, lease_ms=1000)
+    assert isinstance(dead, Claimed)
+    until = NOW - 90_000
+    assert shop.ledger.heartbeat(dead.lease, until=until, phase="rendering", progress=None, spent_ms=told_ms)
+    shop.comfy.history[shop.prompt_id(1)] = GOOD
+    shop.work()
+    assert (shop.comfy.submitted, shop.job.state, shop.job.spent_ms) == ([], State.SUCCEEDED, spent_ms)
+
+
+def test_what_a_former_attempt_rendered_for_itself_is_charged_beside_the_new_rendering() -> None:
+    """Nothing of it was left to take over: the GPU worked twice."""
+    shop = Shop()
+    dead = shop.ledger.claim(shop.job_id, 1, owner="dead", token="x", now=NOW - 100_000, lease_ms=1000)
+    assert isinstance(dead, Claimed)
+    shop.ledger.heartbeat(dead.lease, until=NOW - 90_000, phase="rendering", progress=None, spent_ms=2_000)
+    assert shop.work().job.spent_ms == 3_500
 
 
 @pytest.mark.parametrize("ending", [Ending.ERROR, Ending.INTERRUPTED])

@@ -18,7 +18,6 @@ from tests.worker_shop import Shop
 from worker.comfy.history import ServerFacts
 from worker.crew import TURNED_AWAY_S, Crew
 from worker.kit import Card, Lack, Post, kit_of, lacks_of, unfit
-from worker.loop import Hand
 from worker.pace import Pace, Ticket
 
 LOADER = {"input": {"required": {"ckpt_name": [["base.safetensors", "sub/fine.safetensors"], {}]}}}
@@ -136,16 +135,69 @@ def test_a_model_that_was_copied_there_meanwhile_is_found() -> None:
     assert shop.job.state is State.SUCCEEDED
 
 
+class TwoServers(Elsewhere):
+    """Have a second ComfyUI of the same worker, which has the checkpoint."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = FakeComfy(self.clock)
+        self.other.catalogue = {"SaveImage": {}, "CheckpointLoaderSimple": LOADER}
+        self.second = self.serve(self.other, "http://comfy-2")
+        servers = [self.server, self.second]
+        self.tools = replace(self.tools, servers=servers, crew=Crew(self.fleet, servers, self.clock, "worker-1"))
+
+    def cost_an_attempt(self) -> None:
+        self.ledger.claim(self.job_id, 1, owner="dead", token="t", now=self.clock.now_ms(), lease_ms=1)
+        self.clock.pass_time(10)
+
+
 def test_another_server_of_the_same_worker_does_it() -> None:
     """Without going through the queue again: one attempt, on the server that has the model."""
-    shop = Elsewhere()
-    other = FakeComfy(shop.clock)
-    other.catalogue = {"SaveImage": {}, "CheckpointLoaderSimple": LOADER}
-    servers = [shop.server, shop.serve(other, "http://comfy-2")]
-    crew = Crew(shop.fleet, servers, shop.clock, "worker-1")
-    Hand("0", replace(shop.tools, servers=servers, crew=crew), shop.house).run()
+    shop = TwoServers()
+    shop.work()
     assert (shop.job.state, shop.job.attempt) == (State.SUCCEEDED, 1)
-    assert shop.comfy.submitted == [] and len(other.submitted) == 1
+    assert shop.comfy.submitted == [] and len(shop.other.submitted) == 1
+
+
+def test_a_job_that_is_done_alone_is_done_alone_on_another_server_too() -> None:
+    """What may take ComfyUI down has the server to itself to which it is sent, and is seen there by others."""
+    shop = TwoServers()
+    shop.cost_an_attempt()
+    seen: list[bool] = []
+    beside = shop.second.pace.enter(lambda: True)
+    assert beside is not None
+    beside.taken()
+    beside.claimed("known")
+    beside.begun()
+    beside.left_in_node_s = lambda _now: 0.0
+    submit = shop.other.submit
+
+    def submitted(graph: Any, prompt_id: str, client_id: str | None) -> str:
+        seen.append(beside.over_at is not None and shop.second.pace.is_held_alone())
+        return submit(graph, prompt_id, client_id)
+
+    shop.other.submit = submitted  # type: ignore[method-assign]
+    shop.clock.after(3, beside.over)
+    shop.work()
+    assert (shop.job.state, shop.job.attempt, seen) == (State.SUCCEEDED, 2, [True])
+    assert not shop.second.pace.is_held_alone() and not shop.server.pace.is_held_alone()
+
+
+def test_a_job_sent_to_another_server_is_seen_there_by_who_would_be_alone() -> None:
+    """A job that is to be alone waits for it."""
+    shop = TwoServers()
+    waited: list[bool] = []
+    submit = shop.other.submit
+
+    def submitted(graph: Any, prompt_id: str, client_id: str | None) -> str:
+        alone = Ticket(shop.second.pace, shop.clock.monotonic())
+        asked = iter([True, False])
+        alone.wait_alone(lambda: next(asked) or bool(waited.append(True)))
+        return submit(graph, prompt_id, client_id)
+
+    shop.other.submit = submitted  # type: ignore[method-assign]
+    shop.work()
+    assert (shop.job.state, waited) == (State.SUCCEEDED, [True])
 
 
 def test_a_catalogue_out_of_reach_leaves_the_verdict_to_comfyui() -> None:

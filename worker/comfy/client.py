@@ -23,7 +23,7 @@ from chalicelib.contract.job import JobError
 from worker.comfy.faults import TOO_LARGE, GraphRefused, choices_of, refusal
 from worker.comfy.history import Entry, Place, ServerFacts, Whereabouts, read_entry
 from worker.comfy.outputs import OutputFile
-from worker.ports import FileGone, InDoubt
+from worker.ports import ComfyAway, FileGone, InDoubt
 
 CONNECT_S: Final = 3
 SUBMIT_S: Final = 30
@@ -31,10 +31,12 @@ ASK_S: Final = 5
 VIEW_S: Final = 120
 CATALOGUE_S: Final = 30
 _CHUNK: Final = 1 << 20
+_AWAY: Final = (502, 503, 504)
+"""What a proxy in front of a server answers that is not there."""
 
 
 class ComfyClient:
-    """Call one server's routes. Threads may share it. `Unavailable` when the server cannot be reached."""
+    """Call one server's routes. Threads may share it. `ComfyAway` when the server cannot be reached."""
 
     def __init__(self, url: str, *, ask_s: float = ASK_S) -> None:
         self.url = url
@@ -62,7 +64,7 @@ class ComfyClient:
         Queue *graph* and return its id: *prompt_id*, or the server's own before 0.3.45.
 
         Raise `GraphRefused` (also for the 200 whose node_errors say that a branch was dropped: the rest then runs, so
-        cancel it), `InDoubt`, or `Unavailable` when it certainly did not arrive.
+        cancel it), `InDoubt`, or `ComfyAway` when it certainly did not arrive.
         """
         # `number` is never sent: twice the same id and number kills the executor thread (all versions).
         body: dict[str, Any] = {"prompt": graph, "prompt_id": prompt_id, "extra_data": {"preview_method": "none"}}
@@ -74,7 +76,7 @@ class ComfyClient:
             if _never_sent(error):
                 raise _unreachable(error) from error
             raise InDoubt("ComfyUI did not answer when the workflow was sent.") from error
-        if answer.status_code in (502, 503, 504):
+        if answer.status_code in _AWAY:
             raise InDoubt(f"ComfyUI answered {answer.status_code} when the workflow was sent.")
         if answer.status_code == 413:
             text = "The workflow is larger than ComfyUI accepts: shorten its texts."
@@ -136,7 +138,7 @@ class ComfyClient:
         Put a file into the server's input folder; what a loading node calls it: "subfolder/name".
 
         The server may rename it (same name, other content): the returned name counts. `Rejected` when it will not take
-        the file (413: larger than its --max-upload-size), `Unavailable` when it cannot be reached.
+        the file (413: larger than its --max-upload-size), `ComfyAway` when it cannot be reached.
         """
         content.seek(0)
         # The encoder reads the file into memory once; inputs are bounded by MAX_INPUT_MB.
@@ -230,15 +232,15 @@ class ComfyClient:
 
 @contextmanager
 def _renamed() -> Iterator[None]:
-    """Turn a failed connection into `Unavailable`."""
+    """Turn a failed connection into `ComfyAway`."""
     try:
         yield
     except requests.RequestException as error:
         raise _unreachable(error) from error
 
 
-def _unreachable(error: Exception) -> Unavailable:
-    return Unavailable(f"ComfyUI cannot be reached ({type(error).__name__}).")
+def _unreachable(error: Exception) -> ComfyAway:
+    return ComfyAway(f"ComfyUI cannot be reached ({type(error).__name__}).")
 
 
 def _unreadable() -> Unavailable:
@@ -263,7 +265,7 @@ def _never_sent(error: requests.RequestException) -> bool:
 
 def _check(answer: requests.Response) -> None:
     if answer.status_code >= 400:
-        raise Unavailable(f"ComfyUI answered {answer.status_code}.")
+        raise (ComfyAway if answer.status_code in _AWAY else Unavailable)(f"ComfyUI answered {answer.status_code}.")
 
 
 def _json_of(answer: requests.Response) -> Any:
