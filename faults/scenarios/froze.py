@@ -101,7 +101,7 @@ def _victims(farm: Farm, turn: int, url: str, comfy_pid: int) -> list[Victim]:
         worker = farm.worker(COMFY_URL=at)
         victims.append(Victim(moment, worker, at, (worker.process.pid, *more)))
     for victim in victims:
-        if not holds_soon(lambda victim=victim: "ComfyUI is there" in farm.said(victim.worker)):  # type: ignore[misc]
+        if not holds_soon(lambda victim=victim: "ComfyUI is there" in farm.said(victim.worker), 120):  # type: ignore[misc]
             raise RuntimeError(f"a worker did not start:\n{victim.worker.tail()}")
     return victims
 
