@@ -119,7 +119,7 @@ def _live_through(farm: Farm, by_s: float) -> tuple[Drill, float]:
 
 def _idle_and_set(drill: Drill, by_s: float) -> None:
     """A waiting worker's clock is set forward: the next message is not claimed with that clock."""
-    if not holds_soon(lambda: "ComfyUI is there" in drill.farm.said(drill.worker)):
+    if not holds_soon(lambda: "ComfyUI is there" in drill.farm.said(drill.worker), 120):
         drill.wrong.append("the worker did not start")
     drill.set_clock(by_s)
     asked = drill.ask(LONG_S)
@@ -138,7 +138,7 @@ def _tempted(drill: Drill, by_s: float) -> Child:
     """
     farm, asked = drill.farm, drill.asked.pop()
     other = farm.worker(command=["faults.upset", "--clock-s", str(A_LITTLE_S), "--", "queue"], **TIMES)
-    if not holds_soon(lambda: "ComfyUI is there" in farm.said(other)):
+    if not holds_soon(lambda: "ComfyUI is there" in farm.said(other), 120):
         drill.wrong.append("the other worker did not start")
     for wrong_s in (-A_LITTLE_S, -by_s):
         drill.set_clock(wrong_s)

@@ -101,7 +101,7 @@ def _victims(farm: Farm, turn: int, url: str, comfy_pid: int) -> list[Victim]:
         worker = farm.worker(COMFY_URL=at)
         victims.append(Victim(moment, worker, at, (worker.process.pid, *more)))
     for victim in victims:
-        if not holds_soon(lambda victim=victim: "ComfyUI is there" in farm.said(victim.worker)):  # type: ignore[misc]
+        if not holds_soon(lambda victim=victim: "ComfyUI is there" in farm.said(victim.worker), 120):  # type: ignore[misc]
             raise RuntimeError(f"a worker did not start:\n{victim.worker.tail()}")
     return victims
 
@@ -110,7 +110,7 @@ def _all_frozen(farm: Farm, victims: list[Victim]) -> list[Asked]:
     """Ask for jobs until every victim is frozen in the middle of one. What is done before then is no harm."""
     asked, awake = list[Asked](), list(victims)
     for _ in range(JOBS_MOST):
-        asked.append(farm.insist(farm.ask(steps=30)))
+        asked.append(farm.insist(farm.ask(steps=100)))
 
         holds_soon(partial(_one_more, farm, awake, asked), 3, look_s=0.05)
         awake = [victim for victim in awake if not victim.is_frozen]

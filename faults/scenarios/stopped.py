@@ -29,6 +29,8 @@ from sandbox.world import Child
 
 LONG: Final = {"LEASE_S": "60", "HEARTBEAT_S": "15", "VISIBILITY_S": "90"}
 GRACE_S: Final = 2.0
+START_S: Final = 120.0
+"""How long a worker may take to start, on a machine that has much else to do."""
 HANDS: Final = (("claimed", "inputs", "rendering", "uploading", "committing"), ("committed",))
 """Who stops when a commit is under way has ended the job: of a second job, only that."""
 GRAPH: Final[dict[str, Any]] = {
@@ -79,7 +81,7 @@ def polite(farm: Farm, size: Size) -> Outcome:
 def _waiting(farm: Farm, course: Course) -> None:
     """Stop a worker that waits for a message; the next message is nobody's but the next worker's."""
     worker = farm.worker(**LONG)
-    if not holds_soon(lambda: "worker starts" in worker.tail(50)):
+    if not holds_soon(lambda: "worker starts" in worker.tail(50), START_S):
         course.wrong.append("a worker did not start")
     begun = time.monotonic()
     worker.process.send_signal(signal.SIGTERM)
@@ -93,7 +95,7 @@ def _hand_to_hand(farm: Farm, course: Course, turn: str, moments: Sequence[str])
         told = farm.world.wishes.home / f"stopped-{moment}-{turn}"
         if moment == "rendering":
             worker = farm.worker(**LONG)
-            holds_soon(lambda: renders(farm, asked, farm.world.comfy_url))
+            holds_soon(lambda: renders(farm, asked, farm.world.comfy_url), START_S)
             begun = time.monotonic()
             worker.process.send_signal(signal.SIGTERM)
             killer = threading.Timer(GRACE_S, worker.process.kill)
@@ -101,8 +103,9 @@ def _hand_to_hand(farm: Farm, course: Course, turn: str, moments: Sequence[str])
         else:
             command = ["faults.upset", "--at", moment, "--do", "stop", "--told", str(told), "--", "queue"]
             worker, killer = farm.worker(command=command, **LONG), None
-            if not holds_soon(told.exists):
+            if not holds_soon(told.exists, START_S):
                 course.wrong.append(f"no worker came to the moment {moment}")
+                worker.stop()
                 break
             begun = float(told.read_text())
         is_over = _handed_back(farm, asked, moment, begun, course)
@@ -112,6 +115,7 @@ def _hand_to_hand(farm: Farm, course: Course, turn: str, moments: Sequence[str])
         if is_over:
             break
     rest = farm.worker(**LONG)
+    holds_soon(lambda: "ComfyUI is there" in farm.said(rest), START_S)
     if not farm.all_ended([asked], 30):
         course.wrong.append("the job was not done by the next worker: it was left to its lease")
     rest.stop()
@@ -161,14 +165,14 @@ def _ended(worker: Child, begun: float, moment: str, course: Course) -> None:
 
 def _within_grace(farm: Farm, course: Course) -> Asked:
     """With GRACE_S a job whose steps say that it ends in time is finished, in the same attempt."""
-    asked = farm.submit("slow-picture", image=_picture(999), seconds=3.0)
+    asked = farm.submit("slow-picture", image=_picture(999), seconds=6.0)
     worker = farm.worker(**LONG, GRACE_S="20")
 
     def has_steps() -> bool:
         job = farm.job(asked)
         return job is not None and job.progress is not None and (job.progress.step or 0) >= 3
 
-    holds_soon(has_steps)
+    holds_soon(has_steps, START_S)
     worker.process.send_signal(signal.SIGTERM)
     code = worker.process.wait(30)
     job = farm.job(asked)

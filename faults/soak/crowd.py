@@ -78,9 +78,13 @@ class SoakDesk(Desk):
         """Generate rows again of which the API knows nothing."""
         with self.hands:
             places = self.places()
-            for prompt in prompts:
-                if prompt in places:
-                    self._generate(range(places[prompt], places[prompt] + 1))
+            rows = sorted(places[prompt] for prompt in prompts if prompt in places)
+            while rows:
+                first = rows.pop(0)
+                last = first
+                while rows and rows[0] == last + 1:
+                    last = rows.pop(0)
+                self._generate(range(first, last + 1))
 
     def _generate(self, rows: range) -> None:
         try:

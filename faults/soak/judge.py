@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import re
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,22 +13,20 @@ from typing import Any, Final
 
 import requests
 
-from chalicelib.cells import Cell, Image, Number, Text, cells_of
-from chalicelib.contract.job import Job, output_prefix, prompt_id_of
+from chalicelib.cells import cells_of
+from chalicelib.contract.job import Job, output_prefix
 from chalicelib.contract.states import TERMINAL, State
 from chalicelib.links import output_link
 from faults.desk import LINK, columns_of
 from faults.farm import Farm
 from faults.report import Tally, rank
+from faults.soak.cells import agrees, shown_text, unfit
 from faults.soak.crowd import SoakDesk
+from faults.soak.gpu import usage
 from faults.soak.record import Record, Row
 from faults.soak.watch import Body, Bus, States
-from sandbox.workbook import Formula
 
-HIDDEN: Final = re.compile(r"Traceback|X-Amz-Signature|PRIVATE KEY|AKIA|\bFile \"")
 SHOWN_WITHIN_S: Final = 10.0
-LATE_MS: Final = 10_000
-"""A cancelled job's prompt may begin until its worker's next heartbeat; nothing begins later than this."""
 RIGHT_WITHIN_S: Final = 300.0
 """After a storm every row is right within five minutes (P11)."""
 
@@ -139,7 +135,7 @@ class Judge:
                 for number in range(1, last):
                     shown = {name: desk.sheet.cell(number, column) for name, column in columns.items()}
                     texts += sum(bool(cell.formatted) for cell in shown.values())
-                    self.found.blame("P20", _unfit(number, shown))
+                    self.found.blame("P20", unfit(number, shown))
                     prompt = str(shown["Prompt"].formatted)
                     row = self._record.rows.get(prompt)
                     if row is None:
@@ -169,9 +165,9 @@ class Judge:
         wanted = cells_of(job, time_zone)
         names = {"status": "Status", "output_url": "Output URL", "preview": "Preview", "seed": "Seed", "error": "Error"}
         wrong = [
-            f"the row “{row.prompt}” has “{_shown(shown[header])}” as {header}; job {job.job_id} ({job.state}): {cell}"
+            f"“{row.prompt}” has “{shown_text(shown[header])}” as {header}; job {job.job_id} ({job.state}): {cell}"
             for name, header in names.items()
-            if (cell := wanted.get(name)) is not None and not _agrees(shown[header], cell)
+            if (cell := wanted.get(name)) is not None and not agrees(shown[header], cell)
         ]
         if job.state is not State.SUCCEEDED and LINK.search(str(shown["Output URL"].formatted)):
             wrong.append(f"the row “{row.prompt}” shows an output of job {job.job_id}, which is {job.state}")
@@ -263,79 +259,19 @@ class Judge:
                 self.found.blame("P11", [f"a row was right only {max(stormy):.0f} s after the storm"])
 
     def _gpu(self, meters: Sequence[Path]) -> None:
-        """P15: the share of GPU time that no committed result came from."""
-        spans = [span for meter in meters for span in spans_of(meter.read_text() if meter.exists() else "")]
-        owner = {
-            prompt_id_of(job.job_id, attempt): job
-            for job in self.jobs.values()
-            for attempt in range(1, job.attempt + 1)
-        }
-        total = sum(end - begin for _, begin, end in spans) / 1e9
-        useful, cancelled = dict[str, float](), 0.0
-        for prompt_id, begin, end in spans:
-            job = owner.get(prompt_id)
-            if job is not None and job.state is State.SUCCEEDED and (job.finished_at or 0) * 1e6 >= end - 1e9:
-                useful[job.job_id] = max(useful.get(job.job_id, 0.0), (end - begin) / 1e9)
-            elif job is not None and job.state is State.CANCELED:
-                cancelled += (end - begin) / 1e9
-        wasted = total - sum(useful.values()) - cancelled
-        again = Counter(owner[prompt_id].job_id for prompt_id, _, _ in spans if prompt_id in owner)
-        figures = self.found.figures
-        figures["GPU seconds: all, of cancelled jobs, wasted"] = f"{total:.1f}, {cancelled:.1f}, {wasted:.1f}"
-        figures["wasted share % (P15)"] = round(100 * wasted / total, 2) if total else 0.0
-        figures["jobs that ran on a GPU more than once"] = sum(count > 1 for count in again.values())
-        late = [
-            owner[prompt_id].job_id
-            for prompt_id, begin, _ in spans
-            if prompt_id in owner and begin / 1e6 > (owner[prompt_id].finished_at or math.inf) + LATE_MS
-        ]
-        self.found.blame("P15", [f"a GPU ran job {each} after it had ended" for each in late])
-        strange = [prompt_id for prompt_id, _, _ in spans if prompt_id not in owner]
-        self.found.blame("P10", [f"a GPU ran {each}, which is no job's" for each in strange])
+        """P15: nothing runs after its end; and the share of GPU time that no committed result came from."""
+        used, figures = usage(meters, self.jobs), self.found.figures
+        figures["GPU seconds: all, of cancelled jobs, wasted"] = (
+            f"{used.total_s:.1f}, {used.cancelled_s:.1f}, {used.wasted_s:.1f}"
+        )
+        figures["wasted share % (P15)"] = used.wasted_percent
+        figures["jobs that ran on a GPU more than once"] = sum(count > 1 for count in used.runs.values())
+        self.found.blame("P15", [f"a GPU ran job {each} after it had ended" for each in used.late])
+        self.found.blame("P10", [f"a GPU ran {each}, which is no job's" for each in used.strange])
 
 
 def _ids(row: Row, keys: Iterable[str]) -> list[str]:
     return [job_id for key, job_id in zip(row.keys, row.job_ids, strict=True) if key in set(keys)]
-
-
-def _agrees(shown: Any, cell: Cell) -> bool:
-    """Say whether a cell of the sheet holds what is to be written there."""
-    if isinstance(cell, Image):
-        return str(shown.image_url) == cell.url
-    if isinstance(cell, Number):
-        return str(shown.formatted) == str(cell.number)
-    return not isinstance(cell, Text) or str(shown.formatted) == cell.text
-
-
-def _shown(cell: Any) -> str:
-    return str(cell.image_url or cell.formatted)
-
-
-def _unfit(number: int, shown: Mapping[str, Any]) -> list[str]:
-    """Say what a cell holds that no cell may: a trace, a secret, a formula that is not our picture."""
-    wrong = []
-    for header, cell in shown.items():
-        entered = cell.user_entered
-        if isinstance(entered, Formula) and not entered.text.startswith('=IMAGE("http'):
-            wrong.append(f"{header} of row {number + 1} holds a formula: {entered.text[:60]}")
-        if HIDDEN.search(str(cell.formatted)):
-            wrong.append(f"{header} of row {number + 1} holds what nobody should read: {str(cell.formatted)[:80]}")
-    return wrong
-
-
-def spans_of(text: str) -> list[tuple[str, int, int]]:
-    """Read a stand-in's meter: what ran, from when to when (ns); what a death cut off ended at the next start."""
-    spans, running = list[tuple[str, int, int]](), dict[str, int]()
-    for line in text.splitlines():
-        what, prompt_id, at = line.split()
-        if what == "begun":
-            running[prompt_id] = int(at)
-        elif what == "ended" and prompt_id in running:
-            spans.append((prompt_id, running.pop(prompt_id), int(at)))
-        elif what == "started":
-            spans += [(each, begun, int(at)) for each, begun in running.items()]
-            running.clear()
-    return spans
 
 
 def _drain(farm: Farm, queue: str) -> list[str]:

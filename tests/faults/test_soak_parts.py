@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from chalicelib.cells import Image, Number, Text
-from chalicelib.contract.job import Job
+from chalicelib.contract.job import Job, prompt_id_of
 from chalicelib.contract.states import State
-from faults.soak.judge import _agrees, _unfit, spans_of
+from faults.soak.cells import agrees, unfit
+from faults.soak.gpu import spans_of, usage
 from faults.soak.plan import Blow, draw
 from faults.soak.record import Record, Row
 from faults.soak.watch import Body, Bus, States
@@ -90,6 +91,19 @@ def test_a_gpu_s_meter_is_read_with_what_a_death_cut_off() -> None:
     assert spans_of(text) == [("a", 10, 30), ("b", 40, 90)]
 
 
+def test_gpu_time_is_useful_once(tmp_path: Path) -> None:
+    """Of two runs of one job one counts; what is run after the end is seen, and so is what is nobody's."""
+    second = 1_000_000_000
+    job = new_job(state=State.SUCCEEDED, attempt=2, finished_at=10_000)
+    first, again = prompt_id_of(job.job_id, 1), prompt_id_of(job.job_id, 2)
+    runs = [(first, 1, 3), (again, 4, 7), ("nobody", 8, 9), (again, 30, 31)]
+    meter = tmp_path / "meter"
+    meter.write_text("".join(f"begun {who} {a * second}\nended {who} {b * second}\n" for who, a, b in runs))
+    used = usage([meter, tmp_path / "none"], {job.job_id: job})
+    assert (used.total_s, used.useful_s, used.wasted_s) == (7.0, 3.0, 4.0)
+    assert (used.late, used.strange) == ([job.job_id], ["nobody"])
+
+
 def shown(value: Any, image: str = "") -> Any:
     entered = Formula(value) if str(value).startswith("=") else value
     return SimpleNamespace(formatted=str(value), user_entered=entered, image_url=image)
@@ -97,17 +111,17 @@ def shown(value: Any, image: str = "") -> Any:
 
 def test_cells_are_compared_with_what_is_to_be_written() -> None:
     """Texts, numbers and our picture."""
-    assert _agrees(shown("done"), Text("done")) and not _agrees(shown("done"), Text("error"))
-    assert _agrees(shown(17), Number(17)) and not _agrees(shown(17), Number(18))
+    assert agrees(shown("done"), Text("done")) and not agrees(shown("done"), Text("error"))
+    assert agrees(shown(17), Number(17)) and not agrees(shown(17), Number(18))
     link = "http://x/o/1/0/thumb?t=a"
-    assert _agrees(shown(f'=IMAGE("{link}")', link), Image(link)) and not _agrees(shown("", ""), Image(link))
+    assert agrees(shown(f'=IMAGE("{link}")', link), Image(link)) and not agrees(shown("", ""), Image(link))
 
 
 @pytest.mark.parametrize("text", ['=IMPORTXML("http://x","//y")', "Traceback (most recent call last)", "AKIA0123"])
 def test_what_no_cell_may_hold_is_seen(text: str) -> None:
     """P20: no formula but our picture's, no trace, no secret."""
-    assert _unfit(3, {"Error": shown(text)})
-    assert not _unfit(3, {"Preview": shown('=IMAGE("http://h/o/1/0/thumb?t=a")'), "Error": shown("Try again.")})
+    assert unfit(3, {"Error": shown(text)})
+    assert not unfit(3, {"Preview": shown('=IMAGE("http://h/o/1/0/thumb?t=a")'), "Error": shown("Try again.")})
 
 
 def test_a_growing_process_has_a_slope() -> None:

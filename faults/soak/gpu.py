@@ -1,0 +1,76 @@
+"""Read what the ComfyUI stand-ins ran, and say what of it was of use (P15)."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from chalicelib.contract.job import Job, prompt_id_of
+from chalicelib.contract.states import State
+
+LATE_MS: Final = 10_000
+"""A cancelled job's prompt may begin until its worker's next heartbeat; nothing begins later than this."""
+SLACK_NS: Final = 1_000_000_000
+
+
+@dataclass
+class Usage:
+    """Add up GPU seconds; *late*: ids of jobs that ran after they had ended, *strange*: prompts of no job."""
+
+    total_s: float = 0.0
+    cancelled_s: float = 0.0
+    useful_s: float = 0.0
+    late: list[str] = field(default_factory=list)
+    strange: list[str] = field(default_factory=list)
+    runs: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def wasted_s(self) -> float:
+        """Give the seconds from which no committed result came, those of cancelled jobs apart."""
+        return max(0.0, self.total_s - self.useful_s - self.cancelled_s)
+
+    @property
+    def wasted_percent(self) -> float:
+        return round(100 * self.wasted_s / self.total_s, 2) if self.total_s else 0.0
+
+
+def usage(meters: Sequence[Path], jobs: Mapping[str, Job]) -> Usage:
+    """Read the meters; of a job that succeeded the longest run that ended before the commit is the useful one."""
+    owner = {prompt_id_of(job.job_id, attempt): job for job in jobs.values() for attempt in range(1, job.attempt + 1)}
+    used, useful = Usage(), dict[str, float]()
+    for meter in meters:
+        for prompt_id, begin, end in spans_of(meter.read_text() if meter.exists() else ""):
+            seconds, job = (end - begin) / 1e9, owner.get(prompt_id)
+            used.total_s += seconds
+            if job is None:
+                used.strange.append(prompt_id)
+                continue
+            used.runs[job.job_id] += 1
+            finished_ms = job.finished_at or math.inf
+            if begin / 1e6 > finished_ms + LATE_MS:
+                used.late.append(job.job_id)
+            if job.state is State.SUCCEEDED and finished_ms * 1e6 >= end - SLACK_NS:
+                useful[job.job_id] = max(useful.get(job.job_id, 0.0), seconds)
+            elif job.state is State.CANCELED:
+                used.cancelled_s += seconds
+    used.useful_s = sum(useful.values())
+    return used
+
+
+def spans_of(text: str) -> list[tuple[str, int, int]]:
+    """Read a stand-in's meter: what ran, from when to when (ns); what a death cut off ended at the next start."""
+    spans, running = list[tuple[str, int, int]](), dict[str, int]()
+    for line in text.splitlines():
+        what, prompt_id, at = line.split()
+        if what == "begun":
+            running[prompt_id] = int(at)
+        elif what == "ended" and prompt_id in running:
+            spans.append((prompt_id, running.pop(prompt_id), int(at)))
+        elif what == "started":
+            spans += [(each, begun, int(at)) for each, begun in running.items()]
+            running.clear()
+    return spans
