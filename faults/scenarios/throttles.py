@@ -57,7 +57,7 @@ class Told:
 
 def of_workers(farm: Farm, size: Size) -> Outcome:
     """Refuse three of ten calls of a worker to each service, and all calls to the table for a while."""
-    count = 8 if size is Size.CI else 60
+    count = 8 if size is Size.CI else 30
     with Lines(farm, seed=17) as lines:
         lines.worker()
         holds_soon(lambda: lines.aws.counts["sqs ReceiveMessage"] > 0)
@@ -90,7 +90,7 @@ def of_functions(farm: Farm, size: Size) -> Outcome:
     same key for as long as it is told to. What was accepted while SQS was away is sent when another job ends, or by the
     sweeper.
     """
-    count = 8 if size is Size.CI else 60
+    count = 8 if size is Size.CI else 30
     told, functions = Told(), farm.functions
     farm.ask_again(first := Asked(str(uuid4()), TENANT, _body()))  # a cold start is not what is measured
     mark = len(functions.log)
