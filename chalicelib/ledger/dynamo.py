@@ -458,7 +458,7 @@ class DynamoLedger:
                 raise Unavailable("The job table is busy. Try again in a moment.") from error
             raise
         except BotoCoreError as error:
-            raise Unavailable(f"The job table cannot be reached ({type(error).__name__}).") from error
+            raise Unavailable(f"The job table cannot be reached ({type(error).__name__}). Try again in a moment.") from error
 
 
 _THROTTLED: Final = frozenset(
