@@ -89,8 +89,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # API Gateway hangs up after 29 s, and then nobody is told anything. A submission whose table is silent asks three times
-# before it knows: who asks too often (hasty), what is out (hasty), and the put itself. Together that is 20 s at most:
-# each is tried so often, with a pause of a second before the second time and of two before the third.
+# before it knows: who asks too often (hasty), what is out (hasty), and the put itself; together 20 s at most. Each call
+# is tried so often, with a pause of up to a second before the second time and of two before the third.
 _PATIENCE = Config(
     connect_timeout=1,
     read_timeout=3,

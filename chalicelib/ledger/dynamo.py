@@ -460,7 +460,8 @@ class DynamoLedger:
                 raise Unavailable("The job table is busy. Try again in a moment.") from error
             raise
         except BotoCoreError as error:
-            raise Unavailable(f"The job table cannot be reached ({type(error).__name__}).") from error
+            kind = type(error).__name__
+            raise Unavailable(f"The job table cannot be reached ({kind}). Try again in a moment.") from error
 
 
 _THROTTLED: Final = frozenset(

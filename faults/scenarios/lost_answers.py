@@ -54,6 +54,7 @@ def of_workers(farm: Farm, size: Size) -> Outcome:
     """Lose the answer of each call that a worker makes in a job's life: AWS's and ComfyUI's."""
     with Lines(farm) as lines:
         lines.worker()
+        holds_soon(lambda: lines.aws.counts[RECEIVE] > 0)
         # Only a worker's first job of a workflow fetches it.
         tries = _tried(farm, lines, [Point(False, "s3 get workflow", 1)])
         points, clean_s = _points(farm, lines)
@@ -78,6 +79,7 @@ def of_workers(farm: Farm, size: Size) -> Outcome:
         "GPU runs per job": f"{runs}/{len(tries)}",
         "clean job s": round(clean_s, 2),
         "job s p50/max": f"{rank(others_s, 0.5)}/{rank(others_s, 1)}",
+        "slowest": str(max(tries, key=lambda each: (each.point.call != RECEIVE, each.took_s)).point),
         "after a lost message s": rank(message_s, 1),
     }
     return Outcome(tally, figures, tuple(wrong))

@@ -27,7 +27,7 @@ def repeated(farm: Farm, size: Size) -> Outcome:
     when the jobs are over ("a day later").
     """
     dice = random.Random(7)
-    count = 12 if size is Size.CI else 100
+    count = 12 if size is Size.CI else 60
     asked = [farm.ask(steps=2) for _ in range(count)]
     bodies = [_body(one, 1) for one in asked for _ in range(COPIES)]
     for one in asked[::2]:
@@ -65,7 +65,7 @@ def repeated(farm: Farm, size: Size) -> Outcome:
 def hints_repeated(farm: Farm, size: Size) -> Outcome:
     """Hint at every version of every row, also those to come, in any order and again when all is shown: rows stay."""
     dice = random.Random(7)
-    count = 4 if size is Size.CI else 40
+    count = 4 if size is Size.CI else 10
     rows = _Rows(farm, count)
     job_ids = rows.generate()
     hints = [Hint(job_id=job_id, version=version) for job_id in job_ids for version in (1, 2, 3, 4) for _ in range(2)]

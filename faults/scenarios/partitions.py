@@ -25,7 +25,6 @@ from sandbox.comfy.standin import ComfyStandIn
 STEP_MS: Final = 20
 STEPS: Final = 150
 """A run of three seconds: longer than a lease (2 s), shorter than a long cut."""
-RUN_S: Final = STEPS * STEP_MS / 1000
 SHORT_S: Final = 2.0
 LONG_S: Final = 7.0
 """Longer than lease (2 s), visibility (4 s) and one poll (1 s) together: another worker has the job by then."""
