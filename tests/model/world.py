@@ -77,7 +77,7 @@ class Worker(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """Be a completion: the job as it was read, what it does, how it will note it, whether its message is its own."""
+    """Be a completion: the job as it was read, what it does, how it will note it, and whether it owns its message."""
 
     seen: int = NONE
     does: str = "idle"
@@ -148,7 +148,9 @@ class Protocol:
         if world.job == NONE:
             return True
         job = self._at(world)
-        return job.state in TERMINAL and job.is_shown and job.due_at is None and world.row == self.desk.truth(world.job)
+        if job.due_at is not None and self.rules.sweeps:
+            return False
+        return job.state in TERMINAL and job.is_shown and world.row == self.desk.truth(world.job)
 
     def steps(self, world: World) -> Iterator[Step]:
         """Give everything that can happen next, worlds that differ only in names as one."""
