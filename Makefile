@@ -9,7 +9,7 @@ BROWSER := tests/page tests/page_html tests/gallery
 LONG_FIRST := --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-comfy check audit sbom bench load faults soak security package deploy sheet-push lock clean
+.PHONY: help setup demo test test-comfy check audit sbom bench load faults soak security mutants package deploy sheet-push lock clean
 
 help: ## list what can be done
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -64,8 +64,14 @@ faults: $(READY) ## break it on purpose, F1 to F18, and count (ONLY='F1 F5'; SIZ
 soak: $(READY) ## mix all faults over a long run and judge every promise (N=2000, SEED=1, REPORT=docs/soak.md)
 	@$(BIN)/python -m faults soak --rows $(or $(N),2000) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT))
 
+mutants: $(READY) ## change ledger, sweeper and completion a little, 2,000 times, and see what no test notices (hours)
+	@$(BIN)/python -m tests.mutants $(ONLY)
+
 security: $(READY) ## attack it, S1 to S16, and count what gets through: nothing may (SIZE=all: everything, an hour)
 	@PROMISES_SIZE=$(or $(SIZE),ci) $(BIN)/pytest tests/security
+
+mutants: $(READY) ## change ledger, sweeper and completion a little, 2,000 times, and see what no test notices (hours)
+	@$(BIN)/python -m tests.mutants $(ONLY)
 
 package: $(READY) ## build dist/: the CloudFormation template and the functions' zip
 	@$(BIN)/python -m infra package

@@ -32,7 +32,7 @@ Asks = Callable[[Ledger], Any]
 
 
 class Histories(RuleBasedStateMachine):
-    """Ask *ledgers* the same. Everybody keeps what they were told: leases, messages, and jobs as they once were."""
+    """Ask *ledgers* the same. Everybody keeps what they were ever told: leases, messages, jobs as they once were."""
 
     leases = Bundle("leases")
     messages = Bundle("messages")

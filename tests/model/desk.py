@@ -196,19 +196,8 @@ class Desk:
 
 
 _TELLING: Final = (
-    "state",
-    "version",
-    "attempt",
-    "budget_left",
-    "seq",
-    "lease_until",
-    "not_before",
-    "deadline",
-    "claim_token",
-    "committed_attempt",
-    "error",
-    "synced_version",
-    "due_at",
+    *("state", "version", "attempt", "budget_left", "seq", "lease_until", "not_before", "deadline"),
+    *("claim_token", "committed_attempt", "error", "synced_version", "due_at"),
 )
 """What tells one job of the model from another."""
 

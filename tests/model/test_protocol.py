@@ -61,7 +61,7 @@ WORKERS_ALONE = {"crashes": 1, "api_crashes": False, "attempts": 1}
         pytest.param(Rules(sweeps=False, tells_before_ack=False), WORKERS_ALONE, "P1", 8, id="deleted, then told"),
         pytest.param(Rules(sweeps=False, tells_again=False), WORKERS_ALONE, "P1", 8, id="not told again"),
         pytest.param(
-            Rules(sweeps=False, gives_back=False), {**WORKERS_ALONE, "duplicates": 1}, "P1", 6, id="not given back"
+            Rules(sweeps=False, gives_back=False), {**WORKERS_ALONE, "duplicates": 1}, "P1", 8, id="not given back"
         ),
         pytest.param(
             weak(Verb.COMMIT, guards=()), {"expiries": 1, "duplicates": 1}, "P6", 9, id="commit without the attempt"

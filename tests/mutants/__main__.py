@@ -1,8 +1,9 @@
 """
-Run mutmut (its settings are in pyproject.toml) and count: `python -m tests.mutants [NAME ...]`.
+Run mutmut (its settings are in pyproject.toml) and count: `python -m tests.mutants [NAME ...]`, or `make mutants`.
 
 One local cloud runs for all of it: each mutant's tests are a process, and an engine for each would take days.
-NAME: only mutants of this name, which may hold stars (`chalicelib.sweep.*`).
+NAME: only mutants of this name, which may hold stars (`chalicelib.sweep.*`). mutmut is run by hand and rarely: it gets
+a virtual environment of its own beside the project's, on first use.
 """
 
 from __future__ import annotations
@@ -10,24 +11,41 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
+import venv
 from collections import Counter, defaultdict
 from pathlib import Path
 
 from sandbox.cloud import LocalCloud
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-MUTMUT = [sys.executable, "-m", "mutmut"]
+PIN = "mutmut==3.8.1"
+HOME = ROOT / ".build" / "mutmut"
 KILLED = ("killed", "timeout", "caught by type check", "segfault")
+
+
+def prepared() -> list[str]:
+    """Make mutmut's environment, in which all of the project's packages are seen too; the command that runs it."""
+    python = HOME / "bin" / "python"
+    if not (HOME / "ready").exists():
+        venv.create(HOME, clear=True)
+        ours, [theirs] = sysconfig.get_path("purelib"), HOME.glob("lib/python3.*/site-packages")
+        (theirs / "project.pth").write_text(f"{ours}\n")
+        uv = Path(sys.executable).with_name("uv")
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, PIN], check=True)
+        (HOME / "ready").touch()
+    return [str(python), "-m", "mutmut"]
 
 
 def main(names: list[str]) -> int:
     """Run, and print for each module how many mutants there were and which were not noticed; mutmut's own exit code."""
+    mutmut = prepared()
     with tempfile.TemporaryDirectory(prefix="comfysheet-mutants-") as home, LocalCloud() as cloud:
         cloud.start(Path(home))
         env = {**os.environ, **cloud.env(), "TESTS_ENGINE": "1"}
-        code = subprocess.run([*MUTMUT, "run", "--max-children", "2", *names], cwd=ROOT, env=env).returncode
-    told = subprocess.run([*MUTMUT, "results", "--all", "true"], cwd=ROOT, capture_output=True, text=True).stdout
+        code = subprocess.run([*mutmut, "run", "--max-children", "2", *names], cwd=ROOT, env=env).returncode
+    told = subprocess.run([*mutmut, "results", "--all", "true"], cwd=ROOT, capture_output=True, text=True).stdout
     print(summary(told))  # noqa: T201
     return code
 
