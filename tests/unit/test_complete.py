@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.cells import Cell, Image, Moved, Tab, Text, Unreachable
-from chalicelib.complete import CHECK_MS, HEAL_MS, OTHERS_MOST, STRANGERS_MOST, Complete
+from chalicelib.complete import CHECK_MS, HEAL_MS, OTHERS_MOST, Complete
+from chalicelib.contract.counts import Metric
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import Job, JobError, Timings, job_id_of
 from chalicelib.contract.ports import Claimed
@@ -556,6 +557,44 @@ def test_a_job_without_a_row_is_settled_once_it_is_announced() -> None:
     desk.herald = QuietHerald()
     assert complete(desk, PaperSheet()).show([job.job_id]) == {}
     assert desk.now(job).is_shown and list(desk.ledger.due(NOW + 10**6, 9)) == []
+
+
+class Abacus:
+    """Note what is counted."""
+
+    def __init__(self) -> None:
+        self.added: list[Metric] = []
+
+    def add(self, metric: Metric, value: float = 1) -> None:
+        self.added.append(metric)
+
+
+def test_a_job_without_a_row_is_counted_once_when_it_has_ended() -> None:
+    """Not while it runs, and not again with a repeated hint."""
+    desk, abacus = Desk(), Abacus()
+    job = desk.ledger.submit(new_job(target=None, synced_version=0)).job
+    clock = lambda: NOW  # noqa: E731
+    work = Complete(desk.ledger, PaperSheet(), desk.registry, desk.turns, desk.books, desk.herald, clock, abacus)
+    work.show([job.job_id])
+    assert abacus.added == []
+    assert desk.ledger.cancel(job.job_id, now=NOW) is not None
+    for _ in range(2):
+        work.show([job.job_id])
+    assert abacus.added == [Metric.JOBS_CANCELED]
+
+
+def test_a_result_whose_sheet_is_gone_for_good_is_listed_as_without_a_row() -> None:
+    """It can be fetched into another; what still runs is in no such list."""
+    desk, abacus = Desk(), Abacus()
+    ended, begun = desk.done("p"), desk.submitted("q")
+    assert isinstance(desk.ledger.claim(begun.job_id, 1, owner="w", token="t", now=NOW, lease_ms=1000), Claimed)
+    sheet = PaperSheet(row_of(ended), row_of(begun))
+    sheet.trouble.append(Unreachable("Deleted.", may_heal=False))
+    clock = lambda: NOW  # noqa: E731
+    work = Complete(desk.ledger, sheet, desk.registry, desk.turns, desk.books, desk.herald, clock, abacus)
+    assert work.show([ended.job_id, begun.job_id]) == {}
+    assert desk.ledger.gone(SHEET) == [ended.job_id]
+    assert abacus.added == [Metric.ROWS_PARKED] * 2
 
 
 def test_no_row_is_shown_before_its_job_is_announced() -> None:
