@@ -53,7 +53,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
 
 @pytest.fixture(scope="session")
 def aws(request: pytest.FixtureRequest) -> boto3.Session:
-    """Give a session whose clients talk to the local cloud; `tests.mutants` has one running, and AWS's variables set."""
+    """Give a session whose clients talk to the local cloud; `tests.mutants` has one running and says so."""
     if "TESTS_ENGINE" in os.environ:
         return boto3.Session()
     cloud: LocalCloud = request.getfixturevalue("cloud")

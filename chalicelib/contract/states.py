@@ -114,11 +114,6 @@ TRANSITIONS: Final[dict[Verb, Transition]] = {
 }
 
 
-def supersedes(version: int, shown: int) -> bool:
-    """Say whether news of *version* is later than the *shown* one. Late and repeated news is normal."""
-    return version > shown
-
-
 def diagram() -> str:
     """Draw the table as a Mermaid state diagram, one edge a move, for docs/states.md."""
     lines = ["stateDiagram-v2"]
