@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.cells import Cell, Image, Moved, Tab, Text, Unreachable
-from chalicelib.complete import CHECK_MS, HEAL_MS, OTHERS_MOST, Complete
+from chalicelib.complete import CHECK_MS, HEAL_MS, OTHERS_MOST, STRANGERS_MOST, Complete
 from chalicelib.contract.counts import Metric
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import Job, JobError, Timings, job_id_of
