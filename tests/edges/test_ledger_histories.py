@@ -69,6 +69,7 @@ def test_one_story_with_every_move_is_the_same_on_both(aws: boto3.Session, resou
     story.ask_again(asks=story.retry(lease=lease, wait_ms=5_000, error=ERRORS[0]))
     story.claim(message=first, lease_ms=5)
     read = story.look(message=first)
+    story.wait(pause_ms=999)
     message = story.resend(job=read)
     story.resend(job=read)
     story.claim(message=first, lease_ms=5)
@@ -93,5 +94,9 @@ def test_one_story_with_every_move_is_the_same_on_both(aws: boto3.Session, resou
     story.fail(lease=lease, error=ERRORS[1])
     story.mark_synced(job=read, look_ms=None, is_gone=False)
     story.mark_synced(job=story.look(message=last), look_ms=None, is_gone=False)
+    stopped = story.submit(held=False, shown=True, priority=0, budget=1, sheet=None)
+    story.claim(message=stopped, lease_ms=LEASE_MS)
+    story.ask_again(asks=story.cancel(job=story.look(message=stopped)))
     story.teardown()
-    assert [job.state for job in story.jobs.values()] == [State.SUCCEEDED, State.CANCELED, State.FAILED]
+    ends = [State.SUCCEEDED, State.CANCELED, State.FAILED, State.CANCELED]
+    assert [job.state for job in story.jobs.values()] == ends
