@@ -115,6 +115,17 @@ def test_each_end_lets_the_next_one_go() -> None:
     assert house.out() == NARROWEST and len(house.queue) == NARROWEST
 
 
+def test_a_held_job_that_cannot_be_read_does_not_hold_up_its_client_s_others() -> None:
+    """The one behind it goes."""
+    house = House()
+    *_, odd, next_one = house.flood("client-1", NARROWEST + 2)
+    house.ledger.unreadable = {odd.job_id}
+    claimed = house.claim()
+    assert claimed is not None
+    house.ends.settle([house.end(claimed)])
+    assert house.queue[-1] == (next_one.job_id, 1)
+
+
 def test_a_higher_priority_goes_before_what_is_held_but_not_before_what_is_out() -> None:
     """Priorities order the jobs of one client; a message that is out is not called back."""
     house = House()
