@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 from chalicelib.contract.counts import NOWHERE, Counts, Metric
 from chalicelib.contract.errors import Unavailable
@@ -13,13 +13,11 @@ from chalicelib.contract.events import Ended
 from chalicelib.contract.job import Job
 from chalicelib.contract.limits import EVERYBODY
 from chalicelib.contract.ports import Ledger
-from chalicelib.contract.states import TERMINAL, State
+from chalicelib.contract.spent import gpu_ms
+from chalicelib.contract.states import TERMINAL
 from chalicelib.window import Window
 
 log = logging.getLogger(__name__)
-
-UNMEASURED_MOST_MS: Final = 15 * 60_000
-"""The usual bound of an attempt."""
 
 
 class Accounts(Protocol):
@@ -72,18 +70,3 @@ class Ends:
                 self._accounts.charge(EVERYBODY, used_ms, now)
         except Unavailable as reason:
             log.warning("not charged", extra={"job_id": job.job_id, "reason": reason.message})
-
-
-def gpu_ms(job: Job) -> int:
-    """
-    Say how long GPUs were busy with an ended job, in all its attempts: as its workers told, or from its last start to
-    its end, if that is longer: a worker that died told nothing of its last seconds.
-
-    That guess is bounded, for a job that was handed back keeps its last start while it waits.
-    """
-    if job.state is State.SUCCEEDED and job.spent_ms is not None:
-        return job.spent_ms
-    if job.timings is not None and job.timings.execution_ms is not None:
-        return job.timings.execution_ms
-    guessed = min(UNMEASURED_MOST_MS, max(0, (job.finished_at or 0) - job.started_at)) if job.started_at else 0
-    return max(guessed, job.spent_ms or 0)

@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import Job
+from chalicelib.contract.spent import gpu_ms
 from chalicelib.contract.states import State
 
 if TYPE_CHECKING:
@@ -170,13 +171,14 @@ class UsageBook:
 
     def note(self, job: Job, now: int) -> None:
         """Note what an ended job of a row has used, and how long its workflow takes."""
-        gpu_ms = (job.timings.execution_ms if job.timings else None) or 0
         expires_s = now // 1000 + _USAGE_KEPT_S
         if job.target is not None:
-            amounts = {"images": {"N": str(len(job.outputs))}, "gpu_ms": {"N": str(gpu_ms)}}
+            amounts = {"images": {"N": str(len(job.outputs))}, "gpu_ms": {"N": str(gpu_ms(job))}}
             self._counters.add(_day(job.target.spreadsheet_id, now), amounts, expires_s=expires_s)
-        if job.state is State.SUCCEEDED and gpu_ms:
-            amounts = {"jobs": {"N": "1"}, "gpu_ms": {"N": str(gpu_ms)}}
+        # How long a run takes is told by the one that was shown, not by those that came to nothing.
+        run_ms = (job.timings.execution_ms if job.timings else None) or 0
+        if job.state is State.SUCCEEDED and run_ms:
+            amounts = {"jobs": {"N": "1"}, "gpu_ms": {"N": str(run_ms)}}
             self._counters.add(_pace(job.workflow_hash), amounts, expires_s=expires_s)
 
     def pace_ms(self, workflow_hash: str) -> int | None:

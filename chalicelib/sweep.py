@@ -34,6 +34,8 @@ CHECK_UNTIL_MS: Final = 60 * 60 * 1000
 
 REHINT_MS: Final = 2 * 60 * 1000
 LONGEST_WAIT_MS: Final = 60 * 60 * 1000
+UNREADABLE_MS: Final = 60 * 60 * 1000
+"""When the sweeper looks again at a job that cannot be read: the release that wrote it may be back by then."""
 
 TOO_MANY = JobError(
     code="gave_up",
@@ -118,7 +120,9 @@ class Sweep:
         self._checks, self._held, self._ended = defaultdict(list), defaultdict(list), defaultdict(set)
         done["auto"] = self._start_autos(now)
         ids = list(self._ledger.due(now, AT_ONCE))
-        for job in self._ledger.get_many(ids):
+        jobs = self._ledger.get_many(ids)
+        done["unreadable"] = self._put_off(set(ids) - {job.job_id for job in jobs}, now)
+        for job in jobs:
             try:
                 done[self._look(job, now)] += 1
             except Unavailable as reason:
@@ -134,6 +138,15 @@ class Sweep:
             if done[what]:  # a metric is billed for each hour in which it is told
                 self._counts.add(metric, done[what])
         return done
+
+    def _put_off(self, job_ids: Collection[str], now: int) -> int:
+        """Put off what is due and cannot be read, or it would stand before the others each minute; how many."""
+        for job_id in job_ids:
+            try:
+                self._ledger.put_off(job_id, due_at=now + UNREADABLE_MS)
+            except Unavailable as reason:
+                log.warning("put off later", extra={"job_id": job_id, "reason": reason.message})
+        return len(job_ids)
 
     def _start_autos(self, now: int) -> int:
         """Have completion look for rows that start by themselves; those looked at longest ago come first."""

@@ -103,7 +103,7 @@ class Window:
         room = places - len(set(line.sent) - set(ended))
         if room <= 0 or not line.held:
             return 0
-        next_ones = [job for job in self._ledger.get_many(line.held[:room]) if job.state in OPEN]
+        next_ones = [job for job in self._next(line.held, room) if job.state in OPEN]
         # The index may be late: what it calls held may be out already.
         room -= sum(not job.is_held for job in next_ones)
         going: list[Job] = []
@@ -122,6 +122,11 @@ class Window:
         self._ledger.look_later(last, due_at=now + LOOK_MS)
         for job in others:
             self._ledger.look_later(job, due_at=min(now + LATER_MS, job.deadline))
+
+    def _next(self, held: Sequence[str], room: int) -> list[Job]:
+        """Read the first *room* of those held; all when some cannot be read, or these would hold up the rest."""
+        jobs = self._ledger.get_many(held[:room])
+        return jobs if len(jobs) == len(held[:room]) else self._ledger.get_many(held)
 
     def _line(self, client_id: str, coming: int) -> tuple[Line, int]:
         """Read the head of the line and say how many places there are. One job of a quiet client costs one read."""

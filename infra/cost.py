@@ -19,8 +19,8 @@ from rich.console import RenderableType
 
 from chalicelib.contract.errors import Rejected
 from chalicelib.contract.job import RETENTION_MS, Job
+from chalicelib.contract.spent import gpu_ms
 from chalicelib.contract.states import TERMINAL, State
-from chalicelib.ends import gpu_ms
 from infra.deployed import deployed, now_ms
 from infra.open_jobs import clients_of, newest_first, read_open
 from infra.paper import Column, cut, moment, money, show, show_json, some, span, table

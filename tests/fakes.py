@@ -53,6 +53,8 @@ class MemoryLedger:
         self._gone: set[str] = set()
         self._lines: dict[str, list[tuple[str, str]]] = defaultdict(list)
         """Of each client's open jobs the place and the id, sorted."""
+        self.unreadable: set[str] = set()
+        """Ids of jobs that are there and cannot be read."""
         self._lock = threading.RLock()
 
     def get(self, job_id: str) -> Job | None:
@@ -61,7 +63,8 @@ class MemoryLedger:
 
     def get_many(self, job_ids: Sequence[str]) -> list[Job]:
         with self._lock:
-            return [self._jobs[job_id] for job_id in dict.fromkeys(job_ids) if job_id in self._jobs]
+            there = self._jobs.keys() - self.unreadable
+            return [self._jobs[job_id] for job_id in dict.fromkeys(job_ids) if job_id in there]
 
     def submit(self, job: Job) -> Submitted:
         with self._lock:
@@ -202,6 +205,12 @@ class MemoryLedger:
         with self._lock:
             there = self._jobs.get(job.job_id)
             if there is not None and there.version == job.version and there.due_at is not None:
+                self._keep(there.model_copy(update={"due_at": due_at}))
+
+    def put_off(self, job_id: str, *, due_at: int) -> None:
+        with self._lock:
+            there = self._jobs.get(job_id)
+            if there is not None and there.due_at is not None:
                 self._keep(there.model_copy(update={"due_at": due_at}))
 
     def mark_synced(self, job: Job, *, look_at: int | None = None, gone: bool = False) -> bool:

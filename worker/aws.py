@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 _PERMANENT: Final = frozenset({"AccessDenied", "AccessDeniedException", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
+_WRONG_SETTINGS: Final = _PERMANENT | {
+    "ExpiredTokenException",
+    "InvalidSignatureException",
+    "MissingAuthenticationTokenException",
+    "ResourceNotFoundException",
+    "UnrecognizedClientException",
+}
+"""With what DynamoDB says of keys, and of a table that is not there."""
 
 
 class AwsClients:
@@ -124,6 +132,11 @@ class DateSkew:
         """Say by how many seconds this machine is ahead (negative: behind)."""
         with self._lock:
             return self._skew_s
+
+
+def is_wrong_setting(fault: Exception) -> bool:
+    """Say whether AWS refused this worker, whatever it asked for: its key, policy, region or table are wrong."""
+    return isinstance(fault, ClientError) and fault.response["Error"]["Code"] in _WRONG_SETTINGS
 
 
 @contextmanager

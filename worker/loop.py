@@ -155,7 +155,8 @@ class Hand:
         except Unavailable:
             raise
         except Exception as bug:
-            # No attempt is spent yet, so the message itself is counted: it would end one worker after another.
+            # An attempt may be spent (when the claim's answer cannot be read) or not (when it was never made), so the
+            # message itself is counted: it would end one worker after another.
             settle_poison(tools, delivery, bug)
             raise
         ticket.claimed(answer.job.workflow_hash)

@@ -21,6 +21,7 @@ from chalicelib.contract.events import Hint
 from chalicelib.contract.job import BUDGET, Job, JobError, Output, Timings, run_key
 from chalicelib.contract.ports import Refusal, Refused
 from chalicelib.contract.states import TERMINAL
+from worker.aws import is_wrong_setting
 from worker.comfy.faults import ANOTHER_WAY, one_line
 from worker.disk import DiskFull
 from worker.kit import unfit
@@ -319,8 +320,17 @@ def settle_unreadable(tools: Tools, delivery: Delivery) -> None:
 
 
 def settle_poison(tools: Tools, delivery: Delivery, bug: Exception) -> None:
-    """Bury a message over which this worker ends, when it is the third; the sweeper sends the job another one."""
+    """
+    Bury a message over which this worker ends, when it is the third. The sweeper sends the job another one, unless it
+    is the job's item that cannot be read: that waits in the table.
+
+    A wrong setting of this worker's is no fault of the message's: it is left for a while to others, however often it
+    came, or each restart would bury one until the queue is empty.
+    """
     with contextlib.suppress(Unavailable):
+        if is_wrong_setting(bug):
+            tools.inbox.hide(delivery, UNKNOWN_S)
+            return
         _settle_unknown(tools, delivery, f"a worker has a fault of its own here ({type(bug).__name__})")
 
 

@@ -119,7 +119,11 @@ class Ledger(Protocol):
         """Read one job, strongly consistent."""
 
     def get_many(self, job_ids: Sequence[str]) -> list[Job]:
-        """Read jobs, strongly consistent, in the order asked; unknown ids are left out."""
+        """
+        Read jobs, strongly consistent, in the order asked; unknown ids are left out.
+
+        So is an item that cannot be read (it is told in the log): the others of the list do not pay for it.
+        """
 
     def claim(self, job_id: str, seq: int, *, owner: str, token: str, now: int, lease_ms: int) -> Claimed | Refused:
         """Begin an attempt."""
@@ -183,6 +187,9 @@ class Ledger(Protocol):
 
     def look_later(self, job: Job, *, due_at: int) -> None:
         """Put off the sweeper's next look at *job* (only if it is still the version that was read)."""
+
+    def put_off(self, job_id: str, *, due_at: int) -> None:
+        """Put off the sweeper's next look at a job that cannot be read, whatever it holds."""
 
     def mark_synced(self, job: Job, *, look_at: int | None = None, gone: bool = False) -> bool:
         """

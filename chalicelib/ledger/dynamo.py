@@ -9,10 +9,12 @@ Only attributes named here are written by a worker: its IAM policy lists them.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import ValidationError
 
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import RETENTION_MS, SHOWN_BEFORE, Job, JobError, Output, Progress, Timings
@@ -22,6 +24,8 @@ from chalicelib.ledger.item import DUE_SHARDS, GONE, SENT, Attributes, due_shard
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+log = logging.getLogger(__name__)
 
 ID_LENGTH: Final = 36
 """Of a job's id, which is a UUID."""
@@ -70,7 +74,7 @@ class DynamoLedger:
         return job_of(answer["Item"]) if "Item" in answer else None
 
     def get_many(self, job_ids: Sequence[str]) -> list[Job]:
-        """Read jobs, strongly consistent, in the order asked; unknown ids are left out."""
+        """Read jobs, strongly consistent, in the order asked; unknown ids and what cannot be read are left out."""
         found: dict[str, Job] = {}
         waiting = list(dict.fromkeys(job_ids))
         while waiting:
@@ -78,8 +82,9 @@ class DynamoLedger:
             asked = {self._table: {"Keys": keys, "ConsistentRead": True}}
             answer = self._send("batch_get_item", RequestItems=asked)
             for item in answer["Responses"].get(self._table, []):
-                job = job_of(item)
-                found[job.job_id] = job
+                job = _one_of_many(item)
+                if job is not None:
+                    found[job.job_id] = job
             left = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
             waiting = [key["job_id"]["S"] for key in left] + waiting[100:]
         return [found[job_id] for job_id in dict.fromkeys(job_ids) if job_id in found]
@@ -288,6 +293,20 @@ class DynamoLedger:
         except _Refused:
             return
 
+    def put_off(self, job_id: str, *, due_at: int) -> None:
+        """Put off the sweeper's next look at a job that cannot be read, whatever it holds."""
+        try:
+            self._call(
+                "update_item",
+                Key={"job_id": {"S": job_id}},
+                UpdateExpression="SET due_at = :due",
+                ConditionExpression="attribute_exists(due_at)",
+                ExpressionAttributeValues={":due": {"N": str(due_at)}},
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+
     def mark_synced(self, job: Job, *, look_at: int | None = None, gone: bool = False) -> bool:
         """Note that the row shows *job*'s version; an ended job then leaves the sweeper's index, or waits there."""
         sets: Attributes = {"synced_version": job.version}
@@ -332,7 +351,17 @@ class DynamoLedger:
         """Make a move that only the lease's holder may make."""
         values = {"attempt": lease.attempt, "token": lease.token}
         try:
-            self._move(verb, lease.job_id, values, sets=sets, adds=adds or {})
+            try:
+                self._move(verb, lease.job_id, values, sets=sets, adds=adds or {})
+            except ClientError as error:
+                told = _ACCOUNTS & sets.keys()
+                if error.response["Error"]["Code"] != "AccessDeniedException" or not told:
+                    raise
+                log.warning(
+                    "not accounted", extra={"action": verb.value, "job_id": lease.job_id, "left_out": sorted(told)}
+                )
+                fewer = {name: value for name, value in sets.items() if name not in told}
+                self._move(verb, lease.job_id, values, sets=fewer, adds=adds or {})
         except _Refused as refused:
             # The in-doubt rule: what we asked for is there already, under our own token.
             there, done = refused.job, TRANSITIONS[verb].target
@@ -467,6 +496,32 @@ class DynamoLedger:
 _THROTTLED: Final = frozenset(
     {"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded", "TransactionInProgress"}
 )
+
+
+_ACCOUNTS: Final = frozenset({"spent_ms", "given_back"})
+"""
+Attributes that only count: a policy that does not name them yet, or not any more, must not cost the job its attempt.
+"""
+
+
+def _one_of_many(item: Attributes) -> Job | None:
+    """
+    Read an item of a list; None when it cannot be read, as after going back to an earlier release.
+
+    It is told and left out, for all the others wait for that list.
+    """
+    try:
+        return job_of(item)
+    except (KeyError, TypeError, ValueError) as fault:
+        # Names of fields alone: what stands in them may be somebody's prompt.
+        names = (
+            {str(each["loc"][0]) for each in fault.errors() if each["loc"]}
+            if isinstance(fault, ValidationError)
+            else ()
+        )
+        about = {"action": "unreadable", "job_id": item["job_id"]["S"], "reason": type(fault).__name__}
+        log.error("a job cannot be read", extra=about | {"fields": sorted(names)})
+        return None
 
 
 def _key_of(client_id: str, spot: Spot) -> Attributes:

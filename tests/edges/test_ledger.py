@@ -396,6 +396,10 @@ def test_due_is_about_time(ledger: Ledger) -> None:
     assert job.job_id in list(ledger.due(NOW + 1_000, 10_000))
     ledger.look_later(job, due_at=NOW + 9_000)
     assert job.job_id not in list(ledger.due(NOW + 1_000, 10_000))
+    ledger.put_off(job.job_id, due_at=NOW + 10_000)
+    assert stored(ledger, job.job_id) == job.model_copy(update={"due_at": NOW + 10_000})
+    ledger.put_off(new_job().job_id, due_at=NOW)
+    assert list(ledger.due(NOW + 9_999, 10_000)) == [], "what is not there is not made"
 
 
 def test_many_jobs_are_read_in_the_order_asked(ledger: Ledger) -> None:

@@ -93,9 +93,9 @@ def test_usage_adds_up_by_day_and_spreadsheet(counters: Counters) -> None:
     book = UsageBook(counters)
     done = {"state": State.SUCCEEDED, "target": target("s"), "workflow_hash": "f" * 64}
     book.note(new_job(outputs=(output(), output()), timings=Timings(execution_ms=3000), **done), NOW)
-    book.note(new_job(outputs=(output(),), timings=Timings(execution_ms=1000), **done), NOW)
-    book.note(new_job(state=State.FAILED, target=target("s")), NOW)
+    book.note(new_job(outputs=(output(),), timings=Timings(execution_ms=1000), spent_ms=1600, **done), NOW)
+    book.note(new_job(state=State.FAILED, target=target("s"), spent_ms=500), NOW)
     today = book.today("s", NOW)
-    assert (today.images, today.gpu_ms) == (3, 4000)
+    assert (today.images, today.gpu_ms) == (3, 5100), "with attempts that came to nothing"
     assert book.today("other", NOW).images == 0 and book.today("s", NOW + 86_400_000).images == 0
     assert book.pace_ms("f" * 64) == 2000 and book.pace_ms("0" * 64) is None

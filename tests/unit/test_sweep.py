@@ -9,7 +9,7 @@ from chalicelib.contract.job import QUEUED_LOST_MS, Job, Timings
 from chalicelib.contract.ports import Claimed
 from chalicelib.contract.sheets import Parked, Registration
 from chalicelib.contract.states import State
-from chalicelib.sweep import Sweep
+from chalicelib.sweep import UNREADABLE_MS, Sweep
 from chalicelib.window import Window
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job
@@ -173,3 +173,17 @@ def test_jobs_are_swept_though_the_spreadsheets_cannot_be_read() -> None:
     ledger.submit(new_job())
     sweep(ledger, post, NOW + 3_600_000, Unread())()
     assert len(post.sent) == 1
+
+
+def test_one_job_that_cannot_be_read_stops_nobody_s_sweep() -> None:
+    """After going back a release: the others are looked at, and it is put off, lest it stand before them."""
+    ledger, post = MemoryLedger(), Post()
+    odd, lost = ledger.submit(new_job()).job, ledger.submit(new_job()).job
+    ledger.unreadable = {odd.job_id}
+    now = NOW + QUEUED_LOST_MS
+    sweep(ledger, post, now)()
+    assert post.sent == [(lost.job_id, 2)]
+    assert list(ledger.due(now + UNREADABLE_MS - 1, 9)) == [lost.job_id]
+    ledger.unreadable = set()
+    sweep(ledger, post, now + UNREADABLE_MS)()
+    assert (odd.job_id, 2) in post.sent, "the release that can read it goes on with it"

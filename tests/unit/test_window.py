@@ -13,8 +13,9 @@ from chalicelib.contract.events import Ended
 from chalicelib.contract.job import BUDGET, Job, JobError, Timings
 from chalicelib.contract.limits import EVERYBODY
 from chalicelib.contract.ports import Claimed, Line
+from chalicelib.contract.spent import UNMEASURED_MOST_MS, gpu_ms
 from chalicelib.contract.states import TERMINAL, State
-from chalicelib.ends import UNMEASURED_MOST_MS, Ends, gpu_ms
+from chalicelib.ends import Ends
 from chalicelib.sweep import Sweep
 from chalicelib.window import LATER_MS, LOOK_MS, NARROWEST, Window, width
 from tests.fakes import MemoryLedger
@@ -113,6 +114,17 @@ def test_each_end_lets_the_next_one_go() -> None:
     house.ends.settle([word])
     house.ends.settle([word])
     assert house.out() == NARROWEST and len(house.queue) == NARROWEST
+
+
+def test_a_held_job_that_cannot_be_read_does_not_hold_up_its_client_s_others() -> None:
+    """The one behind it goes."""
+    house = House()
+    *_, odd, next_one = house.flood("client-1", NARROWEST + 2)
+    house.ledger.unreadable = {odd.job_id}
+    claimed = house.claim()
+    assert claimed is not None
+    house.ends.settle([house.end(claimed)])
+    assert house.queue[-1] == (next_one.job_id, 1)
 
 
 def test_a_higher_priority_goes_before_what_is_held_but_not_before_what_is_out() -> None:
@@ -289,6 +301,21 @@ def test_attempts_that_came_to_nothing_are_charged_as_well() -> None:
     failed = new_job(state=State.FAILED, started_at=NOW, finished_at=NOW + 5_000, spent_ms=64_000)
     died = new_job(state=State.FAILED, started_at=NOW, finished_at=NOW + 70_000, spent_ms=64_000)
     assert [gpu_ms(job) for job in (done, failed, died)] == [90_007, 64_000, 70_000]
+
+
+def test_where_a_worker_told_the_end_nothing_is_guessed() -> None:
+    """A job that failed before a GPU had begun, or uploaded for long, is charged what the GPU worked and no more."""
+    ended = {"started_at": NOW, "finished_at": NOW + 50_000, "lease_until": NOW + 60_000}
+    early, late = new_job(state=State.FAILED, **ended), new_job(state=State.FAILED, spent_ms=3_000, **ended)
+    given_up = late.model_copy(update={"finished_at": NOW + 61_000})
+    canceled = late.model_copy(update={"state": State.CANCELED, "lease_until": 0})
+    assert [gpu_ms(job) for job in (early, late, given_up, canceled)] == [0, 3_000, 61_000, 50_000]
+
+
+def test_a_worker_of_the_release_before_is_charged_for_too() -> None:
+    """It tells its own attempt in the timings, and nothing of all attempts together."""
+    mixed = new_job(state=State.SUCCEEDED, timings=Timings(execution_ms=9_000), spent_ms=400)
+    assert gpu_ms(mixed) == 9_000
 
 
 @pytest.mark.parametrize("gpus", [2, 8])

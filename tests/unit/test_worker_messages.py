@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from chalicelib.contract.ports import Claimed, Refused
 from chalicelib.contract.states import State
@@ -113,6 +114,28 @@ def test_a_message_that_ends_workers_ends_three_at_most() -> None:
     assert [reason for _, reason in shop.inbox.buried] == ["a worker has a fault of its own here (KeyError)"]
     assert shop.inbox.messages == {}
     assert shop.work().inbox.buried != [], "the next worker has nothing to trip over"
+
+
+class ShutOut(MemoryLedger):
+    """Refuse this worker."""
+
+    code = "AccessDeniedException"
+
+    def claim(self, *args: Any, **kwargs: Any) -> Claimed | Refused:
+        raise ClientError({"Error": {"Code": self.code, "Message": "not authorized"}}, "UpdateItem")
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "UnrecognizedClientException", "ResourceNotFoundException"])
+def test_a_worker_that_is_shut_out_buries_nothing(code: str) -> None:
+    """It ends, and again when it is started again; its key or its policy is wrong, not the messages."""
+    shop = Shop()
+    shop.tools = replace(shop.tools, ledger=ShutOut())
+    ShutOut.code = code
+    for _ in range(5):
+        with pytest.raises(ClientError):
+            shop.work()
+        assert (len(shop.inbox.messages), shop.inbox.buried) == (1, [])
+        shop.clock.pass_time(31)
 
 
 def test_a_job_without_attempts_left_is_given_up_with_a_sentence() -> None:
