@@ -272,7 +272,7 @@ class Complete:
             there = {text.strip() for text in (tab.column_texts("job_id") or {}).values()}
             for job in flush.left:
                 if job.job_id not in missed:
-                    self._shown(job, found=job.job_key in there, flush=flush)
+                    self._shown(job, found=job.job_key in there)
             flush.left = [job for job in flush.left if job.job_id in missed]
             if not flush.left:
                 return
@@ -351,12 +351,12 @@ class Complete:
             plan[match.row] = {**tab.placed(cells)}
         return {row: cells for row, cells in plan.items() if cells}
 
-    def _shown(self, job: Job, *, found: bool, flush: _Flush) -> None:
+    def _shown(self, job: Job, *, found: bool) -> None:
         now = self._now_ms()
         has_ended = job.state in TERMINAL
         is_new = has_ended and not job.is_shown
         is_first = is_new and job.synced_version != SHOWN_BEFORE
-        look_at = now + CHECK_MS if is_new and found and job.job_id not in flush.checks else None
+        look_at = now + CHECK_MS if is_new and found else None
         if self._ledger.mark_synced(job, look_at=look_at, gone=has_ended and not found) and is_first:
             self._books.note(job, now)
             self._counts.add(_ENDS[job.state])

@@ -127,7 +127,7 @@ class CompletionQueue:
         self._send(hint, _group(job), f"{hint_dedup_id(hint)}:{secrets.token_hex(4)}")
 
     def check(self, jobs: Sequence[Job], sweep_minute: int) -> None:
-        """Ask for a second look at the rows of *jobs*, all of one spreadsheet; as `hint`."""
+        """Ask for a look at *jobs*, all of one spreadsheet or, without rows, of one client; as `hint`."""
         message = Check(check=[job.job_id for job in jobs])
         self._send(message, _group(jobs[0]), f"check:{jobs[0].job_id}:{sweep_minute}")
 

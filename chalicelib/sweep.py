@@ -69,11 +69,11 @@ class Window(Protocol):
 class Hints(Protocol):
     """Send news to the completion."""
 
-    def hint(self, job: Job, sweep_minute: int | None = None) -> None:
+    def hint(self, job: Job) -> None:
         """Hint at *job*'s news."""
 
     def check(self, jobs: Sequence[Job], sweep_minute: int) -> None:
-        """Ask for a second look at the rows of *jobs*."""
+        """Ask for a look at *jobs*, of one spreadsheet or one client: lagging, or shown a while ago."""
 
     def ask(self, errand: Errand) -> None:
         """Send an errand."""
@@ -187,7 +187,7 @@ class Sweep:
             return self._look_at_ended(job, now)
         if job.lease_until >= now and job.state is State.RUNNING:
             if not job.is_shown:
-                self._hints.hint(job, sweep_minute=now // 60_000)
+                self._lagging(job)
             self._ledger.look_later(job, due_at=job.lease_until + REHINT_MS // 4)
             return "waits"
         if job.deadline <= now or job.budget_left <= 0:
@@ -215,8 +215,17 @@ class Sweep:
             self._checks[job.target.spreadsheet_id].append(job)
             return "checked"
         self._ledger.look_later(job, due_at=now + REHINT_MS)
-        self._hints.hint(job, sweep_minute=now // 60_000)
+        self._lagging(job)
         return "hinted"
+
+    def _lagging(self, job: Job) -> None:
+        """
+        Have completion look at a job whose news it has not told.
+
+        Not by a message for each: when completion is behind, they would come faster than it takes them, and what it has
+        not taken is asked for again and again.
+        """
+        self._checks[f"lag:{job.target.spreadsheet_id if job.target else job.client_id}"].append(job)
 
     def _resend(self, job: Job, now: int) -> str:
         seq = self._ledger.resend(job, now=now)

@@ -61,7 +61,7 @@ CHECKED_AT_ONCE: Final = 90
 
 
 class Check(Message):
-    """Tell completion to look once more at rows that were shown: somebody may have undone what was written."""
+    """Tell completion to look at jobs: they lag, or their rows were shown and somebody may have undone it."""
 
     check: list[JobId] = Field(min_length=1, max_length=CHECKED_AT_ONCE)
 

@@ -79,29 +79,40 @@ def test_a_job_that_nobody_took_within_its_time_is_given_up() -> None:
     assert there.error.code == "expired"
 
 
-def test_an_end_that_no_row_shows_is_hinted_at_each_time() -> None:
-    """With its minute in the name, so that the queue's memory does not swallow it."""
+def test_an_end_that_no_row_shows_is_asked_for_each_time() -> None:
+    """Until completion has written it."""
     ledger, post = MemoryLedger(), Post()
     job = claimed(ledger, ledger.submit(new_job()).job)
     ledger.commit(job.lease, now=NOW, outputs=[], timings=Timings())
     later = NOW + 30_000
     sweep(ledger, post, later)()
     sweep(ledger, post, later + 120_000)()
-    assert [minute for _, minute in post.hinted] == [later // 60_000, (later + 120_000) // 60_000]
+    assert (post.checked, post.hinted) == ([[job.job.job_id]] * 2, [])
+
+
+def test_what_lags_is_asked_for_in_few_messages() -> None:
+    """Else a completion that is behind gets more messages every two minutes than it can take, and never catches up."""
+    ledger, post = MemoryLedger(), Post()
+    for number in range(100):
+        for target in ({}, {"target": None}):
+            job = claimed(ledger, ledger.submit(new_job(job_key=f"{number} {target}", **target)).job)
+            ledger.commit(job.lease, now=NOW, outputs=[], timings=Timings())
+    sweep(ledger, post, NOW + 30_000)()
+    assert sorted(map(len, post.checked)) == [10, 10, 90, 90] and post.hinted == []
 
 
 def test_what_is_told_leaves_the_sweepers_sight() -> None:
-    """An ended job without a row is hinted at until completion has announced it, and is left alone then."""
+    """An ended job without a row is asked for until completion has announced it, and is left alone then."""
     ledger, post = MemoryLedger(), Post()
     lease = claimed(ledger, ledger.submit(new_job(target=None)).job).lease
     ledger.commit(lease, now=NOW, outputs=[], timings=Timings())
     sweep(ledger, post, NOW + 60_000)()
-    assert [job_id for job_id, _ in post.hinted] == [lease.job_id]
+    assert post.checked == [[lease.job_id]]
     job = ledger.get(lease.job_id)
     assert job is not None and ledger.mark_synced(job)
     assert list(ledger.due(NOW + 10**9, 10)) == []
     sweep(ledger, post, NOW + 600_000)()
-    assert len(post.hinted) == 1
+    assert len(post.checked) == 1
 
 
 def test_a_shown_end_is_looked_at_once_more_and_then_left() -> None:
