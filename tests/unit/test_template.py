@@ -291,7 +291,7 @@ def test_a_worker_writes_the_attributes_of_its_moves_and_no_others() -> None:
     lease, error = Lease(job.job_id, 1, "token"), JobError(code="x", text="y")
     ledger.claim(job.job_id, job.seq, owner="me", token="token", now=1, lease_ms=1)
     ledger.heartbeat(lease, until=1, phase="rendering", progress=Progress(fraction=0.5), spent_ms=1)
-    ledger.release(lease, now=1)
+    ledger.release(lease, now=1, given_back=1)
     ledger.retry(lease, now=1, not_before=2, error=error)
     ledger.commit(lease, now=1, outputs=[], timings=Timings())
     ledger.fail(lease, now=1, error=error)
