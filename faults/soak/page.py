@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import platform
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
 from faults.soak.run import TIMES, Result
 
+TOLD_MOST = 8
 JUDGED = ("P1", "P2", "P3", "P4", "P6", "P7", "P8", "P10", "P11", "P12", "P13", "P15", "P16", "P19", "P20")
 
 
@@ -56,10 +58,19 @@ def page(result: Result, command: str) -> str:
         "## Breaches",
         "",
     ]
-    lines += [f"- {promise}: {sentence}" for promise, sentence in found.wrong] or [
-        f"None. Judged were {', '.join(JUDGED)}."
-    ]
+    lines += _breaches(found.wrong) or [f"None. Judged were {', '.join(JUDGED)}."]
     return "\n".join(lines) + "\n"
+
+
+def _breaches(wrong: Sequence[tuple[str, str]]) -> list[str]:
+    """Tell each promise's breaches: some in words, all in number."""
+    lines = []
+    for promise in dict.fromkeys(promise for promise, _ in wrong):
+        sentences = [sentence for each, sentence in wrong if each == promise]
+        lines += [f"- {promise}: {sentence}" for sentence in sentences[:TOLD_MOST]]
+        more = len(sentences) - TOLD_MOST
+        lines += [f"- {promise}: and {more} more"] if more > 0 else []
+    return lines
 
 
 def _counted(counts: Counter[str]) -> str:
