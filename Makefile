@@ -70,9 +70,6 @@ mutants: $(READY) ## change ledger, sweeper and completion a little, 2,000 times
 security: $(READY) ## attack it, S1 to S16, and count what gets through: nothing may (SIZE=all: everything, an hour)
 	@PROMISES_SIZE=$(or $(SIZE),ci) $(BIN)/pytest tests/security
 
-mutants: $(READY) ## change ledger, sweeper and completion a little, 2,000 times, and see what no test notices (hours)
-	@$(BIN)/python -m tests.mutants $(ONLY)
-
 package: $(READY) ## build dist/: the CloudFormation template and the functions' zip
 	@$(BIN)/python -m infra package
 

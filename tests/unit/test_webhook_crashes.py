@@ -109,7 +109,9 @@ class Line:
     def round(self) -> None:
         """Act on all hints that are there."""
         hinted, self.post.hinted = self.post.hinted, []
-        self.complete.show([job_id for job_id, _ in hinted])
+        checked, self.post.checked = self.post.checked, []
+        named = {job_id for jobs in checked for job_id in jobs}
+        self.complete.show([*(job_id for job_id, _ in hinted), *named], check=named)
         rung, self.bell.rung = self.bell.rung, []
         for hint in rung:
             self.deliver.look(LaneHint(client_id=hint.client_id, lane=hint.lane, delivery_id=hint.delivery_id))
