@@ -29,6 +29,8 @@ from worker.comfy.client import ComfyClient
 from worker.comfy.history import Place
 
 LEASES: Final = 3
+HIDDEN: Final = {"VISIBILITY_S": "12"}
+"""For the victims: until all are frozen no job comes back, or three of them would hold the same one in turn."""
 MOMENTS: Final = ("claimed", "uploading", "committing", "committed")
 RENDERING: Final = "rendering"
 MACHINE: Final = "rendering, with its ComfyUI"
@@ -95,10 +97,10 @@ def _victims(farm: Farm, turn: int, url: str, comfy_pid: int) -> list[Victim]:
     for moment in MOMENTS:
         told = farm.world.wishes.home / f"froze-{moment}-{turn}"
         command = ["faults.upset", "--at", moment, "--do", "freeze", "--told", str(told), "--", "queue"]
-        worker = farm.worker(command=command)
+        worker = farm.worker(command=command, **HIDDEN)
         victims.append(Victim(moment, worker, shared, (worker.process.pid,)))
     for moment, at, more in ((RENDERING, shared, ()), (MACHINE, url, (comfy_pid,))):
-        worker = farm.worker(COMFY_URL=at)
+        worker = farm.worker(COMFY_URL=at, **HIDDEN)
         victims.append(Victim(moment, worker, at, (worker.process.pid, *more)))
     for victim in victims:
         if not holds_soon(lambda victim=victim: "ComfyUI is there" in farm.said(victim.worker), 120):  # type: ignore[misc]

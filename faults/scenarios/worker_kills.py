@@ -33,6 +33,7 @@ from faults.rows import Rows
 from faults.scenario import Scenario, Size
 from faults.victim import Kind, Point
 from infra.workflows import open_blobs
+from sandbox.world import Child
 
 T = TypeVar("T")
 
@@ -144,6 +145,15 @@ class Slaughter:
                 for each in [pool.submit(lane) for _ in range(AT_ONCE)]:
                     each.result()
 
+    @contextmanager
+    def _working(self) -> Iterator[Child]:
+        """Have a worker that nobody kills run in the victims' folder."""
+        worker = self._farm.worker(WORKER_HOME=str(self.worker_home))
+        try:
+            yield worker
+        finally:
+            worker.stop()
+
     def torn(self) -> list[Path]:
         """List what dead workers have left half written in their folder."""
         return [path for path in self.worker_home.rglob("*") if path.name.endswith(".part")]
@@ -153,7 +163,10 @@ class Slaughter:
         past = time.time() - 2 * 3600
         for path in self.torn():
             os.utime(path, (past, past))
-        self.life("file")
+        # It runs until the job is done: its message may have gone to the rescuer that has just stopped.
+        asked = self._ask("file", Found())
+        with self._working():
+            self._farm.all_ended([asked], self._visibility_s + BUDGET_S)
 
     @contextmanager
     def _round(self, found: Found) -> Iterator[float]:
@@ -162,12 +175,9 @@ class Slaughter:
         self._deaths: list[tuple[float, Asked]] = []
         yield time.monotonic() + ROUND_SHARE * self._visibility_s
         asked = found.asked[begin[0] :] + found.rows[begin[1] :]
-        rescuer = self._farm.worker(WORKER_HOME=str(self.worker_home))
-        try:
+        with self._working() as rescuer:
             if not self._farm.all_ended(asked, self._visibility_s + BUDGET_S + len(asked)):
                 found.wrong.append(f"jobs did not end though a worker ran: {rescuer.tail(3)}")
-        finally:
-            rescuer.stop()
         for at, one in self._deaths:
             job = self._farm.job(one)
             if job is not None and job.finished_at is not None:
