@@ -6,7 +6,7 @@ READY := .venv/.ready
 # In processes of their own: a browser's driver switches stacks, under which CPython 3.11 cannot always print a failure.
 BROWSER := tests/page tests/page_html tests/gallery
 # Which tests are one process's, and their order: tests/conftest.py.
-LONG_FIRST := --dist loadgroup --no-loadscope-reorder
+LONG_FIRST := --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-comfy check audit sbom bench load faults soak security mutants package deploy sheet-push lock clean

@@ -11,6 +11,7 @@ from uuid import uuid4
 import boto3
 import pytest
 import yaml
+from xdist.scheduler.loadfile import LoadFileScheduling
 
 from chalicelib.contract.ports import Ledger
 from chalicelib.ledger import DynamoLedger
@@ -23,21 +24,31 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 
-LONG_FIRST = ("programs", "journeys", "page", "sheet_time", "edges", "house")
+LONG_FIRST = ("programs", "journeys", "security", "page", "sheet_time", "edges", "house")
 """Folders in the order in which they are begun: a long file begun last would leave the other processes idle."""
 TOGETHER = ("programs",)
 """Folders whose files share what is dear to start, so one test process runs them all; elsewhere it is one a file."""
 
 
-@pytest.hookimpl(tryfirst=True)
+class ByPlace(LoadFileScheduling):
+    """Give a test process whole files, and whole folders of those that belong together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        folder = Path(file).parts[1]
+        return folder if folder in TOGETHER else str(file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPlace:
+    """Say which tests are one process's (xdist 3.8's own groups are lost on pytest 9.2)."""
+    return ByPlace(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the folders whose files take longest, and say which tests belong to one process."""
+    """Begin with the folders whose files take longest; the many short ones fill the gaps at the end."""
     places = {name: place for place, name in enumerate(LONG_FIRST)}
-    folders = {item: item.path.relative_to(ROOT / "tests").parts[0] for item in items}
-    items.sort(key=lambda item: places.get(folders[item], len(places)))
-    for item in items:
-        group = folders[item] if folders[item] in TOGETHER else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: places.get(item.path.relative_to(ROOT / "tests").parts[0], len(places)))
 
 
 @pytest.fixture(scope="session")
