@@ -35,7 +35,7 @@ demo: $(READY) ## start the sandbox (ONCE=1: by itself and then end; KEEP=1: kee
 test: $(READY) ## run all tests (SIZE=all: five times as many made-up cases, as before a release)
 	@$(BIN)/python -m tests.page.browser
 	@$(if $(SIZE),PROMISES_SIZE=$(SIZE)) $(BIN)/pytest -n 3 $(LONG_FIRST) tests $(BROWSER:%=--ignore %)
-	@$(BIN)/pytest -n 2 $(LONG_FIRST) $(BROWSER)
+	@$(if $(SIZE),PROMISES_SIZE=$(SIZE)) $(BIN)/pytest -n 2 $(LONG_FIRST) $(BROWSER)
 
 test-comfy: $(READY) ## run the worker's tests against a real ComfyUI (COMFY_URL=…, or one installed for it: 5 GB)
 	@$(if $(COMFY_URL),true,$(BIN)/python -m tests.comfy_real.install)
