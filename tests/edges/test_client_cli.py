@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -44,7 +43,15 @@ def start(server: JobsServer, arguments: Sequence[str], error: int = subprocess.
     command = [sys.executable, "-m", "comfysheet", *arguments]
     # Started in the background (`make test &`) we ignore Ctrl-C, and a child would inherit that.
     heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=error, text=True, preexec_fn=heed)
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=error,
+        text=True,
+        preexec_fn=heed,
+    )
 
 
 def test_run_saves_and_prints_the_paths(server: JobsServer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,15 +70,14 @@ def test_json_is_one_object_a_line(server: JobsServer, capsys: pytest.CaptureFix
     assert told["status"] == "succeeded" and told["saved"] == ["fox.png"]
 
 
-def test_values_come_from_files_and_pipes(
-    server: JobsServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_values_come_from_files_and_pipes(server: JobsServer) -> None:
     """@file uploads, a .txt file gives its text, @- reads standard input, @@ is a single @, = may be in a value."""
     Path("in.png").write_bytes(PICTURE)
     Path("prompt.txt").write_text("a fox,\nin snow\n")
-    monkeypatch.setattr("sys.stdin", StringIO("from a pipe\n"))
     typed = ["a=@in.png", "b=@prompt.txt", "c=@-", "d=@@home", "e=x=y", "f="]
-    assert main(["submit", "colour", *[part for value in typed for part in ("-p", value)]]) == 0
+    child = start(server, ["submit", "colour", *[part for value in typed for part in ("-p", value)]])
+    said, complaint = child.communicate("from a pipe\n", timeout=60)
+    assert child.returncode == 0, complaint
     [asset] = server.assets
     assert server.seen[-1].json()["inputs"] == {
         "a": f"asset:{asset}",
@@ -81,7 +87,7 @@ def test_values_come_from_files_and_pipes(
         "e": "x=y",
         "f": "",
     }
-    assert capsys.readouterr().out == "job-1\n"
+    assert said == "job-1\n"
 
 
 def test_a_graphs_file_is_run(server: JobsServer, capsys: pytest.CaptureFixture[str]) -> None:
