@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import faulthandler
 import http.client
 import os
 import resource
@@ -67,7 +68,7 @@ class Trap:
             os.kill(os.getpid(), signal.SIGSTOP)
             return
         os.kill(os.getpid(), signal.SIGTERM)
-        killer = threading.Timer(GRACE_S, os.kill, (os.getpid(), signal.SIGKILL))
+        killer = threading.Timer(GRACE_S, _pull_the_plug)
         killer.daemon = True
         killer.start()
 
@@ -94,6 +95,12 @@ class Trap:
         patched.send = watched_send
         patched = http.client.HTTPConnection
         patched.putrequest = watched_put
+
+
+def _pull_the_plug() -> None:
+    # Where each thread is tells why the worker is still here.
+    faulthandler.dump_traceback(sys.stderr)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def moments_of(request: Any) -> tuple[str, str]:

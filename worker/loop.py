@@ -34,6 +34,8 @@ from worker.tools import Tools
 from worker.verdicts import Again, Elsewhere, Halted, Stop, Verdict
 
 HAND_BACK_S: Final = 2.0
+LISTEN_S: Final = 0.1
+"""A signal that the kernel gave to another thread wakes nobody: the main thread looks up so often."""
 ONCE_WAIT_S: Final = 1
 PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
 NOT_NOW_S: Final = 5.0
@@ -313,7 +315,10 @@ class Worker:
     def _watch_over(self, hands: int) -> _Stop:
         """Wait for a stop, for the last hand's end, or for a thread that ended and must not."""
         while hands > 0:
-            told = self._news.get()
+            try:
+                told = self._news.get(timeout=LISTEN_S)
+            except queue.Empty:
+                continue
             if isinstance(told, _Stop):
                 return told
             if told.bug is not None or not told.is_hand:

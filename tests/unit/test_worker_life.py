@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,6 +14,7 @@ import pytest
 from chalicelib.contract.events import Hint
 from chalicelib.contract.states import State
 from tests.jobs import NOW, new_job
+from tests.waiting import wait_until
 from tests.worker_fakes import (
     FakeClock,
     FakeHints,
@@ -96,6 +99,31 @@ def test_a_vital_thread_that_ends_takes_the_worker_with_it(ends: str) -> None:
             raise Broken
 
     assert supervised(shop, {"heartbeat": heartbeat}).run() == 1
+
+
+def test_a_signal_that_meets_another_thread_ends_the_worker() -> None:
+    """The kernel gives a process's signal to any thread, and only the main one runs what Python does about it."""
+    shop = Shop()
+    shop.house.once = False
+    main, noticed = threading.current_thread(), threading.Event()
+
+    def stop(*_: object) -> None:
+        noticed.set()
+        worker.stop(code=7)
+
+    def struck() -> None:
+        wait_until(lambda: sys._current_frames()[main.ident or 0].f_code.co_name == "_watch_over")
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        if not noticed.wait(10):
+            worker.stop(code=99)
+        shop.house.closing.wait(10)
+
+    worker = supervised(shop, {"struck": struck})
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        assert worker.run() == 7
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_once_ends_well_when_the_queue_is_empty() -> None:
