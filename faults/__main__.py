@@ -6,7 +6,10 @@ import argparse
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from faults.report import Line, Outcome, Tally, told, write
 from faults.scenario import Scenario, Size, found
 from sandbox.world import ROOT
 
+FARMS = 4
 RESULTS = ROOT / "faults" / "results" / "latest.json"
 
 
@@ -33,6 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("faults", nargs="*", metavar="F1", help="which faults (default: all)")
     parser.add_argument("--size", type=Size, choices=list(Size), default=Size.CI, help="ci: a sample; all: every point")
+    parser.add_argument("--farms", type=int, default=FARMS, help=f"how many to break at once (default: {FARMS})")
     parser.add_argument("--list", action="store_true", help="only say what there is")
     chosen = parser.parse_args(arguments)
     every = found()
@@ -46,12 +51,33 @@ def main(arguments: Sequence[str]) -> int:
             when = "" if one.in_ci else "; not in CI"
             console.print(f"{one.fault:<4} {one.name}  ({', '.join(one.promises)}{when})")
         return 0
-    with tempfile.TemporaryDirectory(prefix="comfysheet-faults-") as home, Farm(Path(home)) as farm:
-        lines = [_tried(one, farm, chosen.size, console) for one in wanted]
+    lines = _all_tried(wanted, min(chosen.farms, len(wanted)), chosen.size, console)
     whole = sum((line.outcome.tally for line in lines), Tally())
     console.print(", ".join(f"{name} {value}" for name, value in asdict(whole).items()))
     write(lines, RESULTS, f"python -m faults {' '.join(arguments)}".strip())
     return 0 if all(line.outcome.holds for line in lines) else 1
+
+
+def _all_tried(wanted: Sequence[Scenario], farms: int, size: Size, console: Console) -> list[Line]:
+    """
+    Try all of *wanted*, on so many farms at once; the lines in their order.
+
+    A scenario waits most of its time (for leases, polls and pauses to be over), so several take little more than one.
+    The last one, of everything at once, takes longest: it is begun first.
+    """
+    waiting, lines = deque(wanted), dict[Scenario, Line]()
+
+    def work() -> None:
+        with tempfile.TemporaryDirectory(prefix="comfysheet-faults-") as home, Farm(Path(home)) as farm:
+            while waiting:
+                with suppress(IndexError):
+                    one = waiting.pop()
+                    lines[one] = _tried(one, farm, size, console)
+
+    with ThreadPoolExecutor(farms) as pool:
+        for done in [pool.submit(work) for _ in range(farms)]:
+            done.result()
+    return [lines[one] for one in wanted]
 
 
 def _tried(one: Scenario, farm: Farm, size: Size, console: Console) -> Line:

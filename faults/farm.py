@@ -116,6 +116,10 @@ class Farm:
         """Give all that a worker has logged."""
         return (self.world.wishes.home / f"{worker.name}.log").read_text(errors="replace")
 
+    def polls_over(self) -> None:
+        """Wait until no worker that has gone can be given a message: its last poll goes on without it for a while."""
+        threading.Event().wait(float(SHORT["WAIT_S"]))
+
     # -- programs -----------------------------------------------------------------------------------------------
 
     def token(self, client: str = TENANT) -> str:

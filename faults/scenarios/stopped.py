@@ -86,6 +86,7 @@ def _waiting(farm: Farm, course: Course) -> None:
     begun = time.monotonic()
     worker.process.send_signal(signal.SIGTERM)
     _ended(worker, begun, "waiting for a message", course)
+    farm.polls_over()
 
 
 def _hand_to_hand(farm: Farm, course: Course, turn: str, moments: Sequence[str]) -> Asked:
@@ -119,6 +120,7 @@ def _hand_to_hand(farm: Farm, course: Course, turn: str, moments: Sequence[str])
     if not farm.all_ended([asked], 30):
         course.wrong.append("the job was not done by the next worker: it was left to its lease")
     rest.stop()
+    farm.polls_over()
     job = farm.job(asked)
     if job is not None and not _is_told(farm, job):
         course.wrong.append("a job that was committed as its worker ended was not told")

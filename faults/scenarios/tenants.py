@@ -14,8 +14,8 @@ from faults.scenario import Scenario, Size
 
 GREEDY: Final = "greedy"
 SMALL: Final = "small"
-STEPS: Final = 15
-"""Of a job: a third of a second, so that letting the next one go takes a small part of it."""
+STEPS: Final = 40
+"""Of a job: nearly a second, so that letting the next one go takes a small part of it."""
 AT_ONCE: Final = 100
 
 
@@ -61,9 +61,9 @@ def _begun(job: Job | None) -> bool:
 
 
 def _between(job: Job, others: list[Job]) -> int:
-    """Count those of *others* that were begun between *job*'s coming and its beginning."""
+    """Count those of *others* that were begun between *job*'s being sent to the workers and its beginning."""
     begun = job.started_at or 0
-    return sum(job.created_at < other.started_at < begun for other in others if other.started_at is not None)
+    return sum(job.enqueued_at < other.started_at < begun for other in others if other.started_at is not None)
 
 
 def _batch(farm: Farm, count: int) -> dict[str, Any]:

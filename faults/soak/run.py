@@ -40,8 +40,6 @@ DROPPED: Final = 0.05
 SHEETS_SHARE: Final = 0.6
 """Of the jobs, those of rows; the others are programs'."""
 KITCHENS: Final = 2
-CALL_MOST_S: Final = 300
-"""How long a function may take here; a message of completion is hidden for 360 s."""
 API_MOST: Final = 4
 """Calls of the API at once; each is a process here. What comes beyond is turned away, and comes again."""
 
@@ -59,6 +57,8 @@ class Wishes:
     """When nothing more is submitted, though the machine was too slow for all."""
     patience_s: float = 900.0
     """How long it may take until all is quiet, when nothing is broken any more."""
+    call_most_s: int = 300
+    """How long a function may take: longer than in production, on a machine that also makes the faults."""
     look_s: float = 5.0
     """How often a line tells how far it is."""
 
@@ -115,15 +115,26 @@ class _Soak:
         self._begun = time.monotonic()
 
     def _give_time(self, client: Any) -> None:
-        """Bound the API's processes, and let calls take as long as a machine needs that also makes the faults."""
+        """
+        Bound the API's processes, and let calls take as long as is wished.
+
+        A hint in the hands of a function that is replaced (which ends it here, not at AWS) stays hidden for 1.2 times
+        as long, and its sheet's other hints wait for it.
+        """
         name = API.name("local")
         client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=API_MOST)
         usual = {"FunctionName": name, "ReservedConcurrentExecutions": RESERVED[API]}
         self._stack.callback(lambda: client.put_function_concurrency(**usual))
+        queue, most_s = self._farm.outputs["CompletionsQueueUrl"], self._wishes.call_most_s
+        attributes = self._farm.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout"])[
+            "Attributes"
+        ]
+        self._farm.sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": str(round(1.2 * most_s))})
+        self._stack.callback(partial(self._farm.sqs.set_queue_attributes, QueueUrl=queue, Attributes=attributes))
         for function in RESERVED:
             name = function.name("local")
             before = client.get_function_configuration(FunctionName=name)["Timeout"]
-            client.update_function_configuration(FunctionName=name, Timeout=CALL_MOST_S)
+            client.update_function_configuration(FunctionName=name, Timeout=most_s)
             back = {"FunctionName": name, "Timeout": before}
             self._stack.callback(partial(client.update_function_configuration, **back))
 
