@@ -23,7 +23,7 @@ from bench.line import signed_rows
 from chalicelib.contract.job import job_id_of
 from chalicelib.contract.states import TERMINAL
 from chalicelib.ledger import DynamoLedger
-from faults.farm import holds_soon
+from sandbox.waiting import wait_until
 from sandbox.world import Wishes, World
 
 FIRST_MS: Final = 2_000.0
@@ -211,7 +211,7 @@ def _flooded(there: Stage, note: Note, say: Callable[[str], None], seconds: floa
         acknowledged += _judge(there, note, say, prefix, heard, clients, "flood")
         _compare(note, say, mark, alone.ms(), beside)
     worker = there.world.start_worker(SLOTS="4")
-    ended = holds_soon(lambda: _all_ended(there, acknowledged), 180, 0.5)
+    ended = wait_until(lambda: _all_ended(there, acknowledged), 180, 0.5)
     worker.stop()
     left = sum(job.state not in TERMINAL for job in there.ledger.get_many(acknowledged))
     note("flood_acknowledged_and_ended", single(len(acknowledged) - left, "jobs", len(acknowledged)))

@@ -18,8 +18,9 @@ from uuid import uuid4
 from chalicelib.cells import ROW_CHANGED
 from chalicelib.contract.job import Job, job_id_of
 from chalicelib.contract.states import CELL_WORD, State
-from faults.farm import TENANT, Farm, holds_soon
+from faults.farm import TENANT, Farm
 from sandbox.apps_script import PropertyStore, ScriptProject, Selection
+from sandbox.waiting import wait_until
 from sandbox.workbook import Change, Metadata, Sheet, Workbook
 from sandbox.world import ROOT
 
@@ -167,7 +168,7 @@ class Desk:
             bound = [line for line in self.lines() if line.get("Job ID")]
             return bool(bound) and all(line.get("Status") in ENDED for line in bound)
 
-        return holds_soon(over, patience_s)
+        return wait_until(over, patience_s)
 
     def lags_s(self) -> list[float]:
         """Give, for each job whose end a row has shown, the seconds from its commit to the cell."""

@@ -29,6 +29,7 @@ from faults.lines import LedCloud
 from faults.proxy import Proxy
 from faults.report import Tally
 from infra.workflows import open_blobs
+from sandbox.waiting import wait_until
 from sandbox.world import Child, Wishes, World
 
 T = TypeVar("T")
@@ -176,7 +177,7 @@ class Farm:
 
     def insist(self, asked: Asked, patience_s: float = 90) -> Asked:
         """Repeat a submission until it is acknowledged, as a program does. Raises RuntimeError when it never is."""
-        if not asked.is_acknowledged and not holds_soon(lambda: self._again(asked), patience_s, look_s=0.5):
+        if not asked.is_acknowledged and not wait_until(lambda: self._again(asked), patience_s, look_s=0.5):
             raise RuntimeError(f"a job was not accepted within {patience_s:.0f} s (last answer: {asked.status})")
         return asked
 
@@ -221,7 +222,7 @@ class Farm:
     def all_ended(self, asked: Sequence[Asked], patience_s: float = 60) -> bool:
         """Wait until every job of *asked* that exists has ended."""
         ids = [one.job_id for one in asked]
-        return holds_soon(lambda: all(job.state in TERMINAL for job in self.ledger.get_many(ids)), patience_s)
+        return wait_until(lambda: all(job.state in TERMINAL for job in self.ledger.get_many(ids)), patience_s)
 
     # -- the judge ----------------------------------------------------------------------------------------------
 
@@ -270,13 +271,3 @@ def _plainly(job: Job | None) -> str:
     if job is None:
         return "not there"
     return f"{job.state}: {job.error.text}" if job.error else str(job.state)
-
-
-def holds_soon(holds: Callable[[], bool], patience_s: float = 30, look_s: float = 0.1) -> bool:
-    """Say whether *holds* came true in time."""
-    pause, deadline = threading.Event(), time.monotonic() + patience_s
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        pause.wait(look_s)
-    return True

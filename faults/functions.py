@@ -13,10 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from faults.farm import Farm, holds_soon
+from faults.farm import Farm
 from faults.kills import End, Nursery, Victim
 from faults.victim import Point
 from infra.functions import API, COMPLETION, DELIVERY, SWEEP, Function
+from sandbox.waiting import wait_until
 
 PROGRAMS: Final = {API: "app", COMPLETION: "on_completion", DELIVERY: "on_delivery", SWEEP: "on_sweep"}
 """Their names in app.py."""
@@ -89,7 +90,7 @@ class Functions:
 
     def drained(self, function: Function, patience_s: float = 30) -> bool:
         """Have *function* act on all that is in its queue, until nothing is left; say whether that was so."""
-        return holds_soon(lambda: self._is_drained(function), patience_s)
+        return wait_until(lambda: self._is_drained(function), patience_s)
 
     def _is_drained(self, function: Function) -> bool:
         while messages := self.take(function):

@@ -26,16 +26,6 @@ def until(book: Workbook, holds: Callable[[], bool], patience_s: float = 60.0) -
         stop()
 
 
-def wait_until(holds: Callable[[], bool], patience_s: float = 30.0, look_s: float = 0.02) -> bool:
-    """Say whether *holds* came true in time; for what tells nobody when it changes (a process, a port)."""
-    pause, deadline = threading.Event(), time.monotonic() + patience_s
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        pause.wait(look_s)
-    return True
-
-
 class Bell(threading.Event):
     """Follow a prompt: ring when told to, and note its turns."""
 

@@ -18,13 +18,14 @@ from uuid import uuid4
 
 from chalicelib.contract.job import job_id_of
 from chalicelib.contract.states import TERMINAL, State
-from faults.farm import Asked, Farm, holds_soon
+from faults.farm import Asked, Farm
 from faults.functions import Functions, answered, api_event
 from faults.kills import End, by_deed, points_of, sample
 from faults.report import Outcome
 from faults.rows import ROUTE, Rows
 from faults.scenario import Scenario, Size
 from faults.victim import Point
+from sandbox.waiting import wait_until
 
 AT_ONCE: Final = 2
 SAMPLES: Final = 4
@@ -293,7 +294,7 @@ def _after(requests: Iterable[Request]) -> list[str]:
         wrong[:] = [each for request in requests for each in request.breaches(repeated=True)]
         return not wrong
 
-    holds_soon(settled, 90, look_s=0.5)
+    wait_until(settled, 90, look_s=0.5)
     return wrong
 
 
@@ -312,10 +313,10 @@ def _recovered(farm: Farm, bench: Bench, sent: Sequence[tuple[Request, bool]]) -
         return all(job.state in TERMINAL and job.is_shown for job in farm.ledger.get_many(ids))
 
     for number in range(SWEEPS):
-        if holds_soon(over, 3 if number == 0 else 10, look_s=0.3):
+        if wait_until(over, 3 if number == 0 else 10, look_s=0.3):
             break
         bench.functions.sweep(ahead_s=AHEAD_S * (number + 1))
-    holds_soon(over, 60, look_s=0.3)
+    wait_until(over, 60, look_s=0.3)
     return time.monotonic() - begun
 
 

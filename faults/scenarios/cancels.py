@@ -15,10 +15,11 @@ import requests
 from chalicelib.contract.job import job_id_of, prompt_id_of
 from chalicelib.contract.states import TERMINAL, State
 from faults.desk import Desk
-from faults.farm import SHORT, TENANT, Asked, Farm, holds_soon
+from faults.farm import SHORT, TENANT, Asked, Farm
 from faults.kitchens import Kitchen, Moody, workflows
 from faults.report import Outcome, Tally, rank
 from faults.scenario import Scenario, Size
+from sandbox.waiting import wait_until
 
 COUNT: Final = {Size.CI: 12, Size.ALL: 200}
 AT_ONCE: Final = 8
@@ -56,7 +57,7 @@ class _Race:
                 answer = self.farm.call("POST", path)
                 if answer.status_code not in (429, 503):
                     return answer
-            holds_soon(lambda: False, 0.5)
+            wait_until(lambda: False, 0.5)
         return self.farm.call("POST", path)
 
     def judge(self, desk: Desk | None) -> Tally:
@@ -101,7 +102,7 @@ def cancelled(farm: Farm, size: Size) -> Outcome:
     worker = farm.worker(COMFY_URL=proxy.url)
     try:
         long = farm.ask(workflow="sleeps", seconds=20)
-        if not holds_soon(lambda: bool(kitchen.running()), 30, 0.05):
+        if not wait_until(lambda: bool(kitchen.running()), 30, 0.05):
             race.wrong.append("a job that is to be cancelled was never begun")
         race.cancel(long.job_id)
         rows = max(4, COUNT[size] // 10)
@@ -115,7 +116,7 @@ def cancelled(farm: Farm, size: Size) -> Outcome:
             race.wrong.append("not every row shows the end of its job")
         race.wrong += desk.judge().sentences
         # A stop that is on its way still counts.
-        holds_soon(lambda: not kitchen.running(), STOPS_WITHIN_S + 3)
+        wait_until(lambda: not kitchen.running(), STOPS_WITHIN_S + 3)
         if kitchen.running():
             race.wrong.append("ComfyUI still renders what was cancelled")
     finally:
@@ -143,7 +144,7 @@ def _at_random(race: _Race, job_ids: Sequence[str], dice: random.Random) -> None
 
     def later(job_id: str, after_s: float) -> None:
         if after_s > 0:
-            holds_soon(lambda: _claimed_s_ago(race.farm, job_id) >= after_s, 30, 0.05)
+            wait_until(lambda: _claimed_s_ago(race.farm, job_id) >= after_s, 30, 0.05)
         race.cancel(job_id)
 
     # The last ones come when the picture is made and is being uploaded, or later.

@@ -11,10 +11,11 @@ from uuid import uuid4
 
 from chalicelib.contract.states import State
 from faults.desk import Desk
-from faults.farm import Asked, Farm, holds_soon
+from faults.farm import Asked, Farm
 from faults.report import Outcome, Tally, rank
 from faults.scenario import Scenario, Size
 from infra.functions import API, COMPLETION, SWEEP
+from sandbox.waiting import wait_until
 
 STAGE: Final = "local"
 COUNT: Final = {Size.CI: 6, Size.ALL: 40}
@@ -70,14 +71,14 @@ def changed(farm: Farm, size: Size) -> Outcome:
         stack.callback(desk.close)
         asked = [farm.ask(steps=20) for _ in range(COUNT[size])]
         desk.render(COUNT[size] // 2, Steps="20")
-        holds_soon(lambda: False, AWAY_S[size])
+        wait_until(lambda: False, AWAY_S[size])
         first = farm.worker()
-        holds_soon(lambda: any(_is(farm, one, State.RUNNING) for one in asked), 30, 0.05)
+        wait_until(lambda: any(_is(farm, one, State.RUNNING) for one in asked), 30, 0.05)
         replaced_s = _replace_functions(farm, wrong)
         asked += [farm.ask(steps=20) for _ in range(2)]
         first.stop()
         left = sum(not _is(farm, one, State.SUCCEEDED) for one in asked)
-        holds_soon(lambda: False, AWAY_S[size])
+        wait_until(lambda: False, AWAY_S[size])
         second = farm.worker()
         begun = time.monotonic()
         if not farm.all_ended(asked, 120) or not desk.all_ended(120):
@@ -136,7 +137,7 @@ def _wait_idle(farm: Farm) -> None:
         found: dict[str, str] = farm.sqs.get_queue_attributes(**asked)["Attributes"]
         return found["ApproximateNumberOfMessagesNotVisible"] == "0"
 
-    holds_soon(is_idle, 15, 0.02)
+    wait_until(is_idle, 15, 0.02)
 
 
 def _events(farm: Farm, ear: Ear, ids: list[str]) -> list[str]:
@@ -150,7 +151,7 @@ def _events(farm: Farm, ear: Ear, ids: list[str]) -> list[str]:
         told = {each["detail"].get("job_id") for each in ear.listen() if each["detail-type"] in ENDINGS}
         return set(ids) <= told
 
-    wrong = [] if holds_soon(all_told, 30, 0.5) else ["the bus was not told of every end"]
+    wrong = [] if wait_until(all_told, 30, 0.5) else ["the bus was not told of every end"]
     of_job: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for event in ear.heard:
         of_job[event["detail"].get("job_id", "")].append(event)

@@ -18,9 +18,10 @@ from chalicelib.contract.events import JobMessage
 from chalicelib.contract.job import Job
 from chalicelib.contract.manifest import parse_workflow
 from chalicelib.contract.states import State
-from faults.farm import Asked, Farm, holds_soon
+from faults.farm import Asked, Farm
 from faults.report import Outcome
 from faults.scenario import Scenario, Size
+from sandbox.waiting import wait_until
 from sandbox.world import Child
 
 TIMES: Final = {"LEASE_S": "4", "HEARTBEAT_S": "1", "VISIBILITY_S": "6", "CLOCK_SKEW_S": "1.5", "WAIT_S": "1"}
@@ -119,14 +120,14 @@ def _live_through(farm: Farm, by_s: float) -> tuple[Drill, float]:
 
 def _idle_and_set(drill: Drill, by_s: float) -> None:
     """A waiting worker's clock is set forward: the next message is not claimed with that clock."""
-    if not holds_soon(lambda: "ComfyUI is there" in drill.farm.said(drill.worker), 120):
+    if not wait_until(lambda: "ComfyUI is there" in drill.farm.said(drill.worker), 120):
         drill.wrong.append("the worker did not start")
     drill.set_clock(by_s)
     asked = drill.ask(LONG_S)
-    if holds_soon(lambda: drill.job(asked).attempt > 0, 2.5):
+    if wait_until(lambda: drill.job(asked).attempt > 0, 2.5):
         drill.wrong.append(f"a waiting worker whose clock was set {by_s:g} s forward claimed the next job")
     drill.set_clock(-A_LITTLE_S)
-    if not holds_soon(lambda: drill.is_running(asked), 20):
+    if not wait_until(lambda: drill.is_running(asked), 20):
         drill.wrong.append("a worker whose clock was put right took no jobs again")
 
 
@@ -138,7 +139,7 @@ def _tempted(drill: Drill, by_s: float) -> Child:
     """
     farm, asked = drill.farm, drill.asked.pop()
     other = farm.worker(command=["faults.upset", "--clock-s", str(A_LITTLE_S), "--", "queue"], **TIMES)
-    if not holds_soon(lambda: "ComfyUI is there" in farm.said(other), 120):
+    if not wait_until(lambda: "ComfyUI is there" in farm.said(other), 120):
         drill.wrong.append("the other worker did not start")
     for wrong_s in (-A_LITTLE_S, -by_s):
         drill.set_clock(wrong_s)
@@ -170,14 +171,14 @@ def _left_to_the_other(drill: Drill, by_s: float, other: Child) -> None:
 
 
 def _says(drill: Drill, words: str) -> bool:
-    return holds_soon(lambda: words in drill.farm.said(drill.worker), 20)
+    return wait_until(lambda: words in drill.farm.said(drill.worker), 20)
 
 
 def _locked_away(drill: Drill, by_s: float) -> float:
     """The holder's clock is set forward, it renews its lease once more, and its plug is pulled: the time until done."""
     drill.set_clock(0)
     asked = drill.ask()
-    if not holds_soon(lambda: drill.is_running(asked), 30):
+    if not wait_until(lambda: drill.is_running(asked), 30):
         drill.wrong.append("a worker whose clock was put right took no jobs again")
     drill.set_clock(by_s)
     threading.Event().wait(2.5 * float(TIMES["HEARTBEAT_S"]))

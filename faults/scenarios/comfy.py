@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from chalicelib.contract.job import BUDGET, Job, prompt_id_of
 from chalicelib.contract.states import TERMINAL, State
-from faults.farm import Asked, Farm, holds_soon
+from faults.farm import Asked, Farm
 from faults.kitchens import Kitchen, Mood, Moody, Nurse, managed_folder, workflows
 from faults.report import Outcome, Tally, rank
 from faults.scenario import Scenario, Size
 from faults.words import breaches_of
+from sandbox.waiting import wait_until
 from sandbox.world import Child
 
 QUICK: Final = {"STALL_S": "1.5", "POLL_DOWN_S": "0.3", "POLL_UP_S": "0.5", "MAX_OUTPUT_MB": "0.3"}
@@ -67,7 +68,7 @@ class _Ward:
 
     def runs(self, asked: Asked) -> bool:
         """Wait until ComfyUI works on something of this job."""
-        return holds_soon(lambda: bool(self.kitchen.running()) and self.farm.job(asked) is not None, 20, 0.02)
+        return wait_until(lambda: bool(self.kitchen.running()) and self.farm.job(asked) is not None, 20, 0.02)
 
     def ends(self, name: str, asked: Asked, state: State, *, attempts: int = 1, code: str = "") -> Job | None:
         """Wait for the end, and hold it against what must come: state, attempts at most, the error's code."""
@@ -118,7 +119,7 @@ def _lies(ward: _Ward) -> None:
     ward.runs(asked)
     proxy.drop_sockets()
     proxy.be(Mood.GARBAGE)
-    holds_soon(lambda: False, 2.5)
+    wait_until(lambda: False, 2.5)
     proxy.be(Mood.FINE)
     ward.ends("answers are garbage", asked, State.SUCCEEDED)
     proxy.be(Mood.SLOW)
@@ -176,7 +177,7 @@ def _again(ward: _Ward, asked: Asked, name: str, begun: float) -> None:
         job = ward.farm.job(asked)
         return job is not None and (job.attempt > 1 or job.state is not State.RUNNING)
 
-    if holds_soon(noticed, PATIENCE_S, 0.05):
+    if wait_until(noticed, PATIENCE_S, 0.05):
         ward.took_s[f"{name}, noticed"] = round(time.monotonic() - begun, 1)
     else:
         ward.wrong.append(f"{name}: nobody noticed")
@@ -295,13 +296,13 @@ def deadly(farm: Farm, size: Size) -> Outcome:
                 break
             if job is not None and job.attempt and prompt_id_of(job.job_id, job.attempt) in running:
                 # What waits behind it in ComfyUI is held by the worker that dies now.
-                holds_soon(lambda: False, 0.7)
+                wait_until(lambda: False, 0.7)
                 workers[-1].kill()
                 kitchen.end()
                 kitchen.start()
                 deaths += 1
                 workers.append(farm.worker(COMFY_URL=kitchen.url, **QUICK, SLOTS="3"))
-            holds_soon(lambda: False, 0.1)
+            wait_until(lambda: False, 0.1)
         farm.call("POST", f"/api/v2/jobs/{killer.job_id}/cancel")  # no more than a request, if all went as it should
         with Hurry(farm, innocents):
             if not farm.all_ended([killer, *innocents], 90):
@@ -346,9 +347,9 @@ def _hangs(farm: Farm, kitchen: Kitchen, wrong: list[str], times: int) -> tuple[
                     job.state in TERMINAL or (job.state is State.QUEUED and job.attempt >= known)
                 )
 
-            holds_soon(lambda: bool(kitchen.running()), 20, 0.05)
+            wait_until(lambda: bool(kitchen.running()), 20, 0.05)
             begun = time.monotonic()
-            if not holds_soon(is_over, 60, 0.05):
+            if not wait_until(is_over, 60, 0.05):
                 wrong.append("a hanging executor was not noticed")
                 break
             detected.append(time.monotonic() - begun)

@@ -21,9 +21,10 @@ from typing import Final
 
 from chalicelib.contract.job import Job, prompt_id_of
 from chalicelib.contract.states import State
-from faults.farm import SHORT, Asked, Farm, holds_soon
+from faults.farm import SHORT, Asked, Farm
 from faults.report import Outcome, Tally, rank
 from faults.scenario import Scenario, Size
+from sandbox.waiting import wait_until
 from sandbox.world import ROOT, Child
 from worker.comfy.client import ComfyClient
 from worker.comfy.history import Place
@@ -103,7 +104,7 @@ def _victims(farm: Farm, turn: int, url: str, comfy_pid: int) -> list[Victim]:
         worker = farm.worker(COMFY_URL=at, **HIDDEN)
         victims.append(Victim(moment, worker, at, (worker.process.pid, *more)))
     for victim in victims:
-        if not holds_soon(lambda victim=victim: "ComfyUI is there" in farm.said(victim.worker), 120):  # type: ignore[misc]
+        if not wait_until(lambda victim=victim: "ComfyUI is there" in farm.said(victim.worker), 120):  # type: ignore[misc]
             raise RuntimeError(f"a worker did not start:\n{victim.worker.tail()}")
     return victims
 
@@ -114,7 +115,7 @@ def _all_frozen(farm: Farm, victims: list[Victim]) -> list[Asked]:
     for _ in range(JOBS_MOST):
         asked.append(farm.insist(farm.ask(steps=100)))
 
-        holds_soon(partial(_one_more, farm, awake, asked), 3, look_s=0.05)
+        wait_until(partial(_one_more, farm, awake, asked), 3, look_s=0.05)
         awake = [victim for victim in awake if not victim.is_frozen]
         if not awake:
             return asked
@@ -152,7 +153,7 @@ def is_frozen(pid: int) -> bool:
 def _has_come_to(farm: Farm, victim: Victim) -> bool:
     """Wait until the woken worker has seen that its job is not its own; one that froze after its commit has not to."""
     words = ('"action": "lost"', '"action": "heartbeat"', '"action": "refused"', '"action": "retry"')
-    return holds_soon(lambda: victim.moment == "committed" or any(word in farm.said(victim.worker) for word in words))
+    return wait_until(lambda: victim.moment == "committed" or any(word in farm.said(victim.worker) for word in words))
 
 
 def _changed(farm: Farm, before: dict[str, Job | None]) -> list[str]:

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from chalicelib.contract.manifest import parse_workflow
 from chalicelib.contract.states import State
-from faults.farm import Asked, Farm, holds_soon
+from faults.farm import Asked, Farm
 from faults.report import Outcome
 from faults.scenario import Scenario, Size
+from sandbox.waiting import wait_until
 from sandbox.world import Child
 
 DISK_MB: Final = 30
@@ -54,14 +55,14 @@ def _once(farm: Farm, turn: int, asked: list[Asked], wrong: list[str]) -> tuple[
     full = farm.worker(command=command, WORKER_HOME=str(disk), **SETTINGS)
     one = farm.submit("noise", seed=turn)
     asked.append(one)
-    if not holds_soon(lambda: (job := farm.job(one)) is not None and job.state is State.RUNNING):
+    if not wait_until(lambda: (job := farm.job(one)) is not None and job.state is State.RUNNING):
         wrong.append("the worker with the small disk did not take the job")
     is_mounted = "tmpfs" in farm.said(full)
     inside = Path(f"/proc/{full.process.pid}/root{disk}/ballast")
     if is_mounted:
         inside.write_bytes(bytes((DISK_MB - 4) * 1_000_000))
     begun = time.monotonic()
-    if not holds_soon(lambda: "disk is full" in farm.said(full)):
+    if not wait_until(lambda: "disk is full" in farm.said(full)):
         wrong.append("the worker did not say that its disk is full")
     other = farm.worker()
     if not farm.all_ended([one], 75):
@@ -83,7 +84,7 @@ def _goes_on(
     farm: Farm, full: Child, other: Child, ballast: Path, turn: int, asked: list[Asked], wrong: list[str]
 ) -> None:
     """See that it takes nothing while its disk is full, and works again when there is room."""
-    if not holds_soon(lambda: "The disk is nearly full" in farm.said(full), 20):
+    if not wait_until(lambda: "The disk is nearly full" in farm.said(full), 20):
         wrong.append("the worker did not say why it takes no jobs")
     ballast.unlink()
     other.stop()

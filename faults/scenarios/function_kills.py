@@ -24,7 +24,7 @@ from chalicelib.contract.ports import Claimed
 from chalicelib.contract.states import State
 from chalicelib.delivery_book import DynamoDeliveryBook
 from chalicelib.queues import CompletionQueue, DeliveryQueue
-from faults.farm import Asked, Farm, holds_soon
+from faults.farm import Asked, Farm
 from faults.functions import Functions
 from faults.kills import End, by_deed, points_of, sample
 from faults.report import Outcome, Tally, rank
@@ -32,6 +32,7 @@ from faults.rows import Rows
 from faults.scenario import Scenario, Size
 from faults.victim import Point
 from infra.functions import COMPLETION, DELIVERY
+from sandbox.waiting import wait_until
 from sandbox.world import CLIENT
 
 SAMPLES: Final = 6
@@ -336,7 +337,7 @@ def killed_sweeper(farm: Farm, size: Size) -> Outcome:
     try:
         if not farm.all_ended(every, 60 + len(every)):
             wrong.append("jobs did not end though a worker ran")
-        holds_soon(lambda: all(job.is_shown for job in farm.ledger.get_many([one.job_id for one in every])), 20)
+        wait_until(lambda: all(job.is_shown for job in farm.ledger.get_many([one.job_id for one in every])), 20)
     finally:
         worker.stop()
     tally, lost = farm.judge(every)

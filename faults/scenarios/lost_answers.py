@@ -9,11 +9,12 @@ from typing import Final
 from uuid import uuid4
 
 from chalicelib.contract.job import job_id_of
-from faults.farm import TENANT, Asked, Farm, holds_soon
+from faults.farm import TENANT, Asked, Farm
 from faults.lines import Lines
 from faults.orders import Fault, Kind, Match, Order
 from faults.report import Outcome, rank
 from faults.scenario import Scenario, Size
+from sandbox.waiting import wait_until
 
 RECEIVE: Final = "sqs ReceiveMessage"
 LONG_STEPS: Final = 40
@@ -54,7 +55,7 @@ def of_workers(farm: Farm, size: Size) -> Outcome:
     """Lose the answer of each call that a worker makes in a job's life: AWS's and ComfyUI's."""
     with Lines(farm) as lines:
         lines.worker()
-        holds_soon(lambda: lines.aws.counts[RECEIVE] > 0)
+        wait_until(lambda: lines.aws.counts[RECEIVE] > 0)
         # Only a worker's first job of a workflow fetches it.
         tries = _tried(farm, lines, [Point(False, "s3 get workflow", 1)])
         points, clean_s = _points(farm, lines)
@@ -87,11 +88,11 @@ def of_workers(farm: Farm, size: Size) -> Outcome:
 
 def _points(farm: Farm, lines: Lines) -> tuple[list[Point], float]:
     """Let a job run undisturbed and list what its worker asked; and how long it took."""
-    holds_soon(lambda: _done_with(lines) == lines.gpu_runs())
+    wait_until(lambda: _done_with(lines) == lines.gpu_runs())
     before = _done_with(lines)
     marks = len(lines.aws.log), len(lines.comfy.log)
     asked = farm.ask(steps=LONG_STEPS)
-    holds_soon(lambda: _done_with(lines) > before)
+    wait_until(lambda: _done_with(lines) > before)
     aws = Counter(each.name for each in lines.aws.log[marks[0] :] if each.is_answered)
     comfy = Counter(each.name for each in lines.comfy.log[marks[1] :])
     # A long poll that brings nothing is no part of a job's life; the one that brings the message is.
@@ -124,7 +125,7 @@ def _tried(farm: Farm, lines: Lines, points: Sequence[Point]) -> list[Try]:
     _wait_out_polls(lines)
     asked = [farm.ask(key=key, steps=_steps(point)) for point, key in zip(points, keys, strict=True)]
     farm.all_ended(asked)
-    holds_soon(lambda: all(order.fired for order in orders), patience_s=5)
+    wait_until(lambda: all(order.fired for order in orders), patience_s=5)
     tries = []
     for point, one, order in zip(points, asked, orders, strict=True):
         order.lift()
@@ -136,7 +137,7 @@ def _tried(farm: Farm, lines: Lines, points: Sequence[Point]) -> list[Try]:
 def _wait_out_polls(lines: Lines) -> None:
     """Wait until the long polls are over that began before an order was given."""
     open_polls = [each for each in lines.aws.log if each.name == RECEIVE and each.status is None]
-    holds_soon(lambda: all(each.status is not None for each in open_polls), patience_s=5)
+    wait_until(lambda: all(each.status is not None for each in open_polls), patience_s=5)
 
 
 def _steps(point: Point) -> int:

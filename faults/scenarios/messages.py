@@ -11,12 +11,13 @@ from typing import Any, Final
 from uuid import uuid4
 
 from chalicelib.contract.events import Ended, Hint, JobMessage
-from faults.farm import TENANT, Asked, Farm, holds_soon
+from faults.farm import TENANT, Asked, Farm
 from faults.lines import Lines
 from faults.report import Outcome
 from faults.scenario import Scenario, Size
 from sandbox.apps_script_run import Selection
 from sandbox.example import header_columns
+from sandbox.waiting import wait_until
 
 COPIES: Final = 3
 
@@ -43,7 +44,7 @@ def repeated(farm: Farm, size: Size) -> Outcome:
         runs = lines.gpu_runs()
         dice.shuffle(bodies)
         _send_jobs(farm, [*bodies, *(_body(one, 9) for one in asked)])
-        drained = holds_soon(lambda: _waiting(farm, "JobsQueueUrl") == 0, patience_s=60)
+        drained = wait_until(lambda: _waiting(farm, "JobsQueueUrl") == 0, patience_s=60)
         replayed_runs = lines.gpu_runs() - runs
         alive = [worker.process.poll() is None for worker in workers]
     tally, wrong = farm.judge(asked)
@@ -73,13 +74,13 @@ def hints_repeated(farm: Farm, size: Size) -> Outcome:
     half = len(hints) // 2
     worker = farm.worker()
     _send_news(farm, rows.spreadsheet_id, hints[:half])
-    shown = holds_soon(lambda: rows.statuses() == ["done"] * count, patience_s=60 + 3 * count)
+    shown = wait_until(lambda: rows.statuses() == ["done"] * count, patience_s=60 + 3 * count)
     before, writes = rows.cells(), farm.world.book.version
     ends = [Ended(ended=job_id, client_id="sandbox") for job_id in job_ids for _ in range(2)]
     late: list[Hint | Ended] = [*hints, *ends]
     dice.shuffle(late)
     _send_news(farm, rows.spreadsheet_id, late)
-    drained = holds_soon(lambda: _waiting(farm, "CompletionsQueueUrl") == 0, patience_s=60)
+    drained = wait_until(lambda: _waiting(farm, "CompletionsQueueUrl") == 0, patience_s=60)
     worker.stop()
     wrong = [] if shown else [f"rows show {Counter(rows.statuses())}"]
     wrong += [] if drained else ["news stays in the queue"]
@@ -227,7 +228,7 @@ def malformed(farm: Farm, size: Size) -> Outcome:
         meant = {"JobsDeadLettersUrl": len(sent), **dict.fromkeys(_LETTERS.values(), len(bodies))}
         meant["JobsDeadLettersUrl"] = len(sent)
         patience_s = 30 if size is Size.CI else 200
-        holds_soon(
+        wait_until(
             lambda: all(_waiting(farm, name) - before[name] >= least for name, least in meant.items()), patience_s
         )
         runs = lines.gpu_runs()

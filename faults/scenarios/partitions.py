@@ -14,13 +14,14 @@ from typing import Final
 
 from chalicelib.contract.job import prompt_id_of
 from chalicelib.contract.states import State
-from faults.farm import Asked, Farm, holds_soon
+from faults.farm import Asked, Farm
 from faults.lines import Lines
 from faults.orders import Fault, Kind, Match, Order
 from faults.proxy import Proxy
 from faults.report import Outcome, Tally, rank
 from faults.scenario import Scenario, Size
 from sandbox.comfy.standin import ComfyStandIn
+from sandbox.waiting import wait_until
 
 STEP_MS: Final = 20
 STEPS: Final = 150
@@ -155,7 +156,7 @@ class _Figures:
 def _round(farm: Farm, cuts: Sequence[Cut], figures: _Figures) -> tuple[Tally, list[str]]:
     with ExitStack() as held:
         rescuer, *victims = [held.enter_context(_victim(farm, cut)) for cut in (None, *cuts)]
-        holds_soon(lambda: all(each.is_up for each in (rescuer, *victims)))
+        wait_until(lambda: all(each.is_up for each in (rescuer, *victims)))
         for victim in victims:
             _give_job(farm, victim)
         for victim in victims:
@@ -169,7 +170,7 @@ def _round(farm: Farm, cuts: Sequence[Cut], figures: _Figures) -> tuple[Tally, l
         farm.all_ended(asked, patience_s=120)
         # Those who were cut off come back, and what they sent arrives.
         over_s = begun + max(cut.for_s for cut in cuts)
-        holds_soon(lambda: time.monotonic() > over_s and all(_is_still(each.lines.aws) for each in victims))
+        wait_until(lambda: time.monotonic() > over_s and all(_is_still(each.lines.aws) for each in victims))
         tally, wrong = farm.judge(asked)
         for victim in victims:
             wrong += _count(farm, victim, rescuer, figures)
@@ -202,7 +203,7 @@ def _give_job(farm: Farm, victim: Victim) -> None:
             each.name == "POST /prompt" and each.is_answered for each in victim.lines.comfy.log
         )
 
-    holds_soon(renders, look_s=0.02)
+    wait_until(renders, look_s=0.02)
     victim.hold_back()
     job = farm.job(victim.asked)
     victim.attempt = job.attempt if job else 0

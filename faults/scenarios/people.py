@@ -11,9 +11,10 @@ from typing import Final
 from chalicelib.contract.states import TERMINAL, State
 from faults.desk import Desk
 from faults.editor import Colleague
-from faults.farm import Farm, holds_soon
+from faults.farm import Farm
 from faults.report import Outcome, Tally
 from faults.scenario import Scenario, Size
+from sandbox.waiting import wait_until
 
 ROWS: Final = {Size.CI: 10, Size.ALL: 60}
 RUNS: Final = {Size.CI: 1, Size.ALL: 4}
@@ -80,7 +81,7 @@ def _run(desk: Desk, count: int, seed: int, wrong: list[str]) -> dict[str, int]:
     threads = [threading.Thread(target=_meddle, args=(person, over), daemon=True) for person in people]
     for thread in threads:
         thread.start()
-    ended = holds_soon(lambda: all(job.state in TERMINAL and job.is_shown for job in desk.jobs().values()), 120, 0.3)
+    ended = wait_until(lambda: all(job.state in TERMINAL and job.is_shown for job in desk.jobs().values()), 120, 0.3)
     over.set()
     for thread in threads:
         thread.join()
@@ -106,7 +107,7 @@ def _fetch_missing(desk: Desk) -> None:
         if not desk.judge().lost_rows:
             return
         desk.press("fetchMissingResults", range(0))
-        holds_soon(lambda: not desk.judge().lost_rows, 20, 0.5)
+        wait_until(lambda: not desk.judge().lost_rows, 20, 0.5)
 
 
 def hundred(farm: Farm, size: Size) -> Outcome:
@@ -129,7 +130,7 @@ def hundred(farm: Farm, size: Size) -> Outcome:
     accepted = [job for job in desk.jobs().values() if job.state is not State.FAILED]
     if size is Size.ALL:
         worker = farm.worker()
-        holds_soon(lambda: all(job.state in TERMINAL for job in desk.jobs().values()), 240, 1)
+        wait_until(lambda: all(job.state in TERMINAL for job in desk.jobs().values()), 240, 1)
         worker.stop()
     else:
         desk.press("cancelSelected", rows)

@@ -14,9 +14,10 @@ import requests
 
 from chalicelib.contract.job import job_id_of
 from chalicelib.contract.states import State
-from faults.farm import Asked, Farm, holds_soon
+from faults.farm import Asked, Farm
 from faults.report import Outcome, rank
 from faults.scenario import Scenario, Size
+from sandbox.waiting import wait_until
 
 AT_ONCE: Final = {Size.CI: 16, Size.ALL: 50}
 KEYS: Final = {Size.CI: 1, Size.ALL: 10}
@@ -89,7 +90,7 @@ def _insist(farm: Farm, one: Asked, headers: dict[str, str], statuses: Counter[i
         if answer.status_code not in (429, 500, 502, 503):
             return None
         # As a program does that is told to wait: longer each time, and not all at once.
-        holds_soon(lambda: False, random.uniform(0.5, 1.0) * min(4, 1 + attempt))
+        wait_until(lambda: False, random.uniform(0.5, 1.0) * min(4, 1 + attempt))
     return None
 
 
@@ -125,7 +126,7 @@ def _lost_answers(
             pass
         # Now and then the first one is done by then, now and then both are under way at once.
         if number % 2:
-            holds_soon(lambda known=one: farm.ledger.get(known.job_id) is not None, 3, 0.02)  # type: ignore[misc]
+            wait_until(lambda known=one: farm.ledger.get(known.job_id) is not None, 3, 0.02)  # type: ignore[misc]
         if _insist(farm, one, headers, Counter()) is None:
             wrong.append(f"key {one.key} was not accepted when it was asked again")
         asked.append(one)

@@ -19,13 +19,14 @@ import requests
 from chalicelib.contract.job import Job
 from chalicelib.contract.states import State
 from faults.desk import Desk, Verdict
-from faults.farm import Farm, holds_soon
+from faults.farm import Farm
 from faults.report import Outcome, Tally, rank
 from faults.scenario import Scenario, Size
 from infra.functions import COMPLETION
 from sandbox.apps_script import Selection
 from sandbox.cloud import RESERVED
 from sandbox.sheets_faults import Quota
+from sandbox.waiting import wait_until
 from sandbox.workbook import OPEN, Area, Protected
 
 HANDLERS: Final = 5
@@ -100,7 +101,7 @@ class _Weather:
             jobs = [job for desk in self.desks.values() for job in desk.jobs().values()]
             return len(jobs) == keys and all(job.state is State.SUCCEEDED for job in jobs)
 
-        return holds_soon(over, patience_s, 0.5)
+        return wait_until(over, patience_s, 0.5)
 
     def shown(self, name: str, patience_s: float) -> None:
         """Wait until the rows of *name* are right."""
@@ -183,7 +184,7 @@ def _one_bad_row(desk: Desk, count: int) -> list[str]:
     def others() -> bool:
         return sum(line["Status"] == "done" for line in desk.lines()) == count - 1
 
-    if not holds_soon(others, 120):
+    if not wait_until(others, 120):
         return [f"one row that refuses held up others: {[line['Status'] for line in desk.lines()]}"]
     [job] = [job for job in desk.jobs().values() if job.inputs["prompt"] == bad]
     return _fetchable(desk.farm, job)
@@ -197,7 +198,7 @@ def _given_up(weather: _Weather, size: Size) -> list[str]:
     for name in given_up:
         desk = weather[name]
         spreadsheet_id = desk.book.spreadsheet_id
-        if not holds_soon(lambda known=spreadsheet_id: registry.get(known).parked is not None, 60):  # type: ignore[misc]
+        if not wait_until(lambda known=spreadsheet_id: registry.get(known).parked is not None, 60):  # type: ignore[misc]
             wrong.append(f"the spreadsheet “{name}” was never parked")
             continue
     since = time.time() + 2
@@ -277,7 +278,7 @@ def _fetchable(farm: Farm, job: Job) -> list[str]:
 
 
 def _pause(seconds: float, holds: Callable[[], bool] = lambda: False) -> None:
-    holds_soon(holds, seconds)
+    wait_until(holds, seconds)
 
 
 SCENARIOS = (

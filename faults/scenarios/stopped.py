@@ -21,10 +21,11 @@ from PIL import Image
 from chalicelib.contract.job import Job
 from chalicelib.contract.manifest import parse_workflow
 from chalicelib.contract.states import State
-from faults.farm import Asked, Farm, holds_soon
+from faults.farm import Asked, Farm
 from faults.report import Outcome, rank
 from faults.scenario import Scenario, Size
 from faults.scenarios.froze import renders
+from sandbox.waiting import wait_until
 from sandbox.world import Child
 
 LONG: Final = {"LEASE_S": "60", "HEARTBEAT_S": "15", "VISIBILITY_S": "90"}
@@ -81,7 +82,7 @@ def polite(farm: Farm, size: Size) -> Outcome:
 def _waiting(farm: Farm, course: Course) -> None:
     """Stop a worker that waits for a message; the next message is nobody's but the next worker's."""
     worker = farm.worker(**LONG)
-    if not holds_soon(lambda: "worker starts" in worker.tail(50), START_S):
+    if not wait_until(lambda: "worker starts" in worker.tail(50), START_S):
         course.wrong.append("a worker did not start")
     begun = time.monotonic()
     worker.process.send_signal(signal.SIGTERM)
@@ -96,7 +97,7 @@ def _hand_to_hand(farm: Farm, course: Course, turn: str, moments: Sequence[str])
         told = farm.world.wishes.home / f"stopped-{moment}-{turn}"
         if moment == "rendering":
             worker = farm.worker(**LONG)
-            holds_soon(lambda: renders(farm, asked, farm.world.comfy_url), START_S)
+            wait_until(lambda: renders(farm, asked, farm.world.comfy_url), START_S)
             begun = time.monotonic()
             worker.process.send_signal(signal.SIGTERM)
             killer = threading.Timer(GRACE_S, worker.process.kill)
@@ -104,7 +105,7 @@ def _hand_to_hand(farm: Farm, course: Course, turn: str, moments: Sequence[str])
         else:
             command = ["faults.upset", "--at", moment, "--do", "stop", "--told", str(told), "--", "queue"]
             worker, killer = farm.worker(command=command, **LONG), None
-            if not holds_soon(told.exists, START_S):
+            if not wait_until(told.exists, START_S):
                 course.wrong.append(f"no worker came to the moment {moment}")
                 worker.stop()
                 break
@@ -116,7 +117,7 @@ def _hand_to_hand(farm: Farm, course: Course, turn: str, moments: Sequence[str])
         if is_over:
             break
     rest = farm.worker(**LONG)
-    holds_soon(lambda: "ComfyUI is there" in farm.said(rest), START_S)
+    wait_until(lambda: "ComfyUI is there" in farm.said(rest), START_S)
     if not farm.all_ended([asked], 30):
         course.wrong.append("the job was not done by the next worker: it was left to its lease")
     rest.stop()
@@ -134,7 +135,7 @@ def _handed_back(farm: Farm, asked: Asked, moment: str, begun: float, course: Co
         job = farm.job(asked)
         return job if job is not None and job.state is not State.RUNNING else None
 
-    if not holds_soon(lambda: settled() is not None, 5, look_s=0.005):
+    if not wait_until(lambda: settled() is not None, 5, look_s=0.005):
         course.wrong.append(f"a job was not handed back by a worker stopped at the moment {moment}")
         return False
     job = settled()
@@ -174,7 +175,7 @@ def _within_grace(farm: Farm, course: Course) -> Asked:
         job = farm.job(asked)
         return job is not None and job.progress is not None and (job.progress.step or 0) >= 3
 
-    holds_soon(has_steps, START_S)
+    wait_until(has_steps, START_S)
     worker.process.send_signal(signal.SIGTERM)
     code = worker.process.wait(30)
     job = farm.job(asked)
@@ -185,7 +186,7 @@ def _within_grace(farm: Farm, course: Course) -> Asked:
 
 def _is_told(farm: Farm, job: Job) -> bool:
     """Say whether completion has heard of the job's end: it counts as shown then."""
-    return holds_soon(lambda: (now := farm.ledger.get(job.job_id)) is not None and now.is_shown, 10)
+    return wait_until(lambda: (now := farm.ledger.get(job.job_id)) is not None and now.is_shown, 10)
 
 
 def _picture(number: int) -> str:

@@ -8,9 +8,10 @@ import requests
 
 from chalicelib.contract.job import Job
 from chalicelib.contract.states import TERMINAL
-from faults.farm import Asked, Farm, holds_soon
+from faults.farm import Asked, Farm
 from faults.report import Outcome, rank
 from faults.scenario import Scenario, Size
+from sandbox.waiting import wait_until
 
 GREEDY: Final = "greedy"
 SMALL: Final = "small"
@@ -26,17 +27,17 @@ def crowded_out(farm: Farm, size: Size) -> Outcome:
     batches = [_batch(farm, min(AT_ONCE, many - begin)) for begin in range(0, many, AT_ONCE)]
     ids = [str(job["id"]) for batch in batches for job in batch["jobs"]]
     # Both at work, and the window full: two jobs with each.
-    busy = holds_soon(lambda: sum(job.started_at is not None for job in farm.ledger.get_many(ids[:AT_ONCE])) >= 6)
+    busy = wait_until(lambda: sum(job.started_at is not None for job in farm.ledger.get_many(ids[:AT_ONCE])) >= 6)
     asked: list[Asked] = []
     for _ in range(few):
         one = farm.ask(client=SMALL, steps=STEPS)
         asked.append(one)
-        holds_soon(lambda one=one: _begun(farm.job(one)))  # type: ignore[misc]
+        wait_until(lambda one=one: _begun(farm.job(one)))  # type: ignore[misc]
     farm.all_ended(asked)
     left = sum(job.state not in TERMINAL for job in farm.ledger.get_many(ids))
     for batch in batches:
         _post(farm, f"/api/v2/batches/{batch['id']}/cancel")
-    over = holds_soon(lambda: all(job.state in TERMINAL for job in farm.ledger.get_many(ids)))
+    over = wait_until(lambda: all(job.state in TERMINAL for job in farm.ledger.get_many(ids)))
     for worker in workers:
         worker.stop()
     others = farm.ledger.get_many(ids)

@@ -14,7 +14,7 @@ import requests
 
 from chalicelib.contract.job import QUEUED_LOST_MS
 from chalicelib.contract.states import State
-from faults.farm import TENANT, Asked, Farm, holds_soon
+from faults.farm import TENANT, Asked, Farm
 from faults.lines import STAGE, Lines
 from faults.link import Exchange
 from faults.orders import Fault, Kind, Match
@@ -22,6 +22,7 @@ from faults.report import Outcome, rank
 from faults.scenario import Scenario, Size
 from faults.throttles import dynamodb_throttled, sqs_away, throttled
 from infra.functions import SWEEP
+from sandbox.waiting import wait_until
 
 SHARE: Final = 0.3
 SERVICES: Final = ("dynamodb", "sqs", "s3")
@@ -60,7 +61,7 @@ def of_workers(farm: Farm, size: Size) -> Outcome:
     count = 8 if size is Size.CI else 30
     with Lines(farm, seed=17) as lines:
         lines.worker()
-        holds_soon(lambda: lines.aws.counts["sqs ReceiveMessage"] > 0)
+        wait_until(lambda: lines.aws.counts["sqs ReceiveMessage"] > 0)
         for service in SERVICES:
             lines.aws.order(throttled(f"{service} *", service, share=SHARE))
         asked = [farm.ask(steps=4) for _ in range(count)]
@@ -111,7 +112,7 @@ def of_functions(farm: Farm, size: Size) -> Outcome:
     worker = farm.worker()
     every = [first, *asked, away, *unsent, *silent]
     # A message that SQS refused three times in a row is lost, too: whoever still waits then has none.
-    holds_soon(lambda: _queued(farm, every) <= len(unsent), patience_s=20 + count)
+    wait_until(lambda: _queued(farm, every) <= len(unsent), patience_s=20 + count)
     still = _queued(farm, every)
     _sweep(farm, every)
     farm.all_ended(every)

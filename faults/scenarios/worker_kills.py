@@ -26,13 +26,14 @@ from chalicelib.contract.job import output_prefix
 from chalicelib.contract.manifest import parse_workflow
 from chalicelib.contract.states import TERMINAL, State
 from chalicelib.publish import Publisher
-from faults.farm import SHORT, Asked, Farm, holds_soon
+from faults.farm import SHORT, Asked, Farm
 from faults.kills import FILE_CALLS, NETWORK_CALLS, End, Nursery, by_deed, may_trace, points_of, sample, straced
 from faults.report import Outcome, Tally, rank
 from faults.rows import Rows
 from faults.scenario import Scenario, Size
 from faults.victim import Kind, Point
 from infra.workflows import open_blobs
+from sandbox.waiting import wait_until
 from sandbox.world import Child
 
 T = TypeVar("T")
@@ -287,7 +288,7 @@ def each_call(kind: Kind) -> Any:
 
 
 def _judged(farm: Farm, rows: Rows, found: Found) -> tuple[Tally, list[str]]:
-    holds_soon(lambda: not rows.breaches(found.rows), 20)
+    wait_until(lambda: not rows.breaches(found.rows), 20)
     tally, wrong = farm.judge([*found.asked, *found.rows])
     waiting = [one for one in found.asked if (job := farm.job(one)) is not None and job.state not in TERMINAL]
     wrong += [f"job {one.job_id} is still open" for one in waiting]

@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 
 from chalicelib.contract.states import State
-from faults.farm import Farm, holds_soon
+from faults.farm import Farm
 from faults.report import Outcome
 from faults.scenario import Scenario, Size
+from sandbox.waiting import wait_until
 
 
 def pulled_plug(farm: Farm, _size: Size) -> Outcome:
     """SIGKILL while a job runs; another worker takes it."""
     asked = farm.ask(steps=100)
     first = farm.worker()
-    running = holds_soon(lambda: (job := farm.job(asked)) is not None and job.state is State.RUNNING)
+    running = wait_until(lambda: (job := farm.job(asked)) is not None and job.state is State.RUNNING)
     first.kill()
     begun = time.monotonic()
     second = farm.worker()

@@ -14,8 +14,8 @@ from typing import Protocol
 import requests
 
 from sandbox.comfy import ComfyStandIn
+from sandbox.waiting import wait_until
 from tests.comfy_real.install import COMFY, HOME, PYTHON
-from tests.waiting import wait_until
 
 BOOT_S = 120.0
 

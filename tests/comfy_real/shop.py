@@ -10,9 +10,9 @@ from typing import Any
 
 from chalicelib.contract.job import Job
 from chalicelib.contract.manifest import Workflow
+from sandbox.waiting import wait_until
 from tests.fakes import MemoryLedger
 from tests.jobs import new_job
-from tests.waiting import wait_until
 from tests.worker_fakes import FakeBlobs, FakeHints, FakeInbox, FakeSkew, settings, store_workflow
 from worker.clock import Clock
 from worker.comfy.client import ComfyClient

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from chalicelib.contract.graph import isolate
+from sandbox.waiting import wait_until
 from tests.comfy_real.graphs import Graph, drawing, empty, failing, node, slow
 from tests.comfy_real.server import ComfyServer
-from tests.waiting import Bell, wait_until
+from tests.waiting import Bell
 from worker.clock import Clock
 from worker.comfy.client import ComfyClient
 from worker.comfy.doorbell import SocketDoorbell

@@ -13,10 +13,10 @@ from PIL import Image
 from chalicelib.contract.graph import isolate
 from chalicelib.contract.job import output_prefix, prompt_id_of, run_key
 from chalicelib.contract.parameter import Parameter, Place
+from sandbox.waiting import wait_until
 from tests.comfy_real.graphs import drawing, empty, failing, node, slow
 from tests.comfy_real.server import ComfyServer
 from tests.comfy_real.shop import RealShop
-from tests.waiting import wait_until
 from worker.ports import Event
 
 ours = pytest.mark.ours

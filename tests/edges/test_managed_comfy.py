@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.waiting import wait_until
+from sandbox.waiting import wait_until
 from worker.clock import Clock
 from worker.comfy.command import ComfyCommand, faults_of, python_of
 from worker.comfy.process import ManagedComfy

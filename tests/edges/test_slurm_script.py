@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.waiting import wait_until
 from tests.slurm_standin import Job, Refused, Slurm, options_of, seconds_of
-from tests.waiting import wait_until
 
 SCRIPT = Path(__file__).resolve().parents[2] / "infra/slurm/comfysheet-worker.sbatch"
 

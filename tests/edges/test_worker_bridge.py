@@ -13,7 +13,7 @@ import requests
 from PIL import Image
 
 from sandbox.comfy import ComfyStandIn
-from tests.waiting import wait_until
+from sandbox.waiting import wait_until
 from worker.bridge import Bridge, BridgeServer
 from worker.clock import Clock
 from worker.comfy.solo import Solo

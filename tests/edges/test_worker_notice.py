@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.waiting import wait_until
+from sandbox.waiting import wait_until
 from worker.clock import Clock
 from worker.notice import Notices
 

@@ -16,7 +16,7 @@ import requests
 from PIL import Image
 
 from sandbox.comfy import ComfyStandIn
-from tests.waiting import wait_until
+from sandbox.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAPH: dict[str, Any] = {

@@ -12,7 +12,7 @@ import websocket
 
 from faults.kitchens import Mood, Moody
 from sandbox.comfy import ComfyStandIn
-from tests.waiting import wait_until
+from sandbox.waiting import wait_until
 
 GRAPH: dict[str, Any] = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 1}},

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from faults.farm import holds_soon
 from faults.orders import Fault, Kind, Match, Request, call_name
 from faults.proxy import Proxy
+from sandbox.waiting import wait_until
 
 
 class Site:
@@ -158,7 +158,7 @@ def test_a_black_hole_holds_everything_and_delivers_it_late(site: Site, proxy: P
         post(proxy, timeout_s=0.05)
     assert site.asked == []
     order.lift()
-    assert holds_soon(lambda: site.bodies() == [b"hello"], look_s=0.01)
+    assert wait_until(lambda: site.bodies() == [b"hello"], look_s=0.01)
     assert post(proxy) == "2:hello"
 
 
@@ -167,7 +167,7 @@ def test_a_black_hole_can_swallow_what_is_given_up(site: Site, proxy: Proxy) -> 
     proxy.order(Fault(Kind.BLACK_HOLE, Match(path="/a"), for_s=0.2, is_late=False))
     with pytest.raises(requests.ReadTimeout):
         post(proxy, timeout_s=0.05)
-    assert holds_soon(lambda: proxy.open_links == 0, look_s=0.01)
+    assert wait_until(lambda: proxy.open_links == 0, look_s=0.01)
     assert post(proxy, path="/b") == "1:hello"
 
 
@@ -284,8 +284,8 @@ def test_a_standing_reset_cuts_open_connections(proxy: Proxy) -> None:
 def test_a_client_that_hangs_up_ends_the_call_at_the_server(site: Site, proxy: Proxy) -> None:
     """A long poll whose caller has died does not go on at the server."""
     with _tunnel(proxy):
-        assert holds_soon(lambda: proxy.open_links == 1, look_s=0.01)
-    assert holds_soon(lambda: proxy.open_links == 0, look_s=0.01)
+        assert wait_until(lambda: proxy.open_links == 1, look_s=0.01)
+    assert wait_until(lambda: proxy.open_links == 0, look_s=0.01)
 
 
 SIGNED = {"authorization": "AWS4-HMAC-SHA256 Credential=AKIA/20261121/us-east-1/%s/aws4_request, Signature=1"}

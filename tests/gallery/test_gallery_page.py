@@ -13,10 +13,10 @@ from chalicelib.contract.job import Job, Output, Progress, Timings, run_key
 from chalicelib.contract.ports import Claimed
 from chalicelib.contract.states import State
 from chalicelib.links import gallery_link, output_link
+from sandbox.waiting import wait_until
 from tests.gallery.desk import PROMPT, TOKEN, all_kinds, ended_job, failed_job
 from tests.gallery.serve import Served
 from tests.jobs import NOW, new_job, output
-from tests.waiting import wait_until
 
 Open = Callable[..., Page]
 SIZES = {"desk": (1200, 800), "phone": (390, 844)}

@@ -14,9 +14,9 @@ import boto3
 import pytest
 import requests
 
+from sandbox.waiting import wait_until
 from tests.conftest import make_table
 from tests.image import ROOT, Image, Wrong, build, may_build
-from tests.waiting import wait_until
 from worker.__main__ import COMMANDS
 
 if TYPE_CHECKING:

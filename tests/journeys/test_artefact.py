@@ -16,8 +16,8 @@ from infra.functions import FUNCTIONS, SCALE, SWEEP
 from infra.package import ROOT, build, wheels_run_here
 from infra.stack import StackFailed, deploy, environment, read_outputs
 from sandbox.cloud import LocalCloud
+from sandbox.waiting import wait_until
 from tests.jobs import new_job
-from tests.waiting import wait_until
 
 RESOURCES = yaml.safe_load((ROOT / "infra/resources.yaml").read_text())["Resources"]
 ANCHORS = {

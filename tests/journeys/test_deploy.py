@@ -20,8 +20,8 @@ from infra.functions import API
 from infra.package import ROOT
 from sandbox.cloud import LocalCloud
 from sandbox.comfy import ComfyStandIn
+from sandbox.waiting import wait_until
 from tests.journeys.stage_maker import Operator, Program
-from tests.waiting import wait_until
 
 STAGE = "local"
 KEPT = ["jobs", "keys", "rates", "sheets", "webhooks"]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import requests
 
+from sandbox.waiting import wait_until
 from sandbox.world import Wishes, World
-from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

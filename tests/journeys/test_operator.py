@@ -26,9 +26,10 @@ from infra.package import ROOT
 from infra.stack import WORKER_VARIABLES
 from infra.standing import QUEUES, queue_counts, read_standing
 from infra.tail import Logs, follow
+from sandbox.waiting import wait_until
 from sandbox.world import CLIENT, Wishes, World
 from tests.journeys.line import Person
-from tests.waiting import until, wait_until
+from tests.waiting import until
 
 
 @dataclass(frozen=True)

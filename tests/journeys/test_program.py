@@ -11,8 +11,8 @@ import requests
 
 from chalicelib.contract.job import job_id_of
 from chalicelib.ledger import DynamoLedger
+from sandbox.waiting import wait_until
 from sandbox.world import Wishes, World
-from tests.waiting import wait_until
 
 PROMPT = "canary: a fox in the snow"
 

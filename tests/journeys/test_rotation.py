@@ -20,9 +20,9 @@ from chalicelib.keys import LOOK_AGAIN_S
 from infra.google import Safe
 from infra.worker_keys import WorkerKeys
 from sandbox.google_auth import make_service_account
+from sandbox.waiting import wait_until
 from sandbox.world import Wishes, World
 from tests.journeys.line import Person
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(240)
 CANARIES: dict[str, str] = {}

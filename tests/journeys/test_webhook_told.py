@@ -14,10 +14,10 @@ from chalicelib.contract.deliveries import TEST_EVENT, Delivery
 from chalicelib.delivery_book import DynamoDeliveryBook
 from chalicelib.wiring import now_ms
 from infra.functions import DELIVERY
+from sandbox.waiting import wait_until
 from sandbox.world import Wishes, World
 from tests.edges.https_site import Receiver, receiving, says
 from tests.journeys.log_lines import lines_of, metrics_of
-from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

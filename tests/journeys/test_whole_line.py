@@ -17,11 +17,11 @@ from chalicelib.contract.counts import Metric
 from chalicelib.contract.job import job_id_of
 from chalicelib.contract.states import State
 from infra.functions import API, COMPLETION, FUNCTIONS, SWEEP
+from sandbox.waiting import wait_until
 from sandbox.workbook import OPEN, Area, Formula
 from sandbox.world import CLIENT, Wishes, World
 from tests.journeys.line import Person
 from tests.journeys.log_lines import Line, lines_of, metrics_of, raw_lines, worker_lines
-from tests.waiting import wait_until
 
 CANARY = "canary: a heron at dusk"
 

@@ -14,10 +14,11 @@ from PIL import Image
 from playwright.sync_api import Browser, FloatRect, FrameLocator, Locator, Page, expect
 
 from sandbox.example import header_columns
+from sandbox.waiting import wait_until
 from sandbox.workbook import Sheet
 from sandbox.world import CLIENT, Wishes, World
 from tests.page.alone import opened
-from tests.waiting import until, wait_until
+from tests.waiting import until
 
 PATIENCE_MS = 60_000
 PICTURES = os.environ.get("PICTURES")

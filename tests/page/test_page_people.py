@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from sandbox.waiting import wait_until
 from sandbox.workbook import Area, Protected
 from tests.page.alone import Alone, cell, opened, press_menu, shows
-from tests.waiting import until, wait_until
+from tests.waiting import until
 
 SECOND = "second@example.com"
 ROBOT = "comfysheet@sandbox-project.iam.gserviceaccount.com"

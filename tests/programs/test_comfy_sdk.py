@@ -12,8 +12,8 @@ import requests
 from comfy_sdk import Comfy, ComfyError, JobFailed, NotFound
 from comfy_sdk.events import OutputReady, Progress, StatusChange
 
+from sandbox.waiting import wait_until
 from sandbox.world import World
-from tests.waiting import wait_until
 
 QUICK: dict[str, Any] = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 32, "height": 16, "batch_size": 1, "color": 255}},

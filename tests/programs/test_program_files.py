@@ -11,8 +11,8 @@ import requests
 from comfy_low.transport import ComfyLow
 from PIL import Image
 
+from sandbox.waiting import wait_until
 from sandbox.world import World
-from tests.waiting import wait_until
 
 
 class Program:

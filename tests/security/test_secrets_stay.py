@@ -23,6 +23,7 @@ from chalicelib.queues import CompletionQueue
 from infra.__main__ import main
 from infra.functions import FUNCTIONS
 from infra.google import Safe
+from sandbox.waiting import wait_until
 from sandbox.workbook import Formula
 from sandbox.world import CLIENT, World
 from tests.edges.https_site import Receiver, receiving, says
@@ -31,7 +32,6 @@ from tests.journeys.log_lines import raw_lines
 from tests.security.figures import IS_WHOLE, Note
 from tests.security.hostile import lines_of
 from tests.security.two_tenants import lambdas_of
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 

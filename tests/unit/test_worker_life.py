@@ -13,8 +13,8 @@ import pytest
 
 from chalicelib.contract.events import Hint
 from chalicelib.contract.states import State
+from sandbox.waiting import wait_until
 from tests.jobs import NOW, new_job
-from tests.waiting import wait_until
 from tests.worker_fakes import (
     FakeClock,
     FakeHints,
