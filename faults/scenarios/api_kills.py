@@ -28,7 +28,7 @@ from faults.victim import Point
 from sandbox.waiting import wait_until
 
 AT_ONCE: Final = 2
-SAMPLES: Final = 4
+SAMPLES: Final = 2
 """Of each request, at size ci."""
 TRIES: Final = 4
 AHEAD_S: Final = 400.0

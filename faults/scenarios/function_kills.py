@@ -35,7 +35,7 @@ from infra.functions import COMPLETION, DELIVERY
 from sandbox.waiting import wait_until
 from sandbox.world import CLIENT
 
-SAMPLES: Final = 6
+SAMPLES: Final = 4
 """Of each function, at size ci."""
 LATER_S: Final = (60.0, 700.0, 2_000.0)
 """When the sweeper comes again after one that was killed: the next minute, in eleven, in half an hour."""

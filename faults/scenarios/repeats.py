@@ -19,9 +19,9 @@ from faults.report import Outcome, rank
 from faults.scenario import Scenario, Size
 from sandbox.waiting import wait_until
 
-AT_ONCE: Final = {Size.CI: 16, Size.ALL: 50}
+AT_ONCE: Final = {Size.CI: 10, Size.ALL: 50}
 KEYS: Final = {Size.CI: 1, Size.ALL: 10}
-LOST: Final = {Size.CI: 6, Size.ALL: 60}
+LOST: Final = {Size.CI: 4, Size.ALL: 60}
 CLIENT: Final = "repeats"
 TRIES: Final = 60
 """How often one of them asks again when it is told to wait, as a program does."""

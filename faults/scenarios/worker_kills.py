@@ -46,7 +46,7 @@ BUDGET_S: Final = 60.0
 """P5 beyond the visibility: one poll and the job's own time, while the rescuer starts on a busy machine."""
 OF_ONE_CLIENT: Final = 3
 """A client has four jobs out at most while there is no worker (chalicelib/window.py)."""
-SAMPLES: Final[dict[Kind, int]] = {"network": 10, "file": 6}
+SAMPLES: Final[dict[Kind, int]] = {"network": 6, "file": 4}
 ROWS_OF_A_ROUND: Final = 4
 STEPS: Final = 40
 """Long enough for a heartbeat."""

@@ -21,6 +21,7 @@ from chalicelib.window import LATER_MS, LOOK_MS, NARROWEST, Window, width
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job
 from tests.sheet_fakes import MemoryRegistry, Post
+from tests.sizes import ALL
 
 
 class House:
@@ -320,12 +321,17 @@ def test_a_worker_of_the_release_before_is_charged_for_too() -> None:
 
 @pytest.mark.parametrize("gpus", [2, 8])
 def test_10000_jobs_of_one_tenant_cost_another_one_job_a_gpu(gpus: int) -> None:
-    """P17, in emulated time: while one's jobs wait, at most one of them a GPU is begun before the other's next."""
+    """
+    P17, in emulated time: while one's jobs wait, at most one of them a GPU is begun before the other's next.
+
+    In CI one asks for 2,000 jobs and the other for three.
+    """
     house, drawn = House(gpus), random.Random(gpus)
-    house.flood("greedy", 10_000)
+    many, steps = (10_000, 2_000) if ALL else (2_000, 600)
+    house.flood("greedy", many)
     busy: list[tuple[int, Claimed]] = []
     begun, came_at, waits = 0, {}, []
-    for step in range(2_000):
+    for step in range(steps):
         house.now += 100
         ended = [claimed for until, claimed in busy if until <= house.now]
         busy = [each for each in busy if each[0] > house.now]
@@ -340,7 +346,7 @@ def test_10000_jobs_of_one_tenant_cost_another_one_job_a_gpu(gpus: int) -> None:
         if step % 200 == 50:
             [job] = house.flood("innocent", 1)
             came_at[job.job_id] = begun
-    assert len(waits) == 10 and max(waits) <= gpus
+    assert len(waits) == steps // 200 and max(waits) <= gpus
 
 
 class Chaos(House):
