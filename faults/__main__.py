@@ -73,6 +73,7 @@ def _all_tried(wanted: Sequence[Scenario], farms: int, size: Size, console: Cons
                 with suppress(IndexError):
                     one = waiting.pop()
                     lines[one] = _tried(one, farm, size, console)
+                    farm.polls_over()
 
     with ThreadPoolExecutor(farms) as pool:
         for done in [pool.submit(work) for _ in range(farms)]:
