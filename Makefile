@@ -32,12 +32,13 @@ demo: $(READY) ## start the sandbox (ONCE=1: by itself and then end; KEEP=1: kee
 	@exec $(BIN)/python -m sandbox $(if $(ONCE),--once) $(if $(KEEP),--keep) \
 	  $(if $(COMFY_URL),--comfy-url $(COMFY_URL)) $(if $(PORT),--port $(PORT))
 
+# `make --jobs 2 test` runs both at once.
 test: test-code test-pages ## run all tests (SIZE=all: five times as many made-up cases, as before a release)
 
 test-code: $(READY)
-	@$(if $(SIZE),PROMISES_SIZE=$(SIZE)) $(BIN)/pytest -n 4 $(LONG_FIRST) tests $(BROWSER:%=--ignore %)
+	@$(if $(SIZE),PROMISES_SIZE=$(SIZE)) $(BIN)/pytest -n 3 $(LONG_FIRST) tests $(BROWSER:%=--ignore %)
 
-test-pages: $(READY) test-code
+test-pages: $(READY)
 	@$(BIN)/python -m tests.page.browser
 	@$(if $(SIZE),PROMISES_SIZE=$(SIZE)) $(BIN)/pytest -n 2 $(LONG_FIRST) $(BROWSER)
 
@@ -62,8 +63,7 @@ bench: $(READY) ## measure; prints a table and writes bench/results/latest.json
 load: $(READY) ## load the API and completion, and see how they grow (ONLY=stage|flood|desk|table|sheet|growth|fair; QUICK=1)
 	@$(BIN)/python -m bench.load $(ONLY:%=--only %) $(if $(QUICK),--quick)
 
-# With `make --jobs 2 test faults` beside the pages: those wait for browsers, these for leases to be over.
-faults: $(READY) $(if $(filter test,$(MAKECMDGOALS)),test-code) ## break it on purpose, F1 to F18, and count (ONLY='F1 F5'; SIZE=all: every point, an hour)
+faults: $(READY) ## break it on purpose, F1 to F18, and count (ONLY='F1 F5'; SIZE=all: every point, an hour)
 	@$(BIN)/python -m faults $(ONLY) $(if $(SIZE),--size $(SIZE))
 
 soak: $(READY) ## mix all faults over a long run and judge every promise (N=2000, SEED=1, REPORT=docs/soak.md)

@@ -16,6 +16,7 @@ from xdist.scheduler.loadfile import LoadFileScheduling
 from chalicelib.contract.ports import Ledger
 from chalicelib.ledger import DynamoLedger
 from tests.fakes import MemoryLedger
+from tests.sizes import ALL
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -45,8 +46,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPlace:
     return ByPlace(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the folders whose files take longest; the many short ones fill the gaps at the end."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """
+    Begin with the folders whose files take longest; the many short ones fill the gaps at the end.
+
+    What is for before a release is left out, unless a test is named.
+    """
+    if not ALL and not any("::" in each for each in config.args):
+        later = [item for item in items if item.get_closest_marker("before_release")]
+        config.hook.pytest_deselected(items=later)
+        items[:] = [item for item in items if item not in later]
     places = {name: place for place, name in enumerate(LONG_FIRST)}
     items.sort(key=lambda item: places.get(item.path.relative_to(ROOT / "tests").parts[0], len(places)))
 

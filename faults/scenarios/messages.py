@@ -227,7 +227,7 @@ def malformed(farm: Farm, size: Size) -> Outcome:
         others_s = time.monotonic() - begun
         meant = {"JobsDeadLettersUrl": len(sent), **dict.fromkeys(_LETTERS.values(), len(bodies))}
         meant["JobsDeadLettersUrl"] = len(sent)
-        patience_s = 30 if size is Size.CI else 200
+        patience_s = 100 if size is Size.CI else 200
         wait_until(
             lambda: all(_waiting(farm, name) - before[name] >= least for name, least in meant.items()), patience_s
         )

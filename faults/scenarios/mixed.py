@@ -22,8 +22,8 @@ TOLD: tuple[str, ...] = (
 
 
 def mixed(farm: Farm, size: Size) -> Outcome:
-    """Thirty jobs in twenty seconds, or four hundred in five minutes."""
-    rows, length_s, workers = (30, 20.0, 3) if size is Size.CI else (400, 300.0, 4)
+    """Twenty jobs in twenty seconds, or four hundred in five minutes."""
+    rows, length_s, workers = (20, 20.0, 3) if size is Size.CI else (400, 300.0, 4)
     call_most_s, patience_s = (25, 120) if size is Size.CI else (120, 300)
     plan = draw(SEED, rows, length_s, LEASE_S)
     result = soak(farm, Wishes(rows, length_s, workers, patience_s=patience_s, call_most_s=call_most_s), plan)

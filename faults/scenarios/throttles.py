@@ -91,7 +91,7 @@ def of_functions(farm: Farm, size: Size) -> Outcome:
     same key for as long as it is told to. What was accepted while SQS was away is sent when another job ends, or by the
     sweeper.
     """
-    count = 8 if size is Size.CI else 30
+    count = 5 if size is Size.CI else 30
     told, functions = Told(), farm.functions
     farm.ask_again(first := Asked(str(uuid4()), TENANT, _body()))  # a cold start is not what is measured
     mark = len(functions.log)

@@ -18,6 +18,7 @@ from infra.stack import StackFailed, deploy, environment, read_outputs
 from sandbox.cloud import LocalCloud
 from sandbox.waiting import wait_until
 from tests.jobs import new_job
+from tests.sizes import before_release
 
 RESOURCES = yaml.safe_load((ROOT / "infra/resources.yaml").read_text())["Resources"]
 ANCHORS = {
@@ -165,6 +166,7 @@ def test_a_worker_is_held_to_its_policy(deployed: LocalCloud) -> None:
         dynamodb.scan(TableName=variables["JOBS_TABLE"])
 
 
+@before_release
 def test_a_kept_cloud_answers_at_the_same_address_after_a_kill(dist: Path, tmp_path: Path) -> None:
     """Links in cells outlive the sandbox: port, API, functions and tables come back, also after SIGKILL."""
     with LocalCloud() as cloud:

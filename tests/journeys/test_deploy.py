@@ -22,6 +22,7 @@ from sandbox.cloud import LocalCloud
 from sandbox.comfy import ComfyStandIn
 from sandbox.waiting import wait_until
 from tests.journeys.stage_maker import Operator, Program
+from tests.sizes import before_release
 
 STAGE = "local"
 KEPT = ["jobs", "keys", "rates", "sheets", "webhooks"]
@@ -154,6 +155,7 @@ def test_another_region_must_be_said(operator: Operator) -> None:
     path.write_text(written)
 
 
+@before_release
 @pytest.mark.timeout(300)
 def test_an_upgrade_loses_no_job_in_flight(operator: Operator, program: Program, comfy: ComfyStandIn) -> None:
     """New code is deployed while jobs run and wait, and more come in: every one of them ends with its picture."""
@@ -186,6 +188,7 @@ def test_an_upgrade_loses_no_job_in_flight(operator: Operator, program: Program,
     assert len(jobs) > 5, "some came in while the upgrade went on"
 
 
+@before_release
 def test_a_killed_deployment_is_gone_on_with(operator: Operator) -> None:
     """SIGKILL while the stack is being made: the next run waits for what is under way, and does the rest."""
     with operator.start("deploy", "--stage", "cut-short", "--set", "RequireTls=false") as first:

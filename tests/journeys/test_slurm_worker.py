@@ -14,6 +14,7 @@ import pytest
 from chalicelib.contract.states import State
 from sandbox.comfy import ComfyStandIn
 from tests.journeys.test_worker_process import ROOT, Shop, managed, until
+from tests.sizes import before_release
 from tests.slurm_standin import Job, Slurm
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def test_a_slurm_job_empties_the_queue_and_ends_by_itself(shop: Shop, tmp_path: 
         assert shop.job(job_id).owner == f"slurm-{job.id}"
 
 
+@before_release
 def test_a_job_that_meets_the_limit_goes_on_with_the_next_worker(shop: Shop, tmp_path: Path) -> None:
     """It is handed back with its attempts whole before Slurm has to end anything; another worker takes it."""
     job_id = shop.submit(seconds=60)

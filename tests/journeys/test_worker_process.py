@@ -34,6 +34,7 @@ from chalicelib.ledger.item import document
 from sandbox.comfy import ComfyStandIn
 from tests.conftest import make_table
 from tests.jobs import new_job
+from tests.sizes import before_release
 from worker.comfy.client import ComfyClient
 from worker.comfy.history import Place
 
@@ -197,6 +198,7 @@ def test_once_renders_what_waits_and_ends(shop: Shop) -> None:
     assert requests.get(f"{shop.comfy.url}/history", timeout=5).json() == {}
 
 
+@before_release
 def test_a_worker_killed_in_the_middle_is_followed_by_another(shop: Shop) -> None:
     """
     SIGKILL while ComfyUI renders: the second worker takes the prompt over, the row gets one result.
@@ -220,6 +222,7 @@ def test_a_worker_killed_in_the_middle_is_followed_by_another(shop: Shop) -> Non
     until(lambda: shop.waiting(shop.queue) == 0)
 
 
+@before_release
 def test_a_worker_and_its_comfyui_killed_together_lose_nothing(shop: Shop, tmp_path: Path) -> None:
     """The machine is gone with all that it knew: another renders anew."""
     job_id = shop.submit(seconds=1)
@@ -233,6 +236,7 @@ def test_a_worker_and_its_comfyui_killed_together_lose_nothing(shop: Shop, tmp_p
     assert (job.state, job.committed_attempt) == (State.SUCCEEDED, 2)
 
 
+@before_release
 def test_sigterm_hands_the_job_back_within_two_seconds(shop: Shop) -> None:
     """Queued again with its budget whole, visible at once, stopped on ComfyUI; the next worker renders it."""
     job_id = shop.submit(seconds=20)
@@ -261,6 +265,7 @@ def test_a_second_signal_ends_at_once(shop: Shop) -> None:
     assert worker.wait(5) in (0, 128 + signal.SIGINT)
 
 
+@before_release
 def test_duplicates_render_once(shop: Shop) -> None:
     """The same message five times, two workers: one attempt, one result, an empty queue."""
     job_id = shop.submit(seconds=1)
@@ -274,6 +279,7 @@ def test_duplicates_render_once(shop: Shop) -> None:
     assert shop.job(job_id).version == job.version
 
 
+@before_release
 def test_a_poison_message_stops_nobody_and_ends_in_the_dead_letter_queue(shop: Shop) -> None:
     """Three receives, then it is buried with its reason; jobs run all the while."""
     shop.sqs.send_message(QueueUrl=shop.queue, MessageBody="<poison/>")
@@ -291,6 +297,7 @@ def test_a_poison_message_stops_nobody_and_ends_in_the_dead_letter_queue(shop: S
     assert "no job message" in buried["MessageAttributes"]["reason"]["StringValue"]
 
 
+@before_release
 def test_a_cancelled_job_leaves_comfyui(shop: Shop) -> None:
     """The row says cancelled at once; the prompt stops at the next heartbeat, its message goes."""
     job_id = shop.submit(seconds=30)
@@ -359,6 +366,7 @@ def test_a_managed_comfyui_is_started_used_and_ended(shop: Shop, tmp_path: Path)
         assert probe.connect_ex(("127.0.0.1", int(settings["COMFY_PORT"]))) != 0
 
 
+@before_release
 def test_a_managed_comfyui_that_dies_mid_job_is_started_again(shop: Shop, tmp_path: Path) -> None:
     """Killed while it renders: the worker starts it anew, and the job is made by its second attempt."""
     settings = managed(shop, tmp_path / "ComfyUI")
