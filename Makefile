@@ -32,7 +32,6 @@ demo: $(READY) ## start the sandbox (ONCE=1: by itself and then end; KEEP=1: kee
 	@exec $(BIN)/python -m sandbox $(if $(ONCE),--once) $(if $(KEEP),--keep) \
 	  $(if $(COMFY_URL),--comfy-url $(COMFY_URL)) $(if $(PORT),--port $(PORT))
 
-# `make --jobs 2 test` runs both at once.
 test: test-code test-pages ## run all tests (SIZE=all: five times as many made-up cases, as before a release)
 
 test-code: $(READY)
@@ -40,7 +39,7 @@ test-code: $(READY)
 
 test-pages: $(READY)
 	@$(BIN)/python -m tests.page.browser
-	@$(if $(SIZE),PROMISES_SIZE=$(SIZE)) $(BIN)/pytest -n 2 $(LONG_FIRST) $(BROWSER)
+	@$(if $(SIZE),PROMISES_SIZE=$(SIZE)) $(BIN)/pytest -n 3 $(LONG_FIRST) $(BROWSER)
 
 test-comfy: $(READY) ## run the worker's tests against a real ComfyUI (COMFY_URL=…, or one installed for it: 5 GB)
 	@$(if $(COMFY_URL),true,$(BIN)/python -m tests.comfy_real.install)

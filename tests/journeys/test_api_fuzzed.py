@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from sandbox.world import Wishes, World
+from tests.sizes import before_release
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,ignored_auth"
 
@@ -23,6 +24,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield world
 
 
+@before_release
 @pytest.mark.timeout(420)
 def test_no_request_breaks_the_api(world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """No answer of 500 or more, none that the document does not name, none without a key where one is needed."""

@@ -188,7 +188,6 @@ def test_an_upgrade_loses_no_job_in_flight(operator: Operator, program: Program,
     assert len(jobs) > 5, "some came in while the upgrade went on"
 
 
-@before_release
 def test_a_killed_deployment_is_gone_on_with(operator: Operator) -> None:
     """SIGKILL while the stack is being made: the next run waits for what is under way, and does the rest."""
     with operator.start("deploy", "--stage", "cut-short", "--set", "RequireTls=false") as first:

@@ -18,6 +18,7 @@ from sandbox.cloud import LocalCloud
 from tests.journeys.stage_maker import Operator
 from tests.sizes import before_release
 
+pytestmark = before_release
 STAGE = "trial"
 
 
@@ -91,7 +92,6 @@ def test_no_secret_is_written_down(operator: Operator) -> None:
     assert not any(re.search(r"c[kc]_[0-9a-f]{12}_", text) or "PRIVATE KEY" in text for text in texts)
 
 
-@before_release
 def test_a_policy_that_changes_reaches_its_role(operator: Operator) -> None:
     """Policies name parameters, so a setting alone changes them. The engine lets Chalice come as far as the API."""
     assert "`chalice deploy` failed" in operator.deploy(STAGE, "--via-chalice", "--set", "WorkerGroup=gpus", code=1)
@@ -103,7 +103,6 @@ def test_a_policy_that_changes_reaches_its_role(operator: Operator) -> None:
     assert "autoScalingGroupName/gpus" in text
 
 
-@before_release
 def test_what_was_cut_short_at_the_api_is_done_again(operator: Operator) -> None:
     """The functions are all there, of these sources: that says nothing of the API, which Chalice makes after them."""
     plan = operator.deploy(STAGE, "--via-chalice", "--plan")

@@ -23,7 +23,6 @@ from sandbox.google_auth import make_service_account
 from sandbox.waiting import wait_until
 from sandbox.world import Wishes, World
 from tests.journeys.line import Person
-from tests.sizes import before_release
 
 pytestmark = pytest.mark.timeout(240)
 CANARIES: dict[str, str] = {}
@@ -123,7 +122,6 @@ def test_a_sheet_s_key_is_changed_and_no_row_is_refused(world: World, person: Pe
     assert rendered(person, 26, "new key") == ["done", "done"]
 
 
-@before_release
 def test_a_worker_s_key_is_changed_and_no_job_is_lost(world: World, person: Person) -> None:
     """The stack's own user has two keys for a while; when the old one ends, a worker with the new one does the work."""
     session = world.cloud.session()

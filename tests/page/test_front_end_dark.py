@@ -1,23 +1,13 @@
-"""
-Connecting and setting up once more, for a person whose browser is dark: in a process of its own.
-
-With `make test SIZE=all` it is every menu item, the sidebar and Settings: the same code in other colours.
-"""
+"""Every menu item, the sidebar and Settings once more, for a person whose browser is dark: before a release."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.page.test_front_end import (  # noqa: F401
-    page,
-    test_a_sheet_is_connected_with_a_code,
-    test_the_sheet_is_set_up,
-    world,
-)
-from tests.sizes import ALL
+from tests.page.test_front_end import *  # noqa: F403
+from tests.sizes import before_release
 
-if ALL:
-    from tests.page.test_front_end import *  # noqa: F403
+pytestmark = before_release
 
 
 @pytest.fixture(scope="module")
