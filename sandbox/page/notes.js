@@ -26,6 +26,7 @@ function show(row, column, element) {
 }
 
 export function hideNote() {
+  clearTimeout(timer);
   $('note').hidden = true;
   shownFor = null;
 }
