@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import random
 import sys
 import tempfile
 import time
@@ -11,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 
 from rich.console import Console
@@ -38,6 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("faults", nargs="*", metavar="F1", help="which faults (default: all)")
     parser.add_argument("--size", type=Size, choices=list(Size), default=Size.CI, help="ci: a sample; all: every point")
     parser.add_argument("--farms", type=int, default=FARMS, help=f"how many to break at once (default: {FARMS})")
+    parser.add_argument("--within", type=float, metavar="S", default=math.inf, help="begin nothing after S seconds")
     parser.add_argument("--list", action="store_true", help="only say what there is")
     chosen = parser.parse_args(arguments)
     every = found()
@@ -51,25 +55,34 @@ def main(arguments: Sequence[str]) -> int:
             when = "" if one.in_ci else "; not in CI"
             console.print(f"{one.fault:<4} {one.name}  ({', '.join(one.promises)}{when})")
         return 0
-    lines = _all_tried(wanted, min(chosen.farms, len(wanted)), chosen.size, console)
-    whole = sum((line.outcome.tally for line in lines), Tally())
+    lines = _all_tried(wanted, min(chosen.farms, len(wanted)), chosen.size, console, chosen.within)
+    if late := [f"{one.fault} {one.name}" for one in wanted if one not in lines]:
+        console.print(f"not begun within {chosen.within:.0f} s:", *late, sep="\n    ", markup=False)
+    tried = [lines[one] for one in wanted if one in lines]
+    whole = sum((line.outcome.tally for line in tried), Tally())
     console.print(", ".join(f"{name} {value}" for name, value in asdict(whole).items()))
-    write(lines, RESULTS, f"python -m faults {' '.join(arguments)}".strip())
-    return 0 if all(line.outcome.holds for line in lines) else 1
+    write(tried, RESULTS, f"python -m faults {' '.join(arguments)}".strip())
+    return 0 if all(line.outcome.holds for line in tried) else 1
 
 
-def _all_tried(wanted: Sequence[Scenario], farms: int, size: Size, console: Console) -> list[Line]:
+def _all_tried(
+    wanted: Sequence[Scenario], farms: int, size: Size, console: Console, within_s: float
+) -> dict[Scenario, Line]:
     """
-    Try all of *wanted*, on so many farms at once; the lines in their order.
+    Try *wanted* on so many farms at once, and begin none when *within_s* is over.
 
     A scenario waits most of its time (for leases, polls and pauses to be over), so several take little more than one.
-    The last one, of everything at once, takes longest: it is begun first.
+    The last one, of everything at once, takes longest: it is begun first. The others' order is another each day: where
+    the time is short, not the same ones are left out for ever.
     """
-    waiting, lines = deque(wanted), dict[Scenario, Line]()
+    *others, longest = wanted
+    random.Random(date.today().isoformat()).shuffle(others)
+    waiting, lines = deque([*others, longest]), dict[Scenario, Line]()
+    until = time.monotonic() + within_s
 
     def work() -> None:
         with tempfile.TemporaryDirectory(prefix="comfysheet-faults-") as home, Farm(Path(home)) as farm:
-            while waiting:
+            while waiting and time.monotonic() < until:
                 with suppress(IndexError):
                     one = waiting.pop()
                     lines[one] = _tried(one, farm, size, console)
@@ -78,7 +91,7 @@ def _all_tried(wanted: Sequence[Scenario], farms: int, size: Size, console: Cons
     with ThreadPoolExecutor(farms) as pool:
         for done in [pool.submit(work) for _ in range(farms)]:
             done.result()
-    return [lines[one] for one in wanted]
+    return lines
 
 
 def _tried(one: Scenario, farm: Farm, size: Size, console: Console) -> Line:
