@@ -39,7 +39,7 @@ test-code: $(READY)
 
 test-pages: $(READY)
 	@$(BIN)/python -m tests.page.browser
-	@$(if $(SIZE),PROMISES_SIZE=$(SIZE)) $(BIN)/pytest -n 3 $(LONG_FIRST) $(BROWSER)
+	@$(if $(SIZE),PROMISES_SIZE=$(SIZE)) $(BIN)/pytest -n 2 $(LONG_FIRST) $(BROWSER)
 
 test-comfy: $(READY) ## run the worker's tests against a real ComfyUI (COMFY_URL=…, or one installed for it: 5 GB)
 	@$(if $(COMFY_URL),true,$(BIN)/python -m tests.comfy_real.install)
