@@ -54,9 +54,9 @@ export function viewItems() {
 
 async function change(what) {
   closePopup();
+  focusGrid(); // now: whoever is in a menu when the answer comes stays there
   const { error } = await post('/structure', { sheet: app.sheet.id, ...what });
   if (error) await problem(error);
-  focusGrid();
 }
 
 export const hasFilter = () => Boolean(app.sheet?.filter);
