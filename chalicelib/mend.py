@@ -23,6 +23,7 @@ ROUNDS: Final = 8
 """How often rows that move away under our hands are followed, before what is left is given up and logged."""
 
 
+ADDRESS: Final = ("https://", "http://")
 REST_S: Final = 2.0
 REST_MOST_S: Final = 20.0
 """How long to wait for a Google that is busy while something is wrong; the Lambda has 60 s in all."""
@@ -160,7 +161,11 @@ def _mend(sheets: SheetStore, tab: Tab, damages: Sequence[Damage]) -> list[Damag
         if row is None:
             # Mended already (a blank row looks like any other, so it is looked for once more), deleted, or overwritten.
             continue
-        cells: dict[int, Cell | Held] = {at[name]: held for name, held in damage.before.items() if name in at}
+        # What somebody typed there since then is theirs.
+        still = {name for name, text in now.shown[row].items() if damage.texts.get(name, text) == text}
+        cells: dict[int, Cell | Held] = {
+            at[name]: held for name, held in damage.before.items() if name in at and name in still
+        }
         if cells:
             plan[row], placed[row] = cells, damage
     if not plan:
@@ -183,15 +188,20 @@ def _mend(sheets: SheetStore, tab: Tab, damages: Sequence[Damage]) -> list[Damag
 
 
 def _find(now: Tab, damage: Damage, taken: Collection[int]) -> int | None:
-    """Find the row that shows what *damage* left behind: all of it, or (somebody typed there) what we wrote."""
+    """
+    Find the row that shows what *damage* left behind: all of it, or (somebody typed there) what we wrote, or the links
+    that we wrote where no Job ID stands: a link is of one job alone, and nothing else would ever take it away again.
+    """
     # Where it was hit comes first: of rows that look alike it is the likeliest.
     rows = {row: now.shown[row] for row in (damage.row,) if row in now.shown} | now.shown
     names = now.names
     identity = {names[at] for name, at in now.columns.items() if name in ("job_id", "prompt")}
     ours = {name: text for name, text in damage.texts.items() if name in damage.before or name in identity}
-    for wanted in (damage.texts, ours):
+    links = {name: text for name, text in ours.items() if name in damage.before and text.startswith(ADDRESS)}
+    nobodys = {names[now.columns["job_id"]]: ""} if "job_id" in now.columns else {}
+    for wanted in (damage.texts, ours, {**links, **nobodys} if links and nobodys else None):
         for row, texts in rows.items():
-            if row not in taken and _agrees(texts, wanted):
+            if wanted is not None and row not in taken and _agrees(texts, wanted):
                 return row
     return None
 

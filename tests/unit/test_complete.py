@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -160,6 +160,49 @@ def test_a_blank_row_inserted_between_read_and_write_ends_blank() -> None:
     sheet.between.append(lambda: sheet.grid.insert(1, [""] * len(HEADER)))
     complete(desk, sheet).show([job.job_id])
     assert sheet.grid[1] == [""] * len(HEADER)
+    assert sheet.row("mine")["Status"] == "done"
+
+
+class Restless(PaperSheet):
+    """Have somebody do something right before each reading, the first one left out."""
+
+    def __init__(self, *rows: Mapping[str, str], do: Callable[[list[list[str]]], None]) -> None:
+        super().__init__(*rows)
+        self._do = do
+
+    def read(self, spreadsheet_id: str, sheet_id: int, *, with_values: bool = False, urgent: bool = False) -> Tab:
+        if self.reads:
+            self._do(self.grid)
+        return super().read(spreadsheet_id, sheet_id, with_values=with_values, urgent=urgent)
+
+
+def test_a_blank_row_that_was_hit_and_typed_into_keeps_no_picture() -> None:
+    """Somebody picks a status there before we take away what landed: their word stays, another's result does not."""
+
+    def pick(grid: list[list[str]]) -> None:
+        status = HEADER.index("Status")
+        for line in grid[1:]:
+            if not line[HEADER.index("Job ID")]:
+                line[status] = "pending"
+
+    desk = Desk()
+    job = desk.done("mine")
+    sheet = Restless(row_of(job), do=pick)
+    sheet.between.append(lambda: sheet.grid.insert(1, [""] * len(HEADER)))
+    complete(desk, sheet).show([job.job_id])
+    assert dict(zip(HEADER, sheet.grid[1], strict=True)) == {**dict.fromkeys(HEADER, ""), "Status": "pending"}
+    assert sheet.row("mine")["Status"] == "done"
+
+
+def test_a_copy_of_a_blank_row_that_was_hit_ends_blank() -> None:
+    """Whoever copies the row in that moment copies nobody's result."""
+    desk = Desk()
+    job = desk.done("mine")
+    sheet = PaperSheet(row_of(job))
+    sheet.between.append(lambda: sheet.grid.insert(1, [""] * len(HEADER)))
+    sheet.between.append(lambda: sheet.grid.append(list(sheet.grid[1])))
+    complete(desk, sheet).show([job.job_id])
+    assert sheet.grid[1] == sheet.grid[3] == [""] * len(HEADER)
     assert sheet.row("mine")["Status"] == "done"
 
 
