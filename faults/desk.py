@@ -18,6 +18,7 @@ from uuid import uuid4
 from chalicelib.cells import ROW_CHANGED
 from chalicelib.contract.job import Job, job_id_of
 from chalicelib.contract.states import CELL_WORD, State
+from faults.editor import COPY
 from faults.farm import TENANT, Farm
 from sandbox.apps_script import PropertyStore, ScriptProject, Selection
 from sandbox.waiting import wait_until
@@ -152,9 +153,14 @@ class Desk:
     # -- what is seen -------------------------------------------------------------------------------------------
 
     def lines(self) -> list[dict[str, str]]:
-        """Give the rows of all tabs as texts, by our names of the columns."""
+        """
+        Give the rows of our tabs as texts, by our names of the columns.
+
+        A copy that somebody made of a tab is as the tab was in that moment, and nobody writes into it.
+        """
         with self.book.lock:
-            return [line for sheet in self.book.sheets for line in lines_of(sheet)]
+            ours = [sheet for sheet in self.book.sheets if not sheet.title.startswith(COPY)]
+            return [line for sheet in ours for line in lines_of(sheet)]
 
     def jobs(self) -> dict[str, Job]:
         """Read the jobs of all Job IDs that were ever bound here, by Job ID."""

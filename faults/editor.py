@@ -10,6 +10,8 @@ from typing import Final
 
 from sandbox.workbook import OPEN, Area, Sheet, Workbook
 
+COPY: Final = "Copy "
+"""How the titles of tabs begin that people make as copies of another."""
 RENAMES: Final = ("Status", "state", "Zustand", "Prompt", "positive prompt", "Beschreibung", "Output URL", "Result")
 
 
@@ -196,13 +198,13 @@ class Colleague(Person):
             return
         rows, cols = self._rows(), self._cols()
         with self._editing():
-            copy = self._book.add_sheet(f"Copy {self._random.randrange(10**6)}", rows=rows + 10, cols=cols + 5)
+            copy = self._book.add_sheet(f"{COPY}{self._random.randrange(10**6)}", rows=rows + 10, cols=cols + 5)
             for row in range(rows):
                 for column, cell in self._sheet.row_cells(row).items():
                     copy.put(row, column, cell)
 
     def _delete_copy(self) -> None:
-        copies = [sheet for sheet in self._book.sheets if sheet.title.startswith("Copy ")]
+        copies = [sheet for sheet in self._book.sheets if sheet.title.startswith(COPY)]
         if copies:
             with self._editing():
                 self._book.delete_sheet(self._random.choice(copies).gid)
