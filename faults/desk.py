@@ -152,15 +152,15 @@ class Desk:
 
     # -- what is seen -------------------------------------------------------------------------------------------
 
-    def lines(self) -> list[dict[str, str]]:
+    def lines(self, *, copied: bool = False) -> list[dict[str, str]]:
         """
-        Give the rows of our tabs as texts, by our names of the columns.
+        Give the rows of our tabs as texts, by our names of the columns; *copied*: of the copies that people made.
 
-        A copy that somebody made of a tab is as the tab was in that moment, and nobody writes into it.
+        A copy is as the tab was in that moment, and nobody writes into it.
         """
         with self.book.lock:
-            ours = [sheet for sheet in self.book.sheets if not sheet.title.startswith(COPY)]
-            return [line for sheet in ours for line in lines_of(sheet)]
+            sheets = [sheet for sheet in self.book.sheets if sheet.title.startswith(COPY) == copied]
+            return [line for sheet in sheets for line in lines_of(sheet)]
 
     def jobs(self) -> dict[str, Job]:
         """Read the jobs of all Job IDs that were ever bound here, by Job ID."""
@@ -219,8 +219,10 @@ class Desk:
             ):
                 # Its Job ID stands beside another prompt now: the row says so, and shows no picture of it.
                 shown.add(own.job_id)
+        # Fetch missing results takes a Job ID in a copy for a row that is there.
+        copied = {line.get("Job ID") for line in self.lines(copied=True)}
         for key, job in jobs.items():
-            if job.job_id not in shown:
+            if job.job_id not in shown and key not in copied:
                 verdict.lost_rows += 1
                 seen = [
                     (line.get("Prompt"), line.get("Status"), line.get("Error"))
