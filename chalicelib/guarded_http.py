@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import requests
@@ -33,14 +33,21 @@ class Closed(Exception):
     """Say that a name leads to an address that is not to be connected to."""
 
 
-def resolve(host: str, port: int = 443, is_tls: bool = True, *, own: Networks = ()) -> Address:
+def resolve(
+    host: str,
+    port: int = 443,
+    is_tls: bool = True,
+    *,
+    own: Networks = (),
+    look_up: Callable[..., Sequence[Any]] = socket.getaddrinfo,
+) -> Address:
     """
     Find the IPv4 address of *host*; refuse (`Closed`) a name that has any other than we may connect to.
 
     That is a public one, over TLS on port 443, or one in the operator's *own* networks. Raise OSError: it has none.
     """
     try:
-        found = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)
+        found = look_up(host, port, socket.AF_INET, socket.SOCK_STREAM)
     except UnicodeError:
         # Python writes a name in IDNA first, and has an error of its own for one that cannot be (a..b, 64 letters).
         raise OSError("no such name") from None

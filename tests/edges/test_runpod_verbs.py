@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -247,33 +249,18 @@ def test_an_order_is_saved_once_for_up_and_for_the_autoscaler(shop: Shop) -> Non
     assert json.loads(said)["image"] == "me/worker:1" and "HF_TOKEN" not in said
 
 
-def test_the_key_is_tried_before_it_is_saved_and_then_found(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_key_is_tried_before_it_is_saved_and_then_found(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong one is not kept; a kept one is encrypted and never printed."""
     monkeypatch.delenv("RUNPOD_API_KEY")
     code, said = shop.run("status")
     assert code == 1 and "set RUNPOD_API_KEY" in said
     for typed, good in (("rpa_typo\n", False), (f"{KEY}\n", True)):
-        monkeypatch.setattr("sys.stdin", Typed(typed))
-        code, said = shop.run("key")
-        assert (code == 0) is good and typed.strip() not in said
+        command = [sys.executable, "-m", "infra", "runpod", "key", "--stage", STAGE]
+        done = subprocess.run(command, input=typed, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode == 0) is good and typed.strip() not in done.stdout + done.stderr
     kept = shop.aws.client("ssm").describe_parameters()["Parameters"]
     assert [each["Type"] for each in kept if each["Name"] == f"/comfysheet/{STAGE}/runpod-key"] == ["SecureString"]
     assert shop.run("status")[0] == 0
-
-
-class Typed:
-    """Be an input that is no terminal."""
-
-    def __init__(self, line: str) -> None:
-        self._line = line
-
-    def isatty(self) -> bool:
-        return False
-
-    def readline(self) -> str:
-        return self._line
 
 
 def test_the_template_is_made_once_and_then_changed(shop: Shop) -> None:
