@@ -267,7 +267,9 @@ class Programs:
         if row is None:
             return None
         may = "admin" in caller.scopes or caller.spreadsheet_id == row.spreadsheet_id
-        if not may or self._around.owner_of(row.spreadsheet_id) != caller.client_id:
+        # Looked up for whoever asks: how long a refusal takes tells nothing about the spreadsheet.
+        owner = self._around.owner_of(row.spreadsheet_id)
+        if not may or owner != caller.client_id:
             raise Rejected(
                 "forbidden",
                 "This key may not write into that spreadsheet. Connect the spreadsheet, and ask the operator for a key "
