@@ -251,7 +251,7 @@ class LocalCloud:
             "HOME": str(self.state_dir / "tmp"),
             "TMPDIR": str(self.state_dir / "tmp"),
             "LANG": "C.UTF-8",
-            "PYTHONDONTWRITEBYTECODE": "1",
+            "FUNCTIONS_DIR": str(ROOT / ".build" / "functions"),
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(self._place.port),
             "MINISTACK_HOST": "127.0.0.1",

@@ -1,5 +1,7 @@
 """MiniStack as sandbox/cloud.py runs it: where it listens, what it keeps, when it ends."""
 
+import io
+import json
 import os
 import signal
 import socket
@@ -7,11 +9,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from sandbox.cloud import ROOT, CloudFailed, LocalCloud
+from sandbox.waiting import wait_until
 
 
 def listens(port: int) -> bool:
@@ -105,6 +110,46 @@ def test_one_kept_cloud_runs_once(tmp_path: Path) -> None:
         with pytest.raises(CloudFailed, match="is another one running"):
             second.start(tmp_path, keep=True)
         assert listens(port_of(first))
+
+
+def _function_code(word: str) -> bytes:
+    """Make a function's zip: it says that it runs, waits until it may go on, and answers *word*."""
+    lines = [
+        "import pathlib, time",
+        "def run(event, context):",
+        "    here = pathlib.Path(event['folder'])",
+        "    (here / 'runs').touch()",
+        "    while not (here / 'may end').exists(): time.sleep(0.01)",
+        f"    return '{word}'",
+    ]
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as zipped:
+        zipped.writestr("app.py", "\n".join(lines))
+    return made.getvalue()
+
+
+def test_a_call_that_runs_when_its_function_is_replaced_ends_in_peace(tmp_path: Path) -> None:
+    """As on AWS: the call goes on with the old code, and the next one has the new."""
+    with LocalCloud() as cloud, ThreadPoolExecutor() as pool:
+        cloud.start(tmp_path / "cloud")
+        role = cloud.session().client("iam").create_role(RoleName="any", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+        functions = cloud.session().client("lambda")
+        functions.create_function(
+            FunctionName="slow",
+            Runtime="python3.11",
+            Role=role,
+            Handler="app.run",
+            Code={"ZipFile": _function_code("old")},
+        )
+        functions.get_waiter("function_active_v2").wait(FunctionName="slow", WaiterConfig={"Delay": 1})
+        asked = {"FunctionName": "slow", "Payload": json.dumps({"folder": str(tmp_path)})}
+        running = pool.submit(lambda: functions.invoke(**asked)["Payload"].read())
+        assert wait_until((tmp_path / "runs").exists, 20)
+        functions.update_function_code(FunctionName="slow", ZipFile=_function_code("new"))
+        functions.get_waiter("function_updated_v2").wait(FunctionName="slow", WaiterConfig={"Delay": 1})
+        (tmp_path / "may end").touch()
+        assert json.loads(running.result(20)) == "old"
+        assert json.loads(functions.invoke(**asked)["Payload"].read()) == "new"
 
 
 def test_stopping_twice_is_harmless(tmp_path: Path) -> None:
