@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ from faults.victim import Kind, Point
 from sandbox.world import ROOT
 
 NETWORK_CALLS: Final = "connect,sendto,sendmsg,recvfrom,recvmsg"
+TRIES: Final = 4
 FILE_CALLS: Final = "openat,write,rename,unlink,mkdir,ftruncate,fsync"
 
 
@@ -172,6 +173,20 @@ def points_of(end: End, kind: Kind) -> list[Point]:
             turns[name] += 1
             found.append(Point(kind, name, turns[name]))
     return found
+
+
+def until_dead(one: Callable[[], End]) -> End:
+    """
+    Let *one* victim after the other live until one dies, at most TRIES of them; the last one's end.
+
+    What is due differs, and threads share connections in many ways: a call of one life is not in each other one.
+    """
+    end = one()
+    for _ in range(TRIES - 1):
+        if end.is_dead:
+            break
+        end = one()
+    return end
 
 
 def sample(points: Sequence[Point], most: int) -> list[Point]:

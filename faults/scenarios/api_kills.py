@@ -20,7 +20,7 @@ from chalicelib.contract.job import job_id_of
 from chalicelib.contract.states import TERMINAL, State
 from faults.farm import Asked, Farm
 from faults.functions import Functions, answered, api_event
-from faults.kills import End, by_deed, points_of, sample
+from faults.kills import End, by_deed, points_of, sample, until_dead
 from faults.report import Outcome
 from faults.rows import ROUTE, Rows
 from faults.scenario import Scenario, Size
@@ -30,7 +30,6 @@ from sandbox.waiting import wait_until
 AT_ONCE: Final = 2
 SAMPLES: Final = 2
 """Of each request, at size ci."""
-TRIES: Final = 4
 AHEAD_S: Final = 400.0
 """A message counts as lost after five minutes."""
 SWEEPS: Final = 3
@@ -250,16 +249,16 @@ def killed_api(farm: Farm, size: Size) -> Outcome:
 
             def one(order: tuple[Callable[[Bench], Request], Point, bool]) -> None:
                 kind, point, again = order
-                # Threads share connections, now one way, now another: not each of their points is met at once.
-                for _ in range(TRIES):
-                    request = kind(bench)
-                    end = request.send(point)
-                    if end.is_dead:
-                        break
-                ends.append(end)
+                tried: list[Request] = []
+
+                def send() -> End:
+                    tried.append(kind(bench))
+                    return tried[-1].send(point)
+
+                ends.append(until_dead(send))
                 if again:
-                    request.send()
-                sent.append((request, again))
+                    tried[-1].send()
+                sent.append((tried[-1], again))
 
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 list(pool.map(one, orders))

@@ -12,7 +12,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
@@ -26,7 +26,7 @@ from chalicelib.delivery_book import DynamoDeliveryBook
 from chalicelib.queues import CompletionQueue, DeliveryQueue
 from faults.farm import Asked, Farm
 from faults.functions import Functions
-from faults.kills import End, by_deed, points_of, sample
+from faults.kills import End, by_deed, points_of, sample, until_dead
 from faults.report import Outcome, Tally, rank
 from faults.rows import Rows
 from faults.scenario import Scenario, Size
@@ -37,7 +37,6 @@ from sandbox.world import CLIENT
 
 SAMPLES: Final = 4
 """Of each function, at size ci."""
-TRIES: Final = 3
 LATER_S: Final = (60.0, 700.0, 2_000.0)
 """When the sweeper comes again after one that was killed: the next minute, in eleven, in half an hour."""
 AHEAD_S: Final = 400.0
@@ -211,7 +210,7 @@ def killed_completion(farm: Farm, size: Size) -> Outcome:
 
         life = points_of(one(None, True), "network")
         for point, again in killed_at(life, size):
-            ends.append(_dead(lambda point=point, again=again: one(point, again)))  # type: ignore[misc]
+            ends.append(until_dead(lambda point=point, again=again: one(point, again)))  # type: ignore[misc]
         drained = here.functions.drained(DELIVERY, 60)
         wrong += [] if drained else ["webhooks stay in their queue"]
         wrong += _untold(here, every)
@@ -286,7 +285,7 @@ def killed_delivery(farm: Farm, size: Size) -> Outcome:
 
         life = points_of(one(None, True), "network")
         for point, again in killed_at(life, size):
-            ends.append(_dead(lambda point=point, again=again: one(point, again)))  # type: ignore[misc]
+            ends.append(until_dead(lambda point=point, again=again: one(point, again)))  # type: ignore[misc]
         figures = {
             **_figures(life, ends, whole_s),
             "deliveries": len(announced),
@@ -333,7 +332,7 @@ def killed_sweeper(farm: Farm, size: Size) -> Outcome:
 
         life = points_of(one(None), "network")
         chosen = life if size is Size.ALL else sample(life, SAMPLES)
-        ends += [_dead(lambda point=point: one(point)) for point in chosen]  # type: ignore[misc]
+        ends += [until_dead(lambda point=point: one(point)) for point in chosen]  # type: ignore[misc]
     worker = farm.worker()
     try:
         if not farm.all_ended(every, 60 + len(every)):
@@ -403,16 +402,6 @@ def _figures(life: Sequence[Point], ends: Sequence[End], whole_s: Sequence[float
     if whole_s:
         figures |= {f"whole again p{share * 100:.0f} s": round(rank(whole_s, share), 1) for share in (0.5, 0.95, 1)}
     return figures
-
-
-def _dead(one: Callable[[], End]) -> End:
-    """Try a few times until the victim dies: what is due differs, so a call of one life is not in each other one."""
-    end = one()
-    for _ in range(TRIES - 1):
-        if end.is_dead:
-            break
-        end = one()
-    return end
 
 
 def _too_few(ends: Sequence[End]) -> list[str]:
