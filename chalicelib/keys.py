@@ -40,6 +40,8 @@ _THROTTLED: Final = frozenset(
     {"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded", "TooManyUpdates"}
 )
 _NOBODY: Final = hashlib.sha256(b"nobody").hexdigest()
+_NOBODYS: Final[Mapping[str, str]] = {"kind": "api", "secret_sha256": _NOBODY}
+"""What stands for the record of an unknown id: no secret opens it, so it is refused as a wrong secret is."""
 
 UNKNOWN_KEY = Rejected(
     "unauthorized", "This key is not known here. Check it, or ask the operator for a new one (python -m infra keys)."
@@ -165,7 +167,9 @@ class Keys:
             raise UNKNOWN_KEY
         secrets = self._secrets_of(key_id)
         # At least as new as the secrets: it says until when the former of them lives.
-        record = self._record(key_id) or record
+        record = self._record(key_id)
+        if record.get("kind") != "sheet":
+            raise UNKNOWN_KEY
         live = secrets if self._is_ahead(record, "old_until") else secrets[:1]
         return SheetKey(key_id, record["client_id"], record["spreadsheet_id"], live, limits_of(record, SHEET_LIMITS))
 
@@ -218,6 +222,7 @@ class Keys:
         with _reaching():
             answer = self._dynamodb.get_item(TableName=self._table, Key={"key_id": {"S": key_id}}, ConsistentRead=True)
         record = {name: str(next(iter(value.values()))) for name, value in answer.get("Item", {}).items()}
+        record = record or dict(_NOBODYS)
         if len(self._records) > 1000:
             self._records.clear()
         self._records[key_id] = (now + CACHE_S, record)

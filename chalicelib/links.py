@@ -17,6 +17,9 @@ LINK_LIFETIME_S = 300
 
 _SHOWN_IN_A_PAGE = ("image/png", "image/jpeg", "image/webp", "image/gif", "video/", "audio/", "text/plain")
 
+_NO_JOB = Job.model_construct(view_token="-" * 22)
+"""What a token is compared with where there is no job: on the same way, in the same time."""
+
 NO_SUCH_OUTPUT = Rejected("not_found", "There is no such file. The link may be incomplete, or was revoked.")
 
 
@@ -88,7 +91,7 @@ def is_shown_in_a_page(output: Output) -> bool:
 
 def linked_job(job: Job | None, token: str) -> Job:
     """Answer *job* when *token* is its own; raise `Rejected` (not_found) without telling what was wrong."""
-    expected = job.view_token if job else "-" * 22
+    expected = (job or _NO_JOB).view_token
     # A lone surrogate can come in by percent-encoding; it must not be an error of its own.
     given = token.encode("utf-8", "surrogatepass")
     if not hmac.compare_digest(expected.encode(), given) or job is None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from chalicelib.contract.errors import Unavailable
+from chalicelib.contract.errors import Rejected, Unavailable
 from chalicelib.keys import Keys, Nonces
 
 
@@ -52,3 +52,25 @@ def test_a_refusal_is_a_fault_and_a_known_nonce_is_known() -> None:
         Keys(table, table, "t", "/p", lambda: 0.0).sheet_key("0" * 12)
     table = Table(client_error("ConditionalCheckFailedException", 400))
     assert not Nonces(table, "t", lambda: 0.0).is_new("n", 900)
+
+
+class Revoked:
+    """Be the table and the parameters of a sheet's key that is revoked while its secret is read."""
+
+    def __init__(self) -> None:
+        self.is_there = True
+
+    def get_item(self, **_: Any) -> dict[str, Any]:
+        record = {"kind": "sheet", "client_id": "studio", "spreadsheet_id": "s"}
+        return {"Item": {name: {"S": value} for name, value in record.items()}} if self.is_there else {}
+
+    def get_parameter(self, **_: Any) -> dict[str, Any]:
+        self.is_there = False
+        return {"Parameter": {"Value": "A" * 43}}
+
+
+def test_a_sheets_key_that_is_revoked_meanwhile_is_refused() -> None:
+    """The record is read again behind the secret: one that is gone by then opens nothing."""
+    table: Any = Revoked()
+    with pytest.raises(Rejected, match="not known here"):
+        Keys(table, table, "t", "/p", lambda: 0.0).sheet_key("0" * 12)
