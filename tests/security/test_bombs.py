@@ -90,6 +90,7 @@ NAMES = [
     "\ud800",
     "a" * 3_000,
     "0" * 100_000,
+    "0000000001",
     "1e9",
     "-1",
     "null",
@@ -183,19 +184,30 @@ def odd_requests(tenant: Tenant, ids: dict[str, str], dice: random.Random) -> It
                     yield operation, replace(call, body=_raw(put_at(body, at, odd))), f"{at} {odd!r:.30}"
             raw = b"" if body is None else body if isinstance(body, bytes) else _raw(body)
             whole = replace(call, body=raw)
+            if operation.path.startswith("/o/"):
+                whole = _link(call, tenant)
             for name in NAMES:
                 for part in whole.path:
                     yield operation, replace(whole, path={**whole.path, part: name}), f"{part}={name!r:.30}"
                 for key in QUERIES:
-                    yield operation, replace(whole, query={key: name}), f"?{key}={name!r:.30}"
+                    yield operation, replace(whole, query={**whole.query, key: name}), f"?{key}={name!r:.30}"
                 for key in HEADERS:
                     yield operation, replace(whole, headers={key: name}), f"{key}: {name!r:.30}"
+
+
+def _link(call: Call, tenant: Tenant) -> Call:
+    """Make it a link that opens: whoever has one may change the rest of it."""
+    ended = tenant.ids["job_id"][1]
+    return replace(call, path={**call.path, "job_id": ended}, query={"t": tenant.view_token})
 
 
 def test_no_odd_value_breaks_an_operation(shop: tuple[Any, Tenant, dict[str, str]], note: Note) -> None:
     """Good bodies with one value changed to something odd, each place with each; odd names in paths and queries."""
     office, tenant, ids = shop
     dice = random.Random(5)
+    links = [one for one in OPERATIONS if one.path.startswith("/o/")]
+    opens = [_link(Call({}, b"", LINK_BASE, paths(one, ids, tenant)[0]), tenant) for one in links]
+    assert {ask(office, tenant, one, call)[0] for one, call in zip(links, opens, strict=True)} <= {200, 302}
     asked = [one for one in odd_requests(tenant, ids, dice) if one[0].name not in DELETING]
     chosen = dice.sample(asked, of_size(150, 4_000))
     broken, slow = [], []

@@ -308,6 +308,9 @@ def test_links_need_their_token_and_hide_what_is_wrong() -> None:
         (job_id, "3", token),
         (job_id, "-1", token),
         (job_id, "x", token),
+        (job_id, "00", token),
+        (job_id, "0000000001", token),
+        (job_id, "9" * 5_000, token),
         (str(uuid4()), "0", token),
         (job_id, "1", "é"),
     ):
