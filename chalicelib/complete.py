@@ -126,10 +126,15 @@ def _some(ids: Sequence[str], now: int) -> Sequence[str]:
     return [*ids[begin : begin + STRANGERS_MOST], *ids[: max(0, begin + STRANGERS_MOST - len(ids))]]
 
 
+def linked(text: str) -> str | None:
+    """Name the job whose output a link leads to."""
+    found = _LINK.search(text)
+    return None if found is None else found[1]
+
+
 def _shows_another(tab: Tab, row: int, job_id: str) -> bool:
     """Say whether the row's link is another job's than *job_id*."""
-    found = _LINK.search(tab.text(row, "output_url"))
-    return found is not None and found[1] != job_id
+    return linked(tab.text(row, "output_url")) not in (None, job_id)
 
 
 def of_owner(ledger: Ledger, jobs: Sequence[Job], owner: str | None) -> list[Job]:

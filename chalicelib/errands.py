@@ -7,12 +7,13 @@ Completion does it, for it alone talks to Google; what came of it is noted where
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from chalicelib.auto import AutoStart
 from chalicelib.cells import Cell, Moved, Tab, Text, Unreachable, cells_of, find_columns, match_rows, prompt_of
-from chalicelib.complete import of_owner
+from chalicelib.complete import linked, of_owner
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.events import Errand
 from chalicelib.contract.job import Job
@@ -37,6 +38,8 @@ RESULT_COLUMNS: Final = {
     "Job ID": "job_id",
 }
 RELINKED_AT_ONCE: Final = 400
+FRESH_MOST: Final = 2000
+"""Results of the last ten minutes whose rows are looked for; the second look finds out about the others."""
 TABS_MOST: Final = 20
 LOOKED_MOST_MS: Final = 20_000
 """No further tab is looked into after this time: a call has 60 seconds, and a large tab takes Google ten."""
@@ -196,9 +199,13 @@ class Errands:
         ids = self._ledger.gone(spreadsheet_id)
         owner = self._spreadsheets.get(spreadsheet_id).client_id
         gone = of_owner(self._ledger, self._ledger.get_many(ids[:RELINKED_AT_ONCE]), owner)
-        if not gone:
+        fresh = self._fresh(spreadsheet_id, owner)
+        if not gone and not fresh:
             return "No result is without a row."
         tabs = self._books.tabs(spreadsheet_id)
+        gone += self._without_row(spreadsheet_id, tabs, fresh)[: RELINKED_AT_ONCE - len(gone)]
+        if not gone:
+            return "No result is without a row."
         left = {job.job_id: job for job in gone}
         began = self._now_ms()
         for sheet_id in _likeliest_first(tabs, gone):
@@ -215,6 +222,30 @@ class Errands:
         more = len(ids) - RELINKED_AT_ONCE
         rest = f" {more} more are left: fetch missing results again." if more > 0 else ""
         return f"Results whose rows were gone: {', '.join(parts)}.{rest}"
+
+    def _fresh(self, spreadsheet_id: str, owner: str | None) -> list[Job]:
+        """
+        Read the results that rows showed a moment ago. Who deletes such a row takes the result out of sight, and it is
+        listed as without a row only at the second look.
+        """
+        jobs = self._ledger.get_many(self._ledger.fresh(spreadsheet_id)[:FRESH_MOST])
+        # The index may be late: what is to be shown again is completion's.
+        return of_owner(self._ledger, [job for job in jobs if job.is_shown and job.outputs], owner)
+
+    def _without_row(self, spreadsheet_id: str, tabs: Mapping[int, str], jobs: Sequence[Job]) -> list[Job]:
+        """Say which of *jobs* no row of their own tab shows; where the tab cannot be read as a table, none."""
+        homes: dict[int, list[Job]] = defaultdict(list)
+        for job in jobs:
+            if job.target is not None:
+                homes[job.target.sheet_id].append(job)
+        missing: list[Job] = []
+        for sheet_id, own in homes.items():
+            try:
+                missing += _not_in(self._books.read(spreadsheet_id, sheet_id), own) if sheet_id in tabs else own
+            except Unreachable as trouble:
+                if not trouble.of_tab:
+                    raise
+        return missing
 
     def _found_in(self, spreadsheet_id: str, sheet_id: int, jobs: Sequence[Job]) -> set[str]:
         """Write the rows of *jobs* that stand in a tab; a tab that is no table, or refuses, holds none of them."""
@@ -271,6 +302,20 @@ class Errands:
                 return tab, title
         reason = f"Rename your tab {title}: results without a row are kept in a tab of this name."
         raise Unreachable(reason, may_heal=False)
+
+
+def _not_in(tab: Tab, jobs: Sequence[Job]) -> list[Job]:
+    """
+    Leave out the jobs that have a row in *tab*: one with their link, or with their Job ID and their prompt.
+
+    A Job ID alone is not enough: somebody may have pasted it over another row's.
+    """
+    keys = tab.column_texts("job_id")
+    if keys is None:
+        return []
+    there = {linked(text) for text in (tab.column_texts("output_url") or {}).values()}
+    there |= {match.job.job_id for match in match_rows(keys, tab.column_texts("prompt"), jobs) if match.same_prompt}
+    return [job for job in jobs if job.job_id not in there]
 
 
 def _likeliest_first(tabs: Mapping[int, str], jobs: Sequence[Job]) -> list[int]:
