@@ -369,6 +369,19 @@ def test_a_row_is_looked_at_once_more_and_put_right() -> None:
     assert desk.now(job).due_at is None and desk.now(fine).due_at is None
 
 
+def test_a_row_that_is_put_right_on_the_way_still_has_its_second_look() -> None:
+    """It shows another job's link when another row of the tab is written: till then its row may be deleted, too."""
+    desk = Desk()
+    job, other = desk.done("mine"), desk.done("other")
+    sheet = PaperSheet(row_of(job), row_of(other))
+    complete(desk, sheet).show([job.job_id, other.job_id])
+    sheet.grid[1][HEADER.index("Output URL")] = sheet.row("other")["Output URL"]
+    assert desk.ledger.show_again(other.job_id, now=NOW) is not None
+    complete(desk, sheet).show([other.job_id])
+    assert job.job_id in sheet.row("mine")["Output URL"]
+    assert desk.now(job).due_at == NOW + CHECK_MS and job.job_id in desk.ledger.fresh(SHEET)
+
+
 def test_what_is_used_is_booked_once() -> None:
     """Repeated hints, second looks and results that are fetched again do not count twice."""
     desk = Desk()
