@@ -62,6 +62,8 @@ class Damage:
     """What it shows since then, by column name."""
     before: Mapping[str, Held]
     """What the cells held that were hit, by column name."""
+    meant: Mapping[str, str]
+    """What the row shows for which it was written: its Job ID and its prompt, by our names of the columns."""
 
 
 def write(sheets: SheetStore, tab: Tab, plan: Mapping[int, Mapping[int, Cell | Held]]) -> set[int]:
@@ -116,7 +118,7 @@ def judge(tab: Tab, written: Mapping[int, Mapping[int, Cell | Held]], after: Tab
             else:
                 place = (source, then.index(now[column]))
                 before[now[column]] = Held(tab.entered.get(place), tab.notes.get(place, "") if touched else None)
-        found.append(Damage(row, source, after.named_texts(row), before))
+        found.append(Damage(row, source, after.named_texts(row), before, _identity(tab, row)))
     return found
 
 
@@ -190,7 +192,7 @@ def _mend(sheets: SheetStore, tab: Tab, damages: Sequence[Damage]) -> list[Damag
 def _find(now: Tab, damage: Damage, taken: Collection[int]) -> int | None:
     """
     Find the row that shows what *damage* left behind: all of it, or (somebody typed there) what we wrote, or the links
-    that we wrote where no Job ID stands: a link is of one job alone, and nothing else would ever take it away again.
+    that we wrote, in a row that is not theirs: a link is of one job alone, and nothing else would take it away again.
     """
     # Where it was hit comes first: of rows that look alike it is the likeliest.
     rows = {row: now.shown[row] for row in (damage.row,) if row in now.shown} | now.shown
@@ -198,15 +200,25 @@ def _find(now: Tab, damage: Damage, taken: Collection[int]) -> int | None:
     identity = {names[at] for name, at in now.columns.items() if name in ("job_id", "prompt")}
     ours = {name: text for name, text in damage.texts.items() if name in damage.before or name in identity}
     links = {name: text for name, text in ours.items() if name in damage.before and text.startswith(ADDRESS)}
-    nobodys = {names[now.columns["job_id"]]: ""} if "job_id" in now.columns else {}
-    for wanted in (damage.texts, ours, {**links, **nobodys} if links and nobodys else None):
-        for row, texts in rows.items():
-            if wanted is not None and row not in taken and _agrees(texts, wanted):
+    left = {row: texts for row, texts in rows.items() if row not in taken}
+    for wanted in (damage.texts, ours):
+        for row, texts in left.items():
+            if _agrees(texts, wanted):
                 return row
-    return None
+    astray = (row for row, texts in left.items() if links and _agrees(texts, links))
+    return next((row for row in astray if not _is_meant(now, row, damage)), None)
+
+
+def _identity(tab: Tab, row: int) -> dict[str, str]:
+    """Give a row's Job ID and prompt, by our names of the columns."""
+    return {name: tab.texts.get((row, at), "") for name, at in tab.columns.items() if name in ("job_id", "prompt")}
+
+
+def _is_meant(now: Tab, row: int, damage: Damage) -> bool:
+    """Say whether a row may be the one that was meant: by its Job ID or its prompt."""
+    return any(text and damage.meant.get(name) == text for name, text in _identity(now, row).items())
 
 
 def _is_bare(tab: Tab, row: int) -> bool:
     """Say whether a row has neither Job ID nor prompt."""
-    places = [tab.columns[name] for name in ("job_id", "prompt") if name in tab.columns]
-    return not any(tab.texts.get((row, at)) for at in places)
+    return not any(_identity(tab, row).values())
