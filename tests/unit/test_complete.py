@@ -214,6 +214,25 @@ def test_a_row_that_was_hit_and_typed_over_keeps_its_own_picture(column: str) ->
     assert sheet.row("mine")["Status"] == "done" and job.job_id in sheet.row("mine")["Output URL"]
 
 
+def test_a_copy_of_a_row_that_was_hit_keeps_no_picture_of_anothers() -> None:
+    """Its Job ID is not the one that was rendered for its prompt, so that nothing else would put it right."""
+    desk = Desk()
+    job = desk.done("mine")
+    link = "https://host/api/o/other"
+    was = {"Prompt": "other", "Status": "done", "Job ID": "pasted", "Output URL": link, "Notes": "hit"}
+
+    def copy(grid: list[list[str]]) -> None:
+        if len(grid) == 3:
+            grid.append([*grid[1][:-1], "copy"])
+
+    sheet = Restless(row_of(job), was, do=copy)
+    sheet.between.append(lambda: sheet.grid.insert(1, sheet.grid.pop(2)))
+    complete(desk, sheet).show([job.job_id])
+    rows = [dict(zip(HEADER, line, strict=True)) for line in sheet.grid[1:]]
+    assert [row["Output URL"] for row in rows if row["Prompt"] == "other"] == [link, link]
+    assert [row["Status"] for row in rows] == ["done"] * 3 and job.job_id in sheet.row("mine")["Output URL"]
+
+
 @pytest.mark.parametrize("column", ["Job ID", "Prompt"])
 def test_a_row_that_has_its_own_picture_is_never_taken_for_one_that_was_hit(column: str) -> None:
     """What hit another row by mistake was taken back by somebody's undo; the row that was meant was typed over."""
