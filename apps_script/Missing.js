@@ -29,6 +29,7 @@ function fetchMissing_() {
     lost: lost.length,
     strange: unknown.length - lost.length,
     gone: Math.max(0, ...answers.map(({ gone }) => Number(gone) || 0)),
+    fresh: Math.max(0, ...answers.map(({ fresh }) => Number(fresh) || 0)),
   });
 }
 
@@ -49,15 +50,17 @@ function isMissing_(table, row) {
 /**
  * Say what came of it.
  *
- * @param {{coming: number, underWay: number, lost: number, strange: number, gone: number}} counts
+ * @param {{coming: number, underWay: number, lost: number, strange: number, gone: number, fresh: number}} counts
  * @return {string}
  */
-function fetched_({ coming, underWay, lost, strange, gone }) {
+function fetched_({ coming, underWay, lost, strange, gone, fresh }) {
   const parts = [];
   if (coming > 0) parts.push(`${count_(coming, 'result is', 'results are')} coming within seconds.`);
   if (underWay > 0) parts.push(`${count_(underWay, 'row is', 'rows are')} still under way.`);
   if (lost > 0) parts.push(`${count_(lost, 'row', 'rows')} never reached the API and ${lost === 1 ? 'says' : 'say'} pending again: ComfySheet > Generate all pending starts ${lost === 1 ? 'it' : 'them'}.`);
   if (strange > 0) parts.push(`${count_(strange, 'row has a Job ID', 'rows have a Job ID')} that the API does not know: generate ${strange === 1 ? 'it' : 'them'} again.`);
   if (gone > 0) parts.push(`${count_(gone, 'result has', 'results have')} no row any more and ${gone === 1 ? 'goes' : 'go'} to the tab Results.`);
-  return parts.length > 0 ? parts.join(' ') : 'Nothing is missing: every row of this tab that was sent has its result.';
+  if (parts.length > 0) return parts.join(' ');
+  const deleted = fresh > 0 ? ' If a row was deleted within the last ten minutes, its result comes to the tab Results.' : '';
+  return `Nothing is missing: every row of this tab that was sent has its result.${deleted}`;
 }

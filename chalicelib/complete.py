@@ -110,6 +110,8 @@ class _Flush:
     left: list[Job]
     checks: Collection[str]
     """Ids of the jobs that were shown before: their rows are only looked at."""
+    strangers: set[str] = field(default_factory=set)
+    """Ids of those of them for which nobody asked: their second look is still to come."""
     refused: list[Job] = field(default_factory=list)
     written: int = 0
 
@@ -126,10 +128,15 @@ def _some(ids: Sequence[str], now: int) -> Sequence[str]:
     return [*ids[begin : begin + STRANGERS_MOST], *ids[: max(0, begin + STRANGERS_MOST - len(ids))]]
 
 
+def linked(text: str) -> str | None:
+    """Name the job whose output a link leads to."""
+    found = _LINK.search(text)
+    return None if found is None else found[1]
+
+
 def _shows_another(tab: Tab, row: int, job_id: str) -> bool:
     """Say whether the row's link is another job's than *job_id*."""
-    found = _LINK.search(tab.text(row, "output_url"))
-    return found is not None and found[1] != job_id
+    return linked(tab.text(row, "output_url")) not in (None, job_id)
 
 
 def of_owner(ledger: Ledger, jobs: Sequence[Job], owner: str | None) -> list[Job]:
@@ -272,7 +279,8 @@ class Complete:
             there = {text.strip() for text in (tab.column_texts("job_id") or {}).values()}
             for job in flush.left:
                 if job.job_id not in missed:
-                    self._shown(job, found=job.job_key in there)
+                    look_at = job.due_at if job.job_id in flush.strangers else None
+                    self._shown(job, found=job.job_key in there, look_at=look_at)
             flush.left = [job for job in flush.left if job.job_id in missed]
             if not flush.left:
                 return
@@ -302,6 +310,7 @@ class Complete:
             if job.state in TERMINAL and job.is_shown and job.outputs:
                 flush.left.append(job)
                 flush.checks = {*flush.checks, job.job_id}
+                flush.strangers.add(job.job_id)
 
     def _halved(self, tab: Tab, matches: Sequence[RowMatch], flush: _Flush) -> set[str]:
         """Write what can be written, half by half; answer as `_write` does. A row that alone refuses is given up."""
@@ -351,12 +360,14 @@ class Complete:
             plan[match.row] = {**tab.placed(cells)}
         return {row: cells for row, cells in plan.items() if cells}
 
-    def _shown(self, job: Job, *, found: bool) -> None:
+    def _shown(self, job: Job, *, found: bool, look_at: int | None) -> None:
+        """Note that a row was written or looked at; *look_at*: when one that was shown before is looked at again."""
         now = self._now_ms()
         has_ended = job.state in TERMINAL
         is_new = has_ended and not job.is_shown
         is_first = is_new and job.synced_version != SHOWN_BEFORE
-        look_at = now + CHECK_MS if is_new and found else None
+        if is_new and found:
+            look_at = now + CHECK_MS
         if self._ledger.mark_synced(job, look_at=look_at, gone=has_ended and not found) and is_first:
             self._books.note(job, now)
             self._counts.add(_ENDS[job.state])

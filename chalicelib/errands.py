@@ -7,52 +7,22 @@ Completion does it, for it alone talks to Google; what came of it is noted where
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from chalicelib.auto import AutoStart
-from chalicelib.cells import Cell, Moved, Tab, Text, Unreachable, cells_of, find_columns, match_rows, prompt_of
-from chalicelib.complete import of_owner
+from chalicelib.cells import Tab, Unreachable
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.events import Errand
-from chalicelib.contract.job import Job
 from chalicelib.contract.ports import Ledger
 from chalicelib.contract.sheets import ErrandNote, Proof, Registration
-from chalicelib.mend import SheetStore, write
+from chalicelib.relink import Relink, Tabs
 
 log = logging.getLogger(__name__)
 
-RESULTS: Final = "Results"
-"""Title of the tab for results whose rows are gone."""
-RESULT_COLUMNS: Final = {
-    "Prompt": "prompt",
-    "Workflow": "workflow",
-    "Seed": "seed",
-    "Status": "status",
-    "Preview": "preview",
-    "Output URL": "output_url",
-    "Started at": "started_at",
-    "Finished at": "finished_at",
-    "Error": "error",
-    "Job ID": "job_id",
-}
-RELINKED_AT_ONCE: Final = 400
-TABS_MOST: Final = 20
-LOOKED_MOST_MS: Final = 20_000
-"""No further tab is looked into after this time: a call has 60 seconds, and a large tab takes Google ten."""
 
-
-class Books(SheetStore, Protocol):
+class Books(Tabs, Protocol):
     """Reach all of a spreadsheet (`chalicelib.sheet.Sheets`)."""
-
-    def tabs(self, spreadsheet_id: str) -> dict[int, str]:
-        """Give the titles of all tabs by id."""
-
-    def add_tab(self, spreadsheet_id: str, title: str) -> int:
-        """Make a tab."""
-
-    def append(self, spreadsheet_id: str, sheet_id: int, rows: Sequence[Sequence[Cell]]) -> None:
-        """Add rows below the last one."""
 
     def proofs(self, spreadsheet_id: str) -> list[str]:
         """Read what connecting scripts wrote."""
@@ -107,6 +77,7 @@ class Errands:
         self._turns = turns
         self._account = account
         self._now_ms = now_ms
+        self._relinking = Relink(ledger, books, now_ms)
         self._deeds: Mapping[str, Callable[[Errand], str | None]] = {
             "prove": self._prove,
             "check": self._check,
@@ -181,100 +152,13 @@ class Errands:
         shown = " Pictures may be shown." if errand.allow_images else ""
         return f"The filter views To do, Running and Failed are there.{shown}"
 
+    def _relink(self, errand: Errand) -> str:
+        owner = self._spreadsheets.get(errand.spreadsheet_id).client_id
+        return self._relinking.relink(errand.spreadsheet_id, owner)
+
     def _start(self, errand: Errand) -> None:
         try:
             self._auto.start(errand.spreadsheet_id)
         except Unavailable as reason:
             # The sweeper asks again in a minute; until then the spreadsheet's other news must not wait behind this.
             log.info("auto later", extra={"action": "auto", "reason": reason.message})
-
-    # -- results without a row ----------------------------------------------------------------------------------
-
-    def _relink(self, errand: Errand) -> str:
-        """Write results whose rows were not found where their Job IDs are now; the others go to a tab of their own."""
-        spreadsheet_id = errand.spreadsheet_id
-        ids = self._ledger.gone(spreadsheet_id)
-        owner = self._spreadsheets.get(spreadsheet_id).client_id
-        gone = of_owner(self._ledger, self._ledger.get_many(ids[:RELINKED_AT_ONCE]), owner)
-        if not gone:
-            return "No result is without a row."
-        tabs = self._books.tabs(spreadsheet_id)
-        left = {job.job_id: job for job in gone}
-        began = self._now_ms()
-        for sheet_id in _likeliest_first(tabs, gone):
-            if not left or self._now_ms() - began > LOOKED_MOST_MS:
-                break
-            for job_id in self._found_in(spreadsheet_id, sheet_id, list(left.values())):
-                self._ledger.mark_synced(left.pop(job_id))
-        found = len(gone) - len(left)
-        title = self._append(spreadsheet_id, tabs, [*left.values()]) if left else ""
-        for job in left.values():
-            self._ledger.mark_synced(job)
-        parts = [f"{found} found again"] if found else []
-        parts += [f"{len(left)} put into the tab {title}"] if left else []
-        more = len(ids) - RELINKED_AT_ONCE
-        rest = f" {more} more are left: fetch missing results again." if more > 0 else ""
-        return f"Results whose rows were gone: {', '.join(parts)}.{rest}"
-
-    def _found_in(self, spreadsheet_id: str, sheet_id: int, jobs: Sequence[Job]) -> set[str]:
-        """Write the rows of *jobs* that stand in a tab; a tab that is no table, or refuses, holds none of them."""
-        try:
-            tab = self._books.read(spreadsheet_id, sheet_id)
-            matches = match_rows(tab.column_texts("job_id") or {}, tab.column_texts("prompt"), jobs)
-            plan: dict[int, dict[int, Cell]] = {}
-            for match in matches:
-                if match.same_prompt:
-                    plan[match.row] = tab.placed(cells_of(match.job, tab.time_zone))
-            missed = write(self._books, tab, plan) if plan else set()
-        except Unreachable as trouble:
-            if not trouble.of_tab:
-                raise
-            return set()
-        except Moved:
-            return set()
-        if missed:
-            raise Unavailable("Rows keep moving while they are written.", retry_in_s=5)
-        return {match.job.job_id for match in matches if match.row in plan}
-
-    def _append(self, spreadsheet_id: str, tabs: Mapping[int, str], jobs: Sequence[Job]) -> str:
-        """Add rows to our tab of results, below its own headers; the tab's title."""
-        tab, title = self._results_tab(spreadsheet_id, tabs)
-        header = tab.header or tuple(RESULT_COLUMNS)
-        columns = find_columns(header, tab.labels)
-        rows: list[list[Cell]] = [] if tab.header else [[Text(text) for text in header]]
-        # Killed after this very write, an earlier round did not note it.
-        there = {text.strip() for text in (tab.column_texts("job_id") or {}).values()}
-        for job in jobs:
-            if job.job_key in there:
-                continue
-            cells: dict[str, Cell] = {
-                "prompt": Text(prompt_of(job.inputs)),
-                "workflow": Text(job.workflow_id),
-                "job_id": Text(job.job_key),
-                **cells_of(job, tab.time_zone),
-            }
-            by_column = {columns[name]: cell for name, cell in cells.items() if name in columns}
-            rows.append([by_column.get(at, Text("")) for at in range(max(columns.values()) + 1)])
-        if rows:
-            self._books.append(spreadsheet_id, tab.sheet_id, rows)
-        return title
-
-    def _results_tab(self, spreadsheet_id: str, tabs: Mapping[int, str]) -> tuple[Tab, str]:
-        """Find our tab of results, or make it. A tab of that name without Job IDs is somebody's own."""
-        there = {title.casefold(): sheet_id for sheet_id, title in tabs.items()}
-        for title in (RESULTS, f"{RESULTS} (ComfySheet)"):
-            sheet_id = there.get(title.casefold())
-            if sheet_id is None:
-                sheet_id = self._books.add_tab(spreadsheet_id, title)
-            tab = self._books.read(spreadsheet_id, sheet_id)
-            if "job_id" in tab.columns or not tab.texts:
-                return tab, title
-        reason = f"Rename your tab {title}: results without a row are kept in a tab of this name."
-        raise Unreachable(reason, may_heal=False)
-
-
-def _likeliest_first(tabs: Mapping[int, str], jobs: Sequence[Job]) -> list[int]:
-    """Say in which order to look: where the rows were, where we put some, then the other tabs; not in too many."""
-    homes = {job.target.sheet_id for job in jobs if job.target is not None}
-    is_ours = {sheet_id: title.startswith(RESULTS) for sheet_id, title in tabs.items()}
-    return sorted(tabs, key=lambda sheet_id: (sheet_id not in homes, not is_ours[sheet_id]))[:TABS_MOST]

@@ -62,6 +62,8 @@ class Damage:
     """What it shows since then, by column name."""
     before: Mapping[str, Held]
     """What the cells held that were hit, by column name."""
+    meant: Mapping[str, str]
+    """What the row shows for which it was written: its Job ID and its prompt, by our names of the columns."""
 
 
 def write(sheets: SheetStore, tab: Tab, plan: Mapping[int, Mapping[int, Cell | Held]]) -> set[int]:
@@ -116,7 +118,7 @@ def judge(tab: Tab, written: Mapping[int, Mapping[int, Cell | Held]], after: Tab
             else:
                 place = (source, then.index(now[column]))
                 before[now[column]] = Held(tab.entered.get(place), tab.notes.get(place, "") if touched else None)
-        found.append(Damage(row, source, after.named_texts(row), before))
+        found.append(Damage(row, source, after.named_texts(row), before, _identity(tab, row)))
     return found
 
 
@@ -153,21 +155,15 @@ def _agrees(texts: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
 def _mend(sheets: SheetStore, tab: Tab, damages: Sequence[Damage]) -> list[Damage]:
     """Put back what was there, wherever the rows are by now; answer what is wrong after that."""
     now = sheets.read(tab.spreadsheet_id, tab.sheet_id, urgent=True)
-    at = {name: column for column, name in reversed([*enumerate(now.names)]) if name}
-    plan: dict[int, dict[int, Cell | Held]] = {}
     placed: dict[int, Damage] = {}
     for damage in damages:
-        row = _find(now, damage, taken=plan)
-        if row is None:
-            # Mended already (a blank row looks like any other, so it is looked for once more), deleted, or overwritten.
-            continue
-        # What somebody typed there since then is theirs.
-        still = {name for name, text in now.shown[row].items() if damage.texts.get(name, text) == text}
-        cells: dict[int, Cell | Held] = {
-            at[name]: held for name, held in damage.before.items() if name in at and name in still
-        }
-        if cells:
-            plan[row], placed[row] = cells, damage
+        row = _find(now, damage, taken=placed)
+        # None: mended already (a blank row looks like any other, so it is looked for once more), deleted, overwritten.
+        if row is not None and _held(now, row, damage):
+            placed[row] = damage
+    for row, damage in [*placed.items()]:
+        placed |= dict.fromkeys(_copies(now, row, damage, taken=placed), damage)
+    plan: dict[int, dict[int, Cell | Held]] = {row: {**_held(now, row, damage)} for row, damage in placed.items()}
     if not plan:
         return []
     try:
@@ -187,26 +183,57 @@ def _mend(sheets: SheetStore, tab: Tab, damages: Sequence[Damage]) -> list[Damag
     return hit + left
 
 
+def _held(now: Tab, row: int, damage: Damage) -> dict[int, Held]:
+    """Say what a row gets back, by column. What somebody typed there since then is theirs."""
+    at = {name: column for column, name in reversed([*enumerate(now.names)]) if name}
+    still = {name for name, text in now.shown[row].items() if damage.texts.get(name, text) == text}
+    return {at[name]: held for name, held in damage.before.items() if name in at and name in still}
+
+
+def _copies(now: Tab, row: int, damage: Damage, taken: Collection[int]) -> list[int]:
+    """Find the rows that somebody made of *row* after it was hit: the same Job ID and prompt, and our links, too."""
+    links, own = _links(damage), _identity(now, row)
+    if not links or not any(own.values()):
+        return []
+    rows = (each for each, texts in now.shown.items() if each not in taken and _agrees(texts, links))
+    return [each for each in rows if _identity(now, each) == own]
+
+
+def _links(damage: Damage) -> dict[str, str]:
+    """Give the links that were written, by column name."""
+    return {name: text for name, text in damage.texts.items() if name in damage.before and text.startswith(ADDRESS)}
+
+
 def _find(now: Tab, damage: Damage, taken: Collection[int]) -> int | None:
     """
     Find the row that shows what *damage* left behind: all of it, or (somebody typed there) what we wrote, or the links
-    that we wrote where no Job ID stands: a link is of one job alone, and nothing else would ever take it away again.
+    that we wrote, in a row that is not theirs: a link is of one job alone, and nothing else would take it away again.
     """
     # Where it was hit comes first: of rows that look alike it is the likeliest.
     rows = {row: now.shown[row] for row in (damage.row,) if row in now.shown} | now.shown
     names = now.names
     identity = {names[at] for name, at in now.columns.items() if name in ("job_id", "prompt")}
     ours = {name: text for name, text in damage.texts.items() if name in damage.before or name in identity}
-    links = {name: text for name, text in ours.items() if name in damage.before and text.startswith(ADDRESS)}
-    nobodys = {names[now.columns["job_id"]]: ""} if "job_id" in now.columns else {}
-    for wanted in (damage.texts, ours, {**links, **nobodys} if links and nobodys else None):
-        for row, texts in rows.items():
-            if wanted is not None and row not in taken and _agrees(texts, wanted):
+    links = _links(damage)
+    left = {row: texts for row, texts in rows.items() if row not in taken}
+    for wanted in (damage.texts, ours):
+        for row, texts in left.items():
+            if _agrees(texts, wanted):
                 return row
-    return None
+    astray = (row for row, texts in left.items() if links and _agrees(texts, links))
+    return next((row for row in astray if not _is_meant(now, row, damage)), None)
+
+
+def _identity(tab: Tab, row: int) -> dict[str, str]:
+    """Give a row's Job ID and prompt, by our names of the columns."""
+    return {name: tab.texts.get((row, at), "") for name, at in tab.columns.items() if name in ("job_id", "prompt")}
+
+
+def _is_meant(now: Tab, row: int, damage: Damage) -> bool:
+    """Say whether a row may be the one that was meant: by its Job ID or its prompt."""
+    return any(text and damage.meant.get(name) == text for name, text in _identity(now, row).items())
 
 
 def _is_bare(tab: Tab, row: int) -> bool:
     """Say whether a row has neither Job ID nor prompt."""
-    places = [tab.columns[name] for name in ("job_id", "prompt") if name in tab.columns]
-    return not any(tab.texts.get((row, at)) for at in places)
+    return not any(_identity(tab, row).values())

@@ -220,9 +220,11 @@ class Panel:
                 edges.news.hint_again(again)
             results.append({"job_key": job_key, "result": "under_way" if again is None else "coming"})
         gone = len(edges.ledger.gone(key.spreadsheet_id))
-        if gone:
+        # Of what a row showed a moment ago the script cannot know that the row was deleted.
+        fresh = len(edges.ledger.fresh(key.spreadsheet_id))
+        if gone or fresh:
             self._ask("relink", key.spreadsheet_id, asked.sheet_id)
-        return {"results": results, "gone": gone}
+        return {"results": results, "gone": gone, "fresh": fresh}
 
     def switch_auto(self, key: SheetKey, asked: AutoRequest) -> dict[str, Any]:
         """

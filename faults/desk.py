@@ -7,7 +7,6 @@ ask for the jobs of its rows.
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from chalicelib.contract.job import Job, job_id_of
 from chalicelib.contract.states import CELL_WORD, State
 from faults.editor import COPY
 from faults.farm import TENANT, Farm
+from faults.strays import LINK, Strays, bare
 from sandbox.apps_script import PropertyStore, ScriptProject, Selection
 from sandbox.waiting import wait_until
 from sandbox.workbook import Change, Metadata, Sheet, Workbook
@@ -30,7 +30,6 @@ HEADERS: Final = (
     "Output URL", "Started at", "Finished at", "Error", "Job ID", "Notes",
 )  # fmt: skip
 ENDED: Final = frozenset({"done", "error", "cancelled"})
-LINK: Final = re.compile(r"/o/([0-9a-f-]{36})[/?]")
 
 
 class Listener:
@@ -93,6 +92,7 @@ class Desk:
         self.book = Workbook(f"{title}-{uuid4().hex[:8]}", title, time_zone="Europe/Berlin")
         self.book.shared_with |= world.book.shared_with
         world.server.sheets.books.add(self.book)
+        self._strays = Strays(self.book)
         self.sheet = self._lay_out()
         key = world.keys.new_sheet(TENANT, self.book.spreadsheet_id)
         known = {"document": {"API_URL": world.cloud.api_url, "SHEET_KEY": key}}
@@ -188,8 +188,9 @@ class Desk:
 
     def _hear(self, change: Change) -> None:
         with self._heard:
-            now = time.time()
-            for line in self.lines():
+            now, lines = time.time(), self.lines()
+            self._strays.look(change, lines)
+            for line in lines:
                 for found in LINK.findall(line.get("Output URL", "")):
                     self.linked.add(found)
                 if line.get("Status") in ENDED and line.get("Job ID"):
@@ -198,20 +199,30 @@ class Desk:
     # -- the judge ----------------------------------------------------------------------------------------------
 
     def judge(self) -> Verdict:
-        """Compare every row with the ledger: right output, right prompt, and no end that no row shows (P4)."""
+        """
+        Compare every row with the ledger: right output, right prompt, and no end that no row shows (P4).
+
+        In a copy that people made of a tab nothing is wrong; but what it shows is not lost.
+        """
         jobs = self.jobs()
         by_id = {job.job_id: job for job in jobs.values()}
         verdict, shown = Verdict(jobs=len(jobs)), set[str]()
-        for line in self.lines():
+        with self.book.lock:
+            lines, copies, peoples = self.lines(), self.lines(copied=True), self._strays.of_people()
+        for line in lines:
+            link = LINK.search(line.get("Output URL", ""))
+            if link is None or _shows(line, by_id.get(link[1])):
+                continue
+            if bare(line) is not None and peoples[link[1]] > 0:
+                peoples[link[1]] -= 1
+                continue
+            verdict.wrong_rows += 1
+            verdict.blame(f"{self.book.title}: the row “{line.get('Prompt')}” shows the output of {link[1]}")
+        for line in [*lines, *copies]:
             link = LINK.search(line.get("Output URL", ""))
             own = jobs.get(line.get("Job ID", ""))
-            if link is not None:
-                job = by_id.get(link[1])
-                if job is None or job.state is not State.SUCCEEDED or job.inputs.get("prompt") != line.get("Prompt"):
-                    verdict.wrong_rows += 1
-                    verdict.blame(f"{self.book.title}: the row “{line.get('Prompt')}” shows the output of {link[1]}")
-                else:
-                    shown.add(job.job_id)
+            if link is not None and _shows(line, by_id.get(link[1])):
+                shown.add(link[1])
             if own is not None and own.state is not State.SUCCEEDED and line.get("Status") == CELL_WORD[own.state]:
                 shown.add(own.job_id)
             elif (
@@ -219,10 +230,8 @@ class Desk:
             ):
                 # Its Job ID stands beside another prompt now: the row says so, and shows no picture of it.
                 shown.add(own.job_id)
-        # Fetch missing results takes a Job ID in a copy for a row that is there.
-        copied = {line.get("Job ID") for line in self.lines(copied=True)}
         for key, job in jobs.items():
-            if job.job_id not in shown and key not in copied:
+            if job.job_id not in shown:
                 verdict.lost_rows += 1
                 seen = [
                     (line.get("Prompt"), line.get("Status"), line.get("Error"))
@@ -231,6 +240,11 @@ class Desk:
                 ]
                 verdict.blame(f"{self.book.title}: no row shows the end of {job.job_id} ({job.state}); of it: {seen}")
         return verdict
+
+
+def _shows(line: Mapping[str, str], job: Job | None) -> bool:
+    """Say whether a row with the link of *job* is one of its own."""
+    return job is not None and job.state is State.SUCCEEDED and job.inputs.get("prompt") == line.get("Prompt")
 
 
 def columns_of(sheet: Sheet) -> dict[str, int]:

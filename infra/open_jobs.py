@@ -14,7 +14,7 @@ from typing import Any, Final
 from chalicelib.contract.job import Job
 from chalicelib.contract.ports import Spot
 from chalicelib.ledger import DynamoLedger
-from chalicelib.ledger.item import GONE, SENT
+from chalicelib.ledger.item import FRESH, GONE, SENT
 from infra.deployed import Deployed
 
 PAGES_MOST: Final = 40
@@ -74,7 +74,7 @@ def read_behind(there: Deployed) -> Behind:
         for item in page["Items"]:
             if item["dirty_sheet"]["S"].startswith(GONE):
                 gone += 1
-            else:
+            elif not item["dirty_sheet"]["S"].startswith(FRESH):
                 rows += 1
     return Behind(rows, gone)
 

@@ -146,7 +146,10 @@ def _show_number(value: float, pattern: str) -> str:
 
 
 def _show_when(serial: float, pattern: str) -> str:
-    at = _EPOCH + timedelta(milliseconds=round(serial * 86_400_000))
+    try:
+        at = _EPOCH + timedelta(milliseconds=round(serial * 86_400_000))
+    except OverflowError:
+        return _automatic(serial)  # no calendar has that day; what Google shows then is unchecked
     tokens = _TOKEN.findall(pattern)
     twelve = any(token.lower() in ("am/pm", "a/p") for token in tokens)
     return "".join(_show_part(at, tokens, place, twelve=twelve) for place in range(len(tokens)))

@@ -248,6 +248,15 @@ class MemoryLedger:
     def gone(self, spreadsheet_id: str) -> list[str]:
         return self._of(self._gone, spreadsheet_id)
 
+    def fresh(self, spreadsheet_id: str) -> list[str]:
+        with self._lock:
+            waiting = {
+                job.job_id
+                for job in self._jobs.values()
+                if job.state in TERMINAL and job.is_shown and job.due_at is not None and job.job_id not in self._gone
+            }
+        return self._of(waiting, spreadsheet_id)
+
     def unshown(self, spreadsheet_id: str) -> list[str]:
         return self._of(self._dirty, spreadsheet_id)
 

@@ -264,6 +264,8 @@ class Histories(RuleBasedStateMachine):
             of_sheet = [job for job in jobs if job.target is not None and job.target.spreadsheet_id == sheet]
             assert set(ledger.unshown(sheet)) == {job.job_id for job in of_sheet if not job.is_shown}
             assert set(ledger.gone(sheet)) == {job.job_id for job in of_sheet if job.job_id in self.gone}
+            looked_for = {job.job_id for job in of_sheet if job.state in TERMINAL and job.is_shown and job.due_at}
+            assert set(ledger.fresh(sheet)) == looked_for - self.gone
         spots = ledger.of_client(self.client_id, since=0, until=EVER, limit=99)
         places = sorted(((job.created_at, job.job_id) for job in jobs), reverse=True)
         assert [spot.created_at for spot in spots] == [made_at for made_at, _ in places]

@@ -135,7 +135,7 @@ class MemoryApi:
         self.before: Callable[[str, dict[str, Any]], Any] = lambda path, body: None
         self.ignored: list[str] = []
         self.holder: str | None = None
-        self.gone = 0
+        self.gone = self.fresh = 0
         self.connection: dict[str, Any] = {
             "client": "studio-a", "key_id": "0123456789ab", "service_account": "sheets@example.iam", "version": "1.2",
             "auto": False, "parked": None, "limits": {"rows_per_request": 100, "queued_max": 1000},
@@ -194,7 +194,7 @@ class MemoryApi:
         words = {"queued": "under_way", "running": "under_way", None: "unknown"}
         states = [(key, self.jobs.get(key)) for key in body["job_keys"]]
         results = [{"job_key": key, "result": words.get(state, "coming")} for key, state in states]
-        return {"results": results, "gone": self.gone}
+        return {"results": results, "gone": self.gone, "fresh": self.fresh}
 
     def _progress(self, body: dict[str, Any]) -> dict[str, Any]:
         jobs = [

@@ -195,8 +195,8 @@ class Ledger(Protocol):
         """
         Note that the row shows *job*'s version. False: there is newer news already.
 
-        The sweeper looks at an ended job once more at *look_at* (None: never again). With *gone* there was no row to
-        show it: the job is listed by `gone` until it is shown after all.
+        The sweeper looks at an ended job once more at *look_at* (None: never again); until then `fresh` lists it. With
+        *gone* there was no row to show it: the job is listed by `gone` until it is shown after all.
         """
 
     def show_again(self, job_id: str, *, now: int) -> Job | None:
@@ -219,6 +219,9 @@ class Ledger(Protocol):
 
     def gone(self, spreadsheet_id: str) -> list[str]:
         """List ids of ended jobs whose rows in *spreadsheet_id* were not found (may be late by a moment)."""
+
+    def fresh(self, spreadsheet_id: str) -> list[str]:
+        """List ids of ended jobs whose rows are to be looked at once more (may be late by a moment)."""
 
     def due(self, now: int, limit: int) -> Iterable[str]:
         """List ids of jobs that the sweeper should look at, oldest first (may be late by a moment)."""

@@ -20,7 +20,18 @@ from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import RETENTION_MS, SHOWN_BEFORE, Job, JobError, Output, Progress, Timings
 from chalicelib.contract.ports import Census, Claimed, Lease, Line, Refused, Spot, Submitted, refusal_of
 from chalicelib.contract.states import OPEN, TERMINAL, TRANSITIONS, Guard, State, Verb
-from chalicelib.ledger.item import DUE_SHARDS, GONE, SENT, Attributes, due_shard, item_of, job_of, made_at_of, value_of
+from chalicelib.ledger.item import (
+    DUE_SHARDS,
+    FRESH,
+    GONE,
+    SENT,
+    Attributes,
+    due_shard,
+    item_of,
+    job_of,
+    made_at_of,
+    value_of,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -106,6 +117,10 @@ class DynamoLedger:
     def gone(self, spreadsheet_id: str) -> list[str]:
         """List ids of ended jobs whose rows in *spreadsheet_id* were not found (the index may be late by a moment)."""
         return self.unshown(f"{GONE}{spreadsheet_id}")
+
+    def fresh(self, spreadsheet_id: str) -> list[str]:
+        """List ids of ended jobs that rows showed, before the second look (the index may be late by a moment)."""
+        return self.unshown(f"{FRESH}{spreadsheet_id}")
 
     def due(self, now: int, limit: int) -> Iterable[str]:
         """List ids of jobs that the sweeper should look at, oldest first within each shard."""
@@ -313,6 +328,8 @@ class DynamoLedger:
         removed: tuple[str, ...] = ()
         if gone and job.target is not None:
             sets["dirty_sheet"] = f"{GONE}{job.target.spreadsheet_id}"
+        elif look_at is not None and job.target is not None and job.state in TERMINAL:
+            sets["dirty_sheet"] = f"{FRESH}{job.target.spreadsheet_id}"
         else:
             removed += ("dirty_sheet",)
         if job.state in TERMINAL:

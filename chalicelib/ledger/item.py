@@ -18,6 +18,9 @@ Attributes = dict[str, Any]
 GONE: Final = "gone#"
 """What stands before the spreadsheet's id in the `dirty` index while a job's row cannot be found."""
 
+FRESH: Final = "fresh#"
+"""What stands there while a result that a row showed waits for the second look at that row."""
+
 DUE_SHARDS: Final = 4
 """Partitions of the `due` index, so that the sweeper's index never is one hot key."""
 

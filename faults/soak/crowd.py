@@ -16,10 +16,11 @@ import requests
 
 from chalicelib.contract.job import job_id_of
 from chalicelib.contract.states import TERMINAL
-from faults.desk import ENDED, LINK, Desk, columns_of
+from faults.desk import ENDED, Desk, columns_of
 from faults.farm import TENANT, Asked, Farm
 from faults.soak.plan import Blow
 from faults.soak.record import Record, Row
+from faults.strays import LINK
 from sandbox.apps_script import ScriptError
 from sandbox.workbook import OPEN, Area, Change
 

@@ -18,7 +18,7 @@ from chalicelib.cells import cells_of
 from chalicelib.contract.job import Job, output_prefix
 from chalicelib.contract.states import TERMINAL, State
 from chalicelib.links import output_link
-from faults.desk import LINK, columns_of
+from faults.desk import columns_of
 from faults.farm import Farm
 from faults.report import Tally, rank
 from faults.soak.cells import agrees, shown_text, unfit
@@ -26,6 +26,7 @@ from faults.soak.crowd import SoakDesk
 from faults.soak.gpu import usage
 from faults.soak.record import Record, Row
 from faults.soak.watch import Body, Bus, States
+from faults.strays import LINK
 
 SHOWN_WITHIN_S: Final = 10.0
 RIGHT_WITHIN_S: Final = 300.0

@@ -366,6 +366,23 @@ def test_a_result_without_a_row_is_kept_in_a_list_of_its_own(ledger: Ledger) -> 
     assert ledger.gone(sheet) == []
 
 
+def test_a_result_is_listed_as_fresh_until_the_second_look(ledger: Ledger) -> None:
+    """Its row may be deleted meanwhile; not one without a row, and not one that is to be shown again."""
+    sheet = f"sheet-{uuid4()}"
+    claimed = running(ledger, queued(ledger, target=target(sheet)))
+    assert ledger.mark_synced(claimed.job, look_at=NOW + 600_000) and ledger.fresh(sheet) == []
+    assert ledger.commit(claimed.lease, now=NOW, outputs=[output()], timings=Timings())
+    job = stored(ledger, claimed.job.job_id)
+    assert ledger.fresh(sheet) == []
+    assert ledger.mark_synced(job, look_at=NOW + 600_000)
+    assert (ledger.unshown(sheet), ledger.fresh(sheet)) == ([], [job.job_id])
+    assert ledger.show_again(job.job_id, now=NOW) is not None
+    assert (ledger.unshown(sheet), ledger.fresh(sheet)) == ([job.job_id], [])
+    for later in ({}, {"gone": True}):
+        assert ledger.mark_synced(job, look_at=NOW + 600_000) and ledger.fresh(sheet) == [job.job_id]
+        assert ledger.mark_synced(job, **later) and ledger.fresh(sheet) == []
+
+
 def test_an_ended_job_can_be_shown_again_and_an_open_one_not(ledger: Ledger) -> None:
     """Fetching a result again makes its row lag; what still runs will be shown anyway."""
     sheet = f"sheet-{uuid4()}"

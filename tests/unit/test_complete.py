@@ -194,6 +194,65 @@ def test_a_blank_row_that_was_hit_and_typed_into_keeps_no_picture() -> None:
     assert sheet.row("mine")["Status"] == "done"
 
 
+@pytest.mark.parametrize("column", ["Job ID", "Status", "Prompt"])
+def test_a_row_that_was_hit_and_typed_over_keeps_its_own_picture(column: str) -> None:
+    """Somebody pastes another Job ID there, picks a status, or changes the prompt, before we take back what landed."""
+
+    def type_over(grid: list[list[str]]) -> None:
+        for line in grid[1:]:
+            if line[HEADER.index("Notes")] == "hit":
+                line[HEADER.index(column)] = "typed"
+
+    desk = Desk()
+    job, other = desk.done("mine"), desk.done("other")
+    was = {**row_of(other, Notes="hit", Status="done"), "Output URL": "https://host/api/o/other"}
+    sheet = Restless(row_of(job), was, do=type_over)
+    assert desk.ledger.mark_synced(other)
+    sheet.between.append(lambda: sheet.grid.insert(1, sheet.grid.pop(2)))
+    complete(desk, sheet).show([job.job_id])
+    assert dict(zip(HEADER, sheet.grid[1], strict=True)) == {**dict.fromkeys(HEADER, ""), **was, column: "typed"}
+    assert sheet.row("mine")["Status"] == "done" and job.job_id in sheet.row("mine")["Output URL"]
+
+
+def test_a_copy_of_a_row_that_was_hit_keeps_no_picture_of_anothers() -> None:
+    """Its Job ID is not the one that was rendered for its prompt, so that nothing else would put it right."""
+    desk = Desk()
+    job = desk.done("mine")
+    link = "https://host/api/o/other"
+    was = {"Prompt": "other", "Status": "done", "Job ID": "pasted", "Output URL": link, "Notes": "hit"}
+
+    def copy(grid: list[list[str]]) -> None:
+        if len(grid) == 3:
+            grid.append([*grid[1][:-1], "copy"])
+
+    sheet = Restless(row_of(job), was, do=copy)
+    sheet.between.append(lambda: sheet.grid.insert(1, sheet.grid.pop(2)))
+    complete(desk, sheet).show([job.job_id])
+    rows = [dict(zip(HEADER, line, strict=True)) for line in sheet.grid[1:]]
+    assert [row["Output URL"] for row in rows if row["Prompt"] == "other"] == [link, link]
+    assert [row["Status"] for row in rows] == ["done"] * 3 and job.job_id in sheet.row("mine")["Output URL"]
+
+
+@pytest.mark.parametrize("column", ["Job ID", "Prompt"])
+def test_a_row_that_has_its_own_picture_is_never_taken_for_one_that_was_hit(column: str) -> None:
+    """What hit another row by mistake was taken back by somebody's undo; the row that was meant was typed over."""
+
+    def meanwhile(grid: list[list[str]]) -> None:
+        hit, mine = grid[1], grid[2]
+        link = hit[HEADER.index("Output URL")]
+        if link:
+            for name in ("Status", "Output URL", "Preview", "Seed", "Error"):
+                hit[HEADER.index(name)] = ""
+            mine[HEADER.index("Output URL")], mine[HEADER.index(column)] = link, "typed"
+
+    desk = Desk()
+    job, other = desk.done("mine"), desk.submitted("other")
+    sheet = Restless(row_of(job, Notes="keep"), row_of(other, Status=""), do=meanwhile)
+    sheet.between.append(lambda: sheet.grid.insert(1, sheet.grid.pop(2)))
+    complete(desk, sheet).show([job.job_id])
+    assert job.job_id in sheet.grid[2][HEADER.index("Output URL")]
+
+
 def test_a_copy_of_a_blank_row_that_was_hit_ends_blank() -> None:
     """Whoever copies the row in that moment copies nobody's result."""
     desk = Desk()
@@ -367,6 +426,19 @@ def test_a_row_is_looked_at_once_more_and_put_right() -> None:
     assert sheet.row("undone")["Status"] == "done" and job.job_id in sheet.row("undone")["Output URL"]
     assert sheet.row("fine")["Status"] == "mine: keep"
     assert desk.now(job).due_at is None and desk.now(fine).due_at is None
+
+
+def test_a_row_that_is_put_right_on_the_way_still_has_its_second_look() -> None:
+    """It shows another job's link when another row of the tab is written: till then its row may be deleted, too."""
+    desk = Desk()
+    job, other = desk.done("mine"), desk.done("other")
+    sheet = PaperSheet(row_of(job), row_of(other))
+    complete(desk, sheet).show([job.job_id, other.job_id])
+    sheet.grid[1][HEADER.index("Output URL")] = sheet.row("other")["Output URL"]
+    assert desk.ledger.show_again(other.job_id, now=NOW) is not None
+    complete(desk, sheet).show([other.job_id])
+    assert job.job_id in sheet.row("mine")["Output URL"]
+    assert desk.now(job).due_at == NOW + CHECK_MS and job.job_id in desk.ledger.fresh(SHEET)
 
 
 def test_what_is_used_is_booked_once() -> None:

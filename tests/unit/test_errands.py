@@ -8,10 +8,11 @@ from chalicelib.auto import AutoStart
 from chalicelib.cells import Moved, Unreachable
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.events import Errand
-from chalicelib.contract.job import Job, Timings
+from chalicelib.contract.job import Job, JobError, Timings
 from chalicelib.contract.ports import Claimed
 from chalicelib.contract.sheets import ErrandNote, Parked, Proof
-from chalicelib.errands import RESULT_COLUMNS, Errands
+from chalicelib.errands import Errands
+from chalicelib.relink import RESULT_COLUMNS
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job, output, target
 from tests.paper import HEADER, SHEET, PaperSheet
@@ -45,6 +46,21 @@ class Desk:
 
     def lost(self, prompt: str) -> Job:
         """Make a result whose row was not found."""
+        job = self.done(prompt)
+        assert self.ledger.mark_synced(job, gone=True)
+        return job
+
+    def fresh(self, prompt: str, **cells: str) -> Job:
+        """Make a result that its row showed, which is to be looked at once more; *cells*: what is there of it."""
+        job = self.done(prompt)
+        assert self.ledger.mark_synced(job, look_at=NOW + 600_000)
+        if cells:
+            cells = {name: text.format(key=job.job_key, id=job.job_id) for name, text in cells.items()}
+            self.sheet.grid.append([cells.get(name, "") for name in HEADER])
+        return job
+
+    def done(self, prompt: str) -> Job:
+        """Make a result."""
         job = self.ledger.submit(
             new_job(target=target(SHEET, prompt=prompt), inputs={"prompt": prompt, "seed": 5}, link_base="https://h")
         ).job
@@ -52,7 +68,7 @@ class Desk:
         assert isinstance(claimed, Claimed)
         assert self.ledger.commit(claimed.lease, now=NOW, outputs=[output()], timings=Timings())
         there = self.ledger.get(job.job_id)
-        assert there is not None and self.ledger.mark_synced(there, gone=True)
+        assert there is not None
         return there
 
 
@@ -125,6 +141,62 @@ def test_results_without_rows_are_found_again_or_kept_in_a_tab() -> None:
     assert len(desk.sheet.others[2][1]) == 2
 
 
+def test_a_result_whose_row_was_deleted_after_it_was_shown_comes_back() -> None:
+    """Before the second look nothing lists it as without a row: its row, or its Job ID, is looked for now."""
+    desk = Desk()
+    link = "https://h/o/{id}?t=x"
+    kept = [
+        desk.fresh("a", **{"Prompt": "a", "Job ID": "{key}", "Status": "done", "Output URL": link}),
+        desk.fresh("b", **{"Prompt": "b", "Job ID": "{key}", "Status": "approved"}),
+        desk.fresh("c", **{"Prompt": "edited", "Job ID": "{key}", "Output URL": link}),
+        desk.fresh("d", **{"Prompt": "d", "Job ID": "typed over", "Output URL": link}),
+    ]
+    deleted = desk.fresh("deleted")
+    pasted = desk.fresh("pasted", **{"Prompt": "another row", "Job ID": "{key}", "Output URL": "https://x"})
+    before = [list(line) for line in desk.sheet.grid]
+    note = desk.run("relink")
+    assert note is not None and note.message == "Results whose rows were gone: 2 put into the tab Results."
+    assert {row["Job ID"] for row in results_of(desk, 1)} == {deleted.job_key, pasted.job_key}
+    assert desk.sheet.grid == before and set(desk.ledger.fresh(SHEET)) == {job.job_id for job in kept}
+    note = desk.run("relink")
+    assert note is not None and note.message == "No result is without a row." and len(results_of(desk, 1)) == 2
+
+
+def test_a_shown_row_that_was_moved_to_another_tab_is_found_there() -> None:
+    """Also in a copy that was made before the result came: it is written there, and nothing goes to Results."""
+    desk = Desk()
+    moved = desk.fresh("moved")
+    desk.sheet.add_tab(SHEET, "Copy of Tab")
+    row = {"Prompt": "moved", "Job ID": moved.job_key, "Status": "queued"}
+    desk.sheet.others[1][1].extend([list(HEADER), [row.get(name, "") for name in HEADER]])
+    note = desk.run("relink")
+    assert note is not None and note.message == "Results whose rows were gone: 1 found again."
+    assert moved.job_id in results_of(desk, 1)[0]["Output URL"] and list(desk.sheet.others) == [1]
+
+
+def test_of_what_was_shown_nothing_is_missing_in_a_tab_without_job_ids() -> None:
+    """Somebody renamed or deleted the column for a moment: not every result of the last minutes goes to Results."""
+    desk = Desk()
+    shown = desk.fresh("a", Prompt="a")
+    desk.sheet.grid[0][HEADER.index("Job ID")] = "Number"
+    note = desk.run("relink")
+    assert note is not None and note.message == "No result is without a row." and desk.sheet.others == {}
+    assert desk.ledger.fresh(SHEET) == [shown.job_id]
+
+
+def test_nobody_fetches_a_failure() -> None:
+    """A failed row that was generated again has another Job ID; the old failure is no result."""
+    desk = Desk()
+    job = desk.ledger.submit(new_job(target=target(SHEET, prompt="p"), inputs={"prompt": "p"})).job
+    claimed = desk.ledger.claim(job.job_id, 1, owner="w", token="t", now=NOW, lease_ms=1000)
+    assert isinstance(claimed, Claimed)
+    desk.ledger.fail(claimed.lease, now=NOW, error=JobError(code="x", text="It broke."))
+    failed = desk.ledger.get(job.job_id)
+    assert failed is not None and desk.ledger.mark_synced(failed, look_at=NOW + 600_000)
+    note = desk.run("relink")
+    assert note is not None and note.message == "No result is without a row." and desk.sheet.others == {}
+
+
 def test_results_that_were_written_but_not_noted_are_not_written_twice() -> None:
     """Killed between the tab and the note: the next round finds them in Results by their Job IDs."""
     desk = Desk()
@@ -192,11 +264,12 @@ def test_very_many_results_are_put_away_in_parts() -> None:
     desk = Desk()
     for number in range(401):
         desk.lost(f"p{number}")
+    desk.fresh("deleted")
     note = desk.run("relink")
-    assert note is not None and "400 put into" in note.message and "1 more are left" in note.message
+    assert note is not None and "400 put into" in note.message and "2 more are left" in note.message
     note = desk.run("relink")
-    assert note is not None and "1 put into" in note.message and "left" not in note.message
-    assert len(results_of(desk, 1)) == 401
+    assert note is not None and "2 put into" in note.message and "left" not in note.message
+    assert len(results_of(desk, 1)) == 402
 
 
 def test_no_further_tab_is_looked_into_when_time_runs_out() -> None:
@@ -208,7 +281,7 @@ def test_no_further_tab_is_looked_into_when_time_runs_out() -> None:
     desk.run("relink")
     assert desk.ledger.mark_synced(gone, gone=True)
     desk.sheet.reads, ticks = 0, iter(range(NOW, NOW + 10**9, 15_000))
-    desk.errands._now_ms = lambda: next(ticks)
+    desk.errands._relinking._now_ms = lambda: next(ticks)
     desk.run("relink")
     assert [row["Job ID"] for row in results_of(desk, 31)] == [gone.job_key] and desk.sheet.reads <= 4
 

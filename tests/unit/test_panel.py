@@ -129,6 +129,22 @@ def test_missing_results_are_written_once_more() -> None:
     assert there is not None and not there.is_shown and desk.registry.get(SHEET).parked is None
 
 
+def test_results_that_were_shown_a_moment_ago_are_looked_for() -> None:
+    """Their rows may be deleted, and no row of the sheet would ask for them. Later the second look has told."""
+    desk = Desk()
+    job = queued(desk)
+    claimed = desk.ledger.claim(job.job_id, 1, owner="w", token="t", now=NOW, lease_ms=1000)
+    assert isinstance(claimed, Claimed)
+    desk.ledger.commit(claimed.lease, now=NOW, outputs=[], timings=Timings())
+    ended = desk.ledger.get(job.job_id)
+    assert ended is not None and desk.ledger.mark_synced(ended, look_at=NOW + 600_000)
+    assert ask(desk, "fetch", job_keys=[]) == {"results": [], "gone": 0, "fresh": 1}
+    assert [errand.errand for errand in desk.post_box.errands] == ["relink"]
+    assert desk.ledger.mark_synced(ended)
+    assert ask(desk, "fetch", job_keys=[]) == {"results": [], "gone": 0, "fresh": 0}
+    assert len(desk.post_box.errands) == 1
+
+
 def test_other_spreadsheets_jobs_are_unknown_here() -> None:
     """Even of the same client: a key is for one spreadsheet."""
     desk = Desk()

@@ -181,6 +181,12 @@ def test_fetch_with_nothing_missing_still_looks_for_rows_that_are_gone() -> None
     world.run("fetchMissingResults", (1, 1))
     assert [body["job_keys"] for body in world.api.sent("/v1/sheets/fetch")] == [[]]
     assert world.person.told == ["Nothing is missing: every row of this tab that was sent has its result."]
+    world.api.fresh = 3
+    world.run("fetchMissingResults", (1, 1))
+    assert world.person.told[-1] == (
+        "Nothing is missing: every row of this tab that was sent has its result. "
+        "If a row was deleted within the last ten minutes, its result comes to the tab Results."
+    )
     world.api.gone = 1
     world.run("fetchMissingResults", (1, 1))
     assert world.person.told[-1] == "1 result has no row any more and goes to the tab Results."

@@ -98,6 +98,8 @@ def test_a_plain_text_cell_takes_what_is_typed_as_text() -> None:
         (46347.4392, "yyyy-mm-dd hh:mm:ss", "2026-11-21 10:32:26"),
         (46347.4392, 'mmm d, yyyy "at" h:mm am/pm', "Nov 21, 2026 at 10:32 AM"),
         (46347.75, "dddd, mmmm dd", "Saturday, November 21"),
+        (1320734731.0, "yyyy-mm-dd hh:mm:ss", "1320734731"),
+        (-4e6, "yyyy-mm-dd", "-4000000"),
     ],
 )
 def test_a_number_is_shown_by_its_format(value: float, pattern: str | None, shown: str) -> None:
