@@ -62,7 +62,8 @@ def main(arguments: Sequence[str]) -> int:
     whole = sum((line.outcome.tally for line in tried), Tally())
     console.print(", ".join(f"{name} {value}" for name, value in asdict(whole).items()))
     write(tried, RESULTS, f"python -m faults {' '.join(arguments)}".strip())
-    return 0 if all(line.outcome.holds for line in tried) else 1
+    # Nothing tried is nothing shown.
+    return 0 if tried and all(line.outcome.holds for line in tried) else 1
 
 
 def _all_tried(
