@@ -50,9 +50,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     Begin with the folders whose files take longest; the many short ones fill the gaps at the end.
 
-    What is for before a release is left out, unless a test is named.
+    What is for before a release is left out, unless a test is named. Who names tests gets them in the order named.
     """
-    if not ALL and not any("::" in each for each in config.args):
+    if any("::" in each for each in config.args):
+        return
+    if not ALL:
         later = [item for item in items if item.get_closest_marker("before_release")]
         config.hook.pytest_deselected(items=later)
         items[:] = [item for item in items if item not in later]

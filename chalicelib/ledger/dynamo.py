@@ -64,7 +64,7 @@ class _Refused(Exception):
     """Carry the item that made a condition fail (None: there is no item)."""
 
     def __init__(self, job: Job | None) -> None:
-        super().__init__("condition failed")
+        super().__init__()
         self.job = job
 
 
@@ -175,7 +175,7 @@ class DynamoLedger:
         item = item_of(job)
         item["ttl"] = {"N": str((job.created_at + RETENTION_MS) // 1000)}
         try:
-            self._conditional("put_item", Verb.SUBMIT, {}, Item=item)
+            self._conditional("put_item", _condition_of(Verb.SUBMIT, {}), {}, Item=item)
         except _Refused as refused:
             there = refused.job or self.get(job.job_id)
             if there is None:
@@ -299,9 +299,8 @@ class DynamoLedger:
         try:
             self._conditional(
                 "update_item",
-                None,
+                "version = :version AND attribute_exists(due_at)",
                 {":version": {"N": str(job.version)}, ":due": {"N": str(due_at)}},
-                condition="version = :version AND attribute_exists(due_at)",
                 Key={"job_id": {"S": job.job_id}},
                 UpdateExpression="SET due_at = :due",
             )
@@ -425,7 +424,7 @@ class DynamoLedger:
             update += " REMOVE " + ", ".join(f"#{name}" for name in gone)
         answer = self._conditional(
             "update_item",
-            verb,
+            _condition_of(verb, bound),
             bound,
             Key={"job_id": {"S": job_id}},
             UpdateExpression=update,
@@ -437,18 +436,15 @@ class DynamoLedger:
     def _conditional(
         self,
         operation: str,
-        verb: Verb | None,
+        condition: str,
         values: Attributes,
-        *,
-        condition: str | None = None,
         **call: Any,
     ) -> Any:
-        """Call DynamoDB under the verb's condition (or *condition*); raise `_Refused` when it does not hold."""
-        expression = condition or _condition_of(verb, values)
+        """Call DynamoDB under *condition*; raise `_Refused` when it does not hold."""
         names = dict(call.pop("ExpressionAttributeNames", {}))
-        if "#state" in expression:
+        if "#state" in condition:
             names["#state"] = "state"
-        call["ConditionExpression"] = expression
+        call["ConditionExpression"] = condition
         if names:
             call["ExpressionAttributeNames"] = names
         if values:
@@ -559,10 +555,8 @@ def _spent(spent_ms: int | None) -> Attributes:
     return {} if spent_ms is None else {"spent_ms": spent_ms}
 
 
-def _condition_of(verb: Verb | None, values: Attributes) -> str:
+def _condition_of(verb: Verb, values: Attributes) -> str:
     """Compile a move's row of the table into a condition, and bind what it needs besides *values*."""
-    if verb is None:
-        raise ValueError("a write needs a verb or a condition")
     move = TRANSITIONS[verb]
     parts = []
     if move.sources and move.sources != frozenset(State):

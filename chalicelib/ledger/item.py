@@ -50,7 +50,7 @@ def value_of(name: str, value: Any) -> dict[str, str]:
 
 def document(value: Any) -> str:
     def plain(part: Any) -> Any:
-        return part.model_dump(mode="json", exclude_none=True)
+        return part.model_dump(exclude_none=True)
 
     return json.dumps(value, default=plain, ensure_ascii=False, separators=(",", ":"))
 
@@ -62,7 +62,7 @@ def item_of(job: Job) -> Attributes:
         value = getattr(job, name)
         if value is None:
             continue
-        item[name] = {"S": document(value)} if name in _DOCUMENTS else value_of(name, value)
+        item[name] = value_of(name, value)
     # Every move copies `sheet` to the sparse key `dirty_sheet`. A job without a row names no sheet that exists;
     # spread over 256 words, so that API traffic is not one hot key of the index.
     sheet = job.target.spreadsheet_id if job.target else f"-{job.job_id[:2]}"

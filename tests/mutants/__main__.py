@@ -8,6 +8,7 @@ a virtual environment of its own beside the project's, on first use.
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -38,13 +39,18 @@ def prepared() -> list[str]:
     return [str(python), "-m", "mutmut"]
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run, and print for each module how many mutants there were and which were not noticed; mutmut's own exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description="Say which changes no test notices.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only mutants of this name, which may hold stars")
+    parser.add_argument("--at-once", type=int, default=2, metavar="N", help="how many are tried at a time (2)")
+    asked = parser.parse_args(arguments)
     mutmut = prepared()
     with tempfile.TemporaryDirectory(prefix="comfysheet-mutants-") as home, LocalCloud() as cloud:
         cloud.start(Path(home))
         env = {**os.environ, **cloud.env(), "TESTS_ENGINE": "1"}
-        code = subprocess.run([*mutmut, "run", "--max-children", "2", *names], cwd=ROOT, env=env).returncode
+        run = [*mutmut, "run", "--max-children", str(asked.at_once), *asked.names]
+        code = subprocess.run(run, cwd=ROOT, env=env).returncode
     told = subprocess.run([*mutmut, "results", "--all", "true"], cwd=ROOT, capture_output=True, text=True).stdout
     print(summary(told))  # noqa: T201
     return code
