@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import boto3
+import botocore.loaders
+import botocore.session
 import pytest
 import yaml
 from xdist.scheduler.loadfile import LoadFileScheduling
@@ -77,16 +80,30 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
 def aws(request: pytest.FixtureRequest) -> boto3.Session:
     """Give a session whose clients talk to the local cloud; `tests.mutants` has one running and says so."""
     if "TESTS_ENGINE" in os.environ:
-        return boto3.Session()
+        core = botocore.session.Session()
+        core.register_component("data_loader", api_texts())
+        return boto3.Session(botocore_session=core)
     cloud: LocalCloud = request.getfixturevalue("cloud")
     return cloud.session()
 
 
-@pytest.fixture(scope="session")
-def resources() -> dict[str, Any]:
-    """Read the resources that are deployed: tests make their tables from the same text."""
+@cache
+def api_texts() -> botocore.loaders.Loader:
+    """Hold the descriptions of AWS's APIs: a process that was forked from one that has read them need not read them."""
+    return botocore.loaders.create_loader()
+
+
+@cache
+def deployed() -> dict[str, Any]:
+    """Read the resources that are deployed, once for all processes that are forked from this one."""
     loaded: dict[str, Any] = yaml.safe_load((ROOT / "infra/resources.yaml").read_text())["Resources"]
     return loaded
+
+
+@pytest.fixture(scope="session")
+def resources() -> dict[str, Any]:
+    """Give the resources that are deployed: tests make their tables from the same text."""
+    return deployed()
 
 
 @pytest.fixture(scope="session")
