@@ -324,20 +324,21 @@ class DynamoLedger:
     def mark_synced(self, job: Job, *, look_at: int | None = None, gone: bool = False) -> bool:
         """Note that the row shows *job*'s version; an ended job then leaves the sweeper's index, or waits there."""
         sets: Attributes = {"synced_version": job.version}
-        removed: tuple[str, ...] = ()
+        removed = []
         if gone and job.target is not None:
             sets["dirty_sheet"] = f"{GONE}{job.target.spreadsheet_id}"
         elif look_at is not None and job.target is not None and job.state in TERMINAL:
             sets["dirty_sheet"] = f"{FRESH}{job.target.spreadsheet_id}"
         else:
-            removed += ("dirty_sheet",)
+            removed.append("dirty_sheet")
         if job.state in TERMINAL:
             if look_at is None:
-                removed += ("due_at", "due_shard")
+                # The index holds what has both its keys: the shard may stay.
+                removed.append("due_at")
             else:
                 sets |= {"due_at": look_at, "due_shard": due_shard(job.job_id)}
         try:
-            self._move(Verb.SYNCED, job.job_id, {"version": job.version}, sets=sets, gone=removed)
+            self._move(Verb.SYNCED, job.job_id, {"version": job.version}, sets=sets, gone=tuple(removed))
         except _Refused:
             return False
         return True

@@ -177,6 +177,7 @@ def test_a_heartbeat_prolongs_and_reports_without_news(ledger: Ledger) -> None:
     assert ledger.heartbeat(claimed.lease, until=NOW + 99_000, phase="running", progress=progress)
     job = stored(ledger, claimed.job.job_id)
     assert (job.lease_until, job.phase, job.progress, job.version) == (NOW + 99_000, "running", progress, 2)
+    assert job.due_at == NOW + 129_000, "the sweeper gets interested half a minute after the lease's end"
 
 
 def test_what_gpus_worked_is_kept_over_attempts(ledger: Ledger) -> None:
@@ -207,6 +208,15 @@ def test_a_release_costs_nothing(ledger: Ledger) -> None:
     assert again.job.given_back == 0, "a worker that stops is not counted"
     assert ledger.release(again.lease, now=NOW + 2, given_back=1)
     assert stored(ledger, job.job_id).given_back == 1
+
+
+def test_what_was_handed_back_can_be_claimed_at_once(ledger: Ledger) -> None:
+    """Also by who has a clock that is behind the releaser's, and if it had waited to be tried again before."""
+    claimed = running(ledger)
+    assert ledger.retry(claimed.lease, now=NOW, not_before=NOW + 5_000, error=ERROR)
+    again = running(ledger, claimed.job, now=NOW + 5_000, token="t2")
+    assert ledger.release(again.lease, now=NOW + 6_000)
+    assert isinstance(claim(ledger, again.job, now=NOW, token="t3"), Claimed)
 
 
 def test_a_commit_ends_the_job_with_its_outputs(ledger: Ledger) -> None:

@@ -7,6 +7,7 @@ where a next page goes on, is the engine's word.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from chalicelib.contract.job import Job
 from chalicelib.contract.ports import Spot
 from chalicelib.ledger import DynamoLedger
 from chalicelib.ledger.dynamo import CENSUS_PAGES
+from chalicelib.ledger.item import due_shard
 from tests.conftest import make_table
 from tests.jobs import NOW, new_job, target
 
@@ -101,6 +103,16 @@ def test_a_limit_holds_over_pages(ledger: DynamoLedger, pages: ShortPages) -> No
     line = ledger.line("client-1", 4)
     assert (len(line.sent), line.is_whole) == (4, False)
     assert pages.limits == [3, 1, 4, 2], "a full list asks for no page more"
+
+
+def test_the_sweeper_is_given_the_oldest_of_each_shard(ledger: DynamoLedger) -> None:
+    """A limit holds for a shard: no shard's jobs wait for another's."""
+    jobs = [put(ledger, due_at=NOW + number) for number in (8, 6, 7, 5, 3, 0, 9, 2, 1, 4)]
+    shards: dict[str, list[int]] = defaultdict(list)
+    for job in jobs:
+        shards[due_shard(job.job_id)].append(job.due_at or 0)
+    given = [job.due_at for job in ledger.get_many(list(ledger.due(NOW + 9, 1)))]
+    assert given == [min(shards[shard]) for shard in sorted(shards)]
 
 
 def test_a_list_without_a_limit_names_none(ledger: DynamoLedger, pages: ShortPages) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from chalicelib.contract.job import Timings
+from chalicelib.contract.job import Job, Timings
 from chalicelib.contract.ports import Ledger
 from chalicelib.contract.states import State
 from tests.jobs import NOW, new_job, output, target
@@ -42,6 +42,8 @@ def test_a_shown_end_can_be_looked_at_once_more(ledger: Ledger) -> None:
     assert job.job_id in list(ledger.due(NOW + 600_000, 10_000))
     assert ledger.mark_synced(job)
     assert job.job_id not in list(ledger.due(NOW + 600_000, 10_000))
+    assert ledger.mark_synced(job, look_at=NOW + 700_000)
+    assert job.job_id in list(ledger.due(NOW + 700_000, 10_000)), "also when it had left the index"
 
 
 def test_a_result_without_a_row_is_kept_in_a_list_of_its_own(ledger: Ledger) -> None:
@@ -119,3 +121,42 @@ def test_what_left_the_sweepers_index_does_not_come_back(ledger: Ledger) -> None
     ledger.look_later(job, due_at=NOW)
     ledger.put_off(job.job_id, due_at=NOW)
     assert stored(ledger, job.job_id).due_at is None
+
+
+def test_every_move_tells_its_phase_and_when_to_look(ledger: Ledger) -> None:
+    """A job that is out is looked at half a minute after it should have moved; one that was sent anew, after five."""
+
+    def told(job: Job) -> tuple[str | None, int, int | None, int | None]:
+        now = stored(ledger, job.job_id)
+        return (
+            now.phase,
+            now.enqueued_at - NOW,
+            now.finished_at and now.finished_at - NOW,
+            now.due_at and now.due_at - NOW,
+        )
+
+    claimed = running(ledger, now=NOW + 1)
+    assert told(claimed.job) == ("claimed", 0, None, 1 + LEASE_MS + 30_000)
+    assert ledger.release(claimed.lease, now=NOW + 2)
+    assert told(claimed.job) == ("queued", 2, None, 30_002)
+    claimed = running(ledger, claimed.job, now=NOW + 3)
+    assert ledger.retry(claimed.lease, now=NOW + 4, not_before=NOW + 1_000, error=ERROR)
+    assert told(claimed.job) == ("waiting", 4, None, 31_000)
+    assert ledger.resend(stored(ledger, claimed.job.job_id), now=NOW + 5) == 2
+    assert told(claimed.job) == ("waiting", 5, None, 301_000)
+    claimed = running(ledger, stored(ledger, claimed.job.job_id), now=NOW + 1_000)
+    assert ledger.fail(claimed.lease, now=NOW + 1_001, error=ERROR)
+    assert told(claimed.job) == ("ended", 5, 1_001, 31_001)
+    assert stored(ledger, claimed.job.job_id).error == ERROR
+    committed = running(ledger)
+    assert ledger.commit(committed.lease, now=NOW + 6, outputs=[], timings=Timings())
+    assert told(committed.job) == ("ended", 0, 6, 30_006)
+    cancelled = running(ledger).job
+    ledger.cancel(cancelled.job_id, now=NOW + 7)
+    assert told(cancelled) == ("ended", 0, 7, 30_007) and stored(ledger, cancelled.job_id).lease_until == 0
+    late = queued(ledger, deadline=NOW)
+    assert ledger.give_up(late, now=NOW + 8, error=ERROR)
+    assert told(late) == ("ended", 0, 8, 30_008) and stored(ledger, late.job_id).error == ERROR
+    assert ledger.mark_synced(stored(ledger, late.job_id))
+    assert ledger.show_again(late.job_id, now=NOW + 9) is not None
+    assert told(late) == ("ended", 0, 8, 30_009)
