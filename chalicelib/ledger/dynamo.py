@@ -369,7 +369,7 @@ class DynamoLedger:
         values = {"attempt": lease.attempt, "token": lease.token}
         try:
             try:
-                self._move(verb, lease.job_id, values, sets=sets, adds=adds or {})
+                self._move(verb, lease.job_id, values, sets=sets, adds=adds)
             except ClientError as error:
                 told = _ACCOUNTS & sets.keys()
                 if error.response["Error"]["Code"] != "AccessDeniedException" or not told:
@@ -378,7 +378,7 @@ class DynamoLedger:
                     "not accounted", extra={"action": verb.value, "job_id": lease.job_id, "left_out": sorted(told)}
                 )
                 fewer = {name: value for name, value in sets.items() if name not in told}
-                self._move(verb, lease.job_id, values, sets=fewer, adds=adds or {})
+                self._move(verb, lease.job_id, values, sets=fewer, adds=adds)
         except _Refused as refused:
             # The in-doubt rule: what we asked for is there already, under our own token.
             there, done = refused.job, TRANSITIONS[verb].target

@@ -19,19 +19,23 @@ from tests.jobs import NOW, new_job
 class Table:
     """Be a DynamoDB client with some items, whose policy names not every attribute."""
 
-    def __init__(self, *items: Mapping[str, Any], refused: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, *items: Mapping[str, Any], refused: frozenset[str] = frozenset(), code: str = "AccessDeniedException"
+    ) -> None:
         self.items = items
+        self.code = code
         self.refused = refused
-        self.written: list[set[str]] = []
+        self.written: list[dict[str, Any]] = []
+        self.asked = 0
 
     def batch_get_item(self, **_: Any) -> dict[str, Any]:
         return {"Responses": {"jobs": list(self.items)}}
 
     def update_item(self, **call: Any) -> dict[str, Any]:
-        names = set(call["ExpressionAttributeNames"].values())
-        if names & self.refused:
-            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "UpdateItem")
-        self.written.append(names)
+        self.asked += 1
+        if self.refused & set(call["ExpressionAttributeNames"].values()):
+            raise ClientError({"Error": {"Code": self.code, "Message": "no"}}, "UpdateItem")
+        self.written.append(call)
         return {"Attributes": dict(self.items[0])}
 
 
@@ -69,23 +73,39 @@ def test_one_item_that_cannot_be_read_is_left_out_and_told(
 ERROR = JobError(code="x", text="x")
 
 
+COUNTS = frozenset({"spent_ms", "given_back"})
+
+
 @pytest.mark.parametrize("move", ["heartbeat", "retry", "commit", "fail", "release"])
 def test_what_only_counts_costs_no_job(move: str) -> None:
-    """While releases are mixed the worker's policy may not name it: the write is repeated without."""
+    """While releases are mixed the worker's policy may not name it: what is written is as if it were not told."""
     job = new_job()
-    refused = frozenset({"spent_ms", "given_back"})
-    table = Table(item_of(job), refused=refused)
-    ledger, lease = ledger_of(table), Lease(job.job_id, 1, "t")
-    moves = {
-        "heartbeat": lambda: ledger.heartbeat(lease, until=NOW, phase="x", progress=None, spent_ms=1),
-        "retry": lambda: ledger.retry(lease, now=NOW, not_before=NOW, error=ERROR, spent_ms=1),
-        "commit": lambda: ledger.commit(lease, now=NOW, outputs=[], timings=Timings(), spent_ms=1),
-        "fail": lambda: ledger.fail(lease, now=NOW, error=ERROR, spent_ms=1),
-        "release": lambda: ledger.release(lease, now=NOW, given_back=1),
-    }
-    assert moves[move]()
-    [written] = table.written
-    assert not written & refused and "phase" in written
+    lease = Lease(job.job_id, 1, "t")
+
+    def write(ledger: DynamoLedger, told: int | None) -> bool:
+        match move:
+            case "heartbeat":
+                return ledger.heartbeat(lease, until=NOW, phase="x", progress=None, spent_ms=told)
+            case "retry":
+                return ledger.retry(lease, now=NOW, not_before=NOW, error=ERROR, spent_ms=told)
+            case "commit":
+                return ledger.commit(lease, now=NOW, outputs=[], timings=Timings(), spent_ms=told)
+            case "fail":
+                return ledger.fail(lease, now=NOW, error=ERROR, spent_ms=told)
+        return ledger.release(lease, now=NOW, given_back=told)
+
+    closed, silent = Table(item_of(job), refused=COUNTS), Table(item_of(job))
+    assert write(ledger_of(closed), 1) and write(ledger_of(silent), None)
+    assert closed.written == silent.written and len(silent.written) == 1 and closed.asked == 2
+
+
+def test_only_a_policy_is_gone_round() -> None:
+    """A write that DynamoDB refuses for another reason is not tried once more with less in it."""
+    job = new_job()
+    table = Table(item_of(job), refused=COUNTS, code="ValidationException")
+    with pytest.raises(ClientError):
+        ledger_of(table).fail(Lease(job.job_id, 1, "t"), now=NOW, error=ERROR, spent_ms=1)
+    assert table.asked == 1
 
 
 def test_a_worker_that_is_shut_out_is_told_so() -> None:
