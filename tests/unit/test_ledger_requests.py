@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import Job
+from chalicelib.contract.ports import Lease
 from chalicelib.ledger import DynamoLedger
 from chalicelib.ledger.item import item_of
 from tests.jobs import NOW, new_job
@@ -190,6 +191,17 @@ def test_every_write_asks_what_stood_in_its_way() -> None:
         write(ledger_of(table))
         [(_, call)] = table.calls
         assert call["ConditionExpression"] and call["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD"
+
+
+def test_a_move_without_a_value_says_which() -> None:
+    """A mistake of ours is found before anything is written."""
+    table = Table()
+    ledger, nothing = ledger_of(table), cast("str", None)
+    with pytest.raises(TypeError, match="^phase: "):
+        ledger.heartbeat(Lease("x", 1, "t"), until=NOW, phase=nothing, progress=None)
+    with pytest.raises(TypeError, match="^token: "):
+        ledger.heartbeat(Lease("x", 1, nothing), until=NOW, phase="x", progress=None)
+    assert table.calls == []
 
 
 def test_what_cannot_be_read_is_told_by_the_names_of_its_fields(caplog: pytest.LogCaptureFixture) -> None:
