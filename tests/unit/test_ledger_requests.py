@@ -197,9 +197,9 @@ def test_a_move_without_a_value_says_which() -> None:
     """A mistake of ours is found before anything is written."""
     table = Table()
     ledger, nothing = ledger_of(table), cast("str", None)
-    with pytest.raises(TypeError, match="^phase: "):
+    with pytest.raises(TypeError, match=r"^phase: "):
         ledger.heartbeat(Lease("x", 1, "t"), until=NOW, phase=nothing, progress=None)
-    with pytest.raises(TypeError, match="^token: "):
+    with pytest.raises(TypeError, match=r"^token: "):
         ledger.heartbeat(Lease("x", 1, nothing), until=NOW, phase="x", progress=None)
     assert table.calls == []
 
