@@ -68,7 +68,7 @@ faults: $(READY) ## break it on purpose, F1 to F18, and count (ONLY='F1 F5'; WIT
 soak: $(READY) ## mix all faults over a long run and judge every promise (N=2000, SEED=1, REPORT=docs/soak.md)
 	@$(BIN)/python -m faults soak --rows $(or $(N),2000) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT))
 
-mutants: $(READY) ## change ledger, sweeper and completion a little, 2,000 times, and see what no test notices (hours)
+mutants: $(READY) ## change ledger, sweeper and completion a little, 2,300 times, and see what no test notices (an hour)
 	@$(BIN)/python -m tests.mutants $(ONLY)
 
 security: $(READY) ## attack it, S1 to S16, and count what gets through: nothing may (SIZE=all: everything, an hour)

@@ -333,8 +333,7 @@ class DynamoLedger:
             removed.append("dirty_sheet")
         if job.state in TERMINAL:
             if look_at is None:
-                # The index holds what has both its keys: the shard may stay.
-                removed.append("due_at")
+                removed += ["due_at", "due_shard"]
             else:
                 sets |= {"due_at": look_at, "due_shard": due_shard(job.job_id)}
         try:
