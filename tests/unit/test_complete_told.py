@@ -1,0 +1,62 @@
+"""What has ended is announced, booked and counted once."""
+
+from __future__ import annotations
+
+from chalicelib.cells import Unreachable
+from chalicelib.contract.counts import Metric
+from tests.delivery_fakes import QuietHerald
+from tests.jobs import NOW, new_job
+from tests.paper import SHEET, PaperSheet
+from tests.sheet_desk import Desk, SternHerald, complete, row_of
+
+
+def test_what_is_used_is_booked_once() -> None:
+    """Repeated hints, second looks and results that are fetched again do not count twice."""
+    desk = Desk()
+    job = desk.done("p")
+    sheet = PaperSheet(row_of(job))
+    complete(desk, sheet).show([job.job_id])
+    complete(desk, sheet).show([job.job_id], [job.job_id])
+    assert desk.ledger.show_again(job.job_id, now=NOW) is not None
+    complete(desk, sheet).show([job.job_id])
+    assert desk.books.noted == [job.job_id]
+
+
+def test_a_result_that_is_fetched_before_it_was_ever_shown_is_booked_all_the_same() -> None:
+    """Its sheet refused us; its owner shares it and fetches the result: announced and counted once, as any other."""
+    desk = Desk()
+    job = desk.done("p")
+    sheet = PaperSheet(row_of(job))
+    sheet.trouble.append(Unreachable("Not shared.", may_heal=True))
+    assert complete(desk, sheet).show([job.job_id]) == {} and desk.books.noted == []
+    desk.registry.unpark(SHEET)
+    again = desk.ledger.show_again(job.job_id, now=NOW)
+    assert again is not None and not again.is_shown
+    assert complete(desk, sheet).show([job.job_id]) == {} and sheet.row("p")["Status"] == "done"
+    assert desk.books.noted == [job.job_id]
+
+
+def test_a_job_without_a_row_is_settled_once_it_is_announced() -> None:
+    """Not before: it stays in the sweeper's sight until those who are to be told are."""
+    desk = Desk()
+    job = desk.ledger.submit(new_job(target=None, synced_version=1)).job
+    assert desk.ledger.cancel(job.job_id, now=NOW) is not None
+    desk.herald = SternHerald(job.job_id)
+    assert complete(desk, PaperSheet()).show([job.job_id]) == {job.job_id: 7.0}
+    assert not desk.now(job).is_shown and list(desk.ledger.due(NOW + 10**6, 9)) == [job.job_id]
+    desk.herald = QuietHerald()
+    assert complete(desk, PaperSheet()).show([job.job_id]) == {}
+    assert desk.now(job).is_shown and list(desk.ledger.due(NOW + 10**6, 9)) == []
+
+
+def test_a_job_without_a_row_is_counted_once_when_it_has_ended() -> None:
+    """Not while it runs, and not again with a repeated hint."""
+    desk = Desk()
+    job = desk.ledger.submit(new_job(target=None, synced_version=0)).job
+    work = complete(desk, PaperSheet())
+    work.show([job.job_id])
+    assert desk.counts.noted == []
+    assert desk.ledger.cancel(job.job_id, now=NOW) is not None
+    for _ in range(2):
+        work.show([job.job_id])
+    assert desk.counts.noted == [(Metric.JOBS_CANCELED, 1)]
