@@ -112,10 +112,12 @@ class NoteBook:
 
     def __init__(self) -> None:
         self.noted: list[str] = []
+        self.noted_at: list[int] = []
         self.pace: dict[str, int] = {}
 
     def note(self, job: Job, now: int) -> None:
         self.noted.append(job.job_id)
+        self.noted_at.append(now)
 
     def today(self, spreadsheet_id: str, now: int) -> Usage:
         return Usage(images=len(self.noted), gpu_ms=36_000 * len(self.noted))

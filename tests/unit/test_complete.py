@@ -66,6 +66,16 @@ def test_a_changed_prompt_gets_a_sentence_and_no_picture() -> None:
     assert row["Status"] == "error" and "was changed after it was sent" in row["Error"] and row["Output URL"] == ""
 
 
+def test_a_changed_prompt_of_a_job_that_still_runs_is_nobodys_business() -> None:
+    """Its row is left as it is, and the rows below it are written."""
+    desk = Desk()
+    running, done = desk.submitted("old prompt"), desk.done("p")
+    assert isinstance(desk.ledger.claim(running.job_id, 1, owner="w", token="t", now=NOW, lease_ms=1000), Claimed)
+    sheet = PaperSheet({**row_of(running), "Prompt": "new prompt"}, row_of(done))
+    assert complete(desk, sheet).show([running.job_id]) == {}
+    assert sheet.row("new prompt")["Status"] == "queued" and sheet.row("p")["Status"] == "done"
+
+
 def test_a_deleted_row_holds_up_nobody() -> None:
     """Its job counts as shown; the neighbours are written."""
     desk = Desk()
@@ -73,6 +83,7 @@ def test_a_deleted_row_holds_up_nobody() -> None:
     sheet = PaperSheet(row_of(there))
     assert complete(desk, sheet).show([gone.job_id, there.job_id]) == {}
     assert desk.now(gone).is_shown and sheet.row("there")["Status"] == "done"
+    assert desk.ledger.gone(SHEET) == [gone.job_id], "whoever asks for it can have it in another row"
 
 
 def test_an_error_text_that_looks_like_a_formula_stays_text() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from chalicelib.cells import Cell, Tab, Unreachable
-from chalicelib.complete import HEAL_MS
+from chalicelib.cells import Cell, Moved, Tab, Unreachable
+from chalicelib.complete import HEAL_MS, REFUSED_MOST
 from chalicelib.contract.counts import Metric
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.ports import Claimed
@@ -54,6 +54,69 @@ def test_a_row_that_refuses_does_not_hold_up_the_others() -> None:
     assert [sheet.row(f"p{number}")["Status"] for number in range(40)].count("done") == 39
     assert desk.ledger.gone(SHEET) == [jobs[17].job_id]
     assert sheet.writes <= 2 + 2 * 6
+    assert desk.counts.noted.count((Metric.ROWS_GIVEN_UP, 1)) == 1
+
+
+def test_the_first_row_may_be_the_one_that_refuses() -> None:
+    """Though nothing was written before it that would speak for the tab."""
+    desk = Desk()
+    jobs = [desk.done(f"p{number}") for number in range(3)]
+    sheet = PaperSheet(*map(row_of, jobs))
+    sheet.cursed = {"p0"}
+    assert complete(desk, sheet).show([jobs[0].job_id]) == {}
+    assert [sheet.row(f"p{number}")["Status"] for number in range(3)] == ["queued", "done", "done"]
+    assert desk.ledger.gone(SHEET) == [jobs[0].job_id] and desk.registry.get(SHEET).parked is None
+
+
+@pytest.mark.parametrize("bad", [REFUSED_MOST, REFUSED_MOST + 1])
+def test_a_few_rows_that_refuse_are_bad_rows_and_more_are_a_bad_tab(bad: int) -> None:
+    """Of a bad tab no result is given up: all that was not written waits."""
+    desk = Desk()
+    jobs = [desk.done(f"p{number:02}") for number in range(2 * bad)]
+    sheet = PaperSheet(*map(row_of, jobs))
+    sheet.cursed = {f"p{number:02}" for number in range(1, 2 * bad, 2)}
+    assert complete(desk, sheet).show([jobs[0].job_id]) == {}
+    given_up = [job.job_id for job in jobs[1::2]] if bad == REFUSED_MOST else []
+    assert sorted(desk.ledger.gone(SHEET)) == sorted(given_up)
+    assert (desk.registry.get(SHEET).parked is None) is bool(given_up)
+
+
+def test_a_row_that_moves_while_a_bad_one_is_looked_for_gets_its_result() -> None:
+    """In whichever half it is."""
+    desk = Desk()
+    jobs = [desk.done(f"p{number}") for number in range(4)]
+    sheet = PaperSheet(*map(row_of, jobs))
+    sheet.cursed = {"p3"}
+
+    def leave() -> None:
+        pass
+
+    def swap() -> None:
+        sheet.grid[1], sheet.grid[2] = sheet.grid[2], sheet.grid[1]
+
+    sheet.between += [leave, leave, swap]
+    assert complete(desk, sheet).show([jobs[0].job_id]) == {}
+    assert [sheet.row(f"p{number}")["Status"] for number in range(4)] == ["done", "done", "done", "queued"]
+    assert all(job.job_id in sheet.row(str(job.inputs["prompt"]))["Output URL"] for job in jobs[:3])
+
+
+def test_a_tab_that_is_renamed_while_a_bad_row_is_looked_for_has_no_bad_row() -> None:
+    """The name made the writes invalid, twice: the rows are read again and written."""
+    desk = Desk()
+    jobs = [desk.done(f"p{number}") for number in range(2)]
+    sheet = PaperSheet(*map(row_of, jobs))
+
+    def refused() -> None:
+        raise Moved
+
+    def renamed() -> None:
+        sheet.title = "Renamed"
+        raise Moved
+
+    sheet.between += [refused, refused, renamed]
+    assert complete(desk, sheet).show([jobs[0].job_id]) == {}
+    assert [sheet.row(f"p{number}")["Status"] for number in range(2)] == ["done", "done"]
+    assert desk.ledger.gone(SHEET) == [] and desk.registry.get(SHEET).parked is None
 
 
 def test_a_tab_that_refuses_every_row_is_found_out_soon() -> None:
@@ -65,8 +128,19 @@ def test_a_tab_that_refuses_every_row_is_found_out_soon() -> None:
     assert complete(desk, sheet).show([jobs[0].job_id]) == {}
     parked = desk.registry.get(SHEET).parked
     assert parked is not None and "protected" in parked.reason
-    assert sheet.writes <= 14
+    assert sheet.writes == 1 + 6 + 1, "down to one row and the one beside it"
     assert sum(desk.now(job).is_shown for job in jobs) <= 1
+
+
+def test_a_sheet_that_refuses_is_tried_until_the_deadline() -> None:
+    """From then on a result whose sheet does not heal counts as one without a row."""
+    desk = Desk()
+    job = desk.done("p")
+    desk.time = job.deadline
+    sheet = PaperSheet(row_of(job))
+    sheet.trouble.append(Unreachable("Not shared.", may_heal=True))
+    assert complete(desk, sheet).show([job.job_id]) == {}
+    assert desk.now(job).is_shown and desk.ledger.gone(SHEET) == [job.job_id]
 
 
 @pytest.mark.parametrize("rows", [1, 2, 9])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from chalicelib.cells import Unreachable
 from chalicelib.contract.counts import Metric
 from tests.delivery_fakes import QuietHerald
@@ -19,7 +21,29 @@ def test_what_is_used_is_booked_once() -> None:
     complete(desk, sheet).show([job.job_id], [job.job_id])
     assert desk.ledger.show_again(job.job_id, now=NOW) is not None
     complete(desk, sheet).show([job.job_id])
-    assert desk.books.noted == [job.job_id]
+    assert desk.books.noted == [job.job_id] and desk.books.noted_at == [NOW]
+
+
+@pytest.mark.parametrize(("later_ms", "counted"), [(509, 500), (0, 0)])
+def test_the_time_from_a_result_to_its_cell_is_counted(later_ms: int, counted: int) -> None:
+    """With how it ended, and that its row was written; a clock that is behind counts as no time."""
+    desk = Desk()
+    job = desk.done("p")
+    desk.time = NOW + later_ms
+    complete(desk, PaperSheet(row_of(job))).show([job.job_id])
+    assert desk.counts.noted == [
+        (Metric.JOBS_SUCCEEDED, 1),
+        (Metric.ROWS_WRITTEN, 1),
+        (Metric.COMMIT_TO_CELL, counted),
+    ]
+
+
+def test_a_result_whose_row_is_gone_is_counted_as_such() -> None:
+    """It has ended, and there was no cell that its way took any time to."""
+    desk = Desk()
+    job = desk.done("p")
+    complete(desk, PaperSheet()).show([job.job_id])
+    assert desk.counts.noted == [(Metric.JOBS_SUCCEEDED, 1), (Metric.ROWS_GONE, 1)]
 
 
 def test_a_result_that_is_fetched_before_it_was_ever_shown_is_booked_all_the_same() -> None:
@@ -59,4 +83,4 @@ def test_a_job_without_a_row_is_counted_once_when_it_has_ended() -> None:
     assert desk.ledger.cancel(job.job_id, now=NOW) is not None
     for _ in range(2):
         work.show([job.job_id])
-    assert desk.counts.noted == [(Metric.JOBS_CANCELED, 1)]
+        assert desk.counts.noted == [(Metric.JOBS_CANCELED, 1)]
