@@ -23,6 +23,7 @@ class MemoryRegistry:
         self.kept: dict[str, Registration] = {}
         self.holders: dict[str, tuple[str, int]] = {}
         self.email = ""
+        self.unparked: list[str] = []
 
     def get(self, spreadsheet_id: str) -> Registration:
         return self.kept.get(spreadsheet_id, Registration(spreadsheet_id=spreadsheet_id))
@@ -53,6 +54,7 @@ class MemoryRegistry:
         self._set(spreadsheet_id, parked=parked)
 
     def unpark(self, spreadsheet_id: str) -> None:
+        self.unparked.append(spreadsheet_id)
         if spreadsheet_id in self.kept:
             self._set(spreadsheet_id, parked=None)
 
@@ -98,9 +100,11 @@ class FreeTurns:
 
     def __init__(self, *waits: int) -> None:
         self.waits = list(waits)
+        self.asked: list[tuple[str, int]] = []
         self.taken: list[str] = []
 
     def turn(self, spreadsheet_id: str, now: int) -> int:
+        self.asked.append((spreadsheet_id, now))
         if self.waits:
             return self.waits.pop(0)
         self.taken.append(spreadsheet_id)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.cells import Cell, Image, Tab, Text
-from chalicelib.complete import CHECK_MS, OTHERS_MOST, STRANGERS_MOST
+from chalicelib.complete import CHECK_MS, OTHERS_MOST
 from chalicelib.contract.errors import Unavailable
-from chalicelib.contract.job import JobError, Timings, job_id_of
+from chalicelib.contract.job import JobError, Timings
 from chalicelib.contract.ports import Claimed
 from tests.jobs import NOW, new_job, output, target
 from tests.paper import HEADER, SHEET, PaperSheet
-from tests.sheet_desk import AskedLedger, Desk, SternHerald, complete, row_of
+from tests.sheet_desk import Desk, SternHerald, complete, row_of
 from tests.sizes import examples
 
 
@@ -131,6 +130,7 @@ def test_a_spreadsheet_waits_for_its_turn() -> None:
     assert complete(desk, sheet).show([job.job_id]) == {job.job_id: 2.5}
     assert (sheet.reads, sheet.writes) == (0, 0)
     assert complete(desk, sheet).show([job.job_id]) == {}
+    assert desk.turns.asked == [(SHEET, NOW)] * 2
 
 
 def test_a_row_is_looked_at_once_more_and_put_right() -> None:
@@ -262,23 +262,3 @@ def test_no_row_is_shown_before_its_job_is_announced() -> None:
     assert [desk.now(job).is_shown for job in (hinted, along, well)] == [False, False, True]
     assert {job.job_id for job in desk.herald.heard} == {hinted.job_id, along.job_id, well.job_id}
     assert sheet.row("along")["Status"] == sheet.row("hinted")["Status"] == "queued"
-
-
-@pytest.mark.parametrize("every_min", [1, 2, 5])
-def test_a_copied_sheet_has_not_all_its_rows_looked_at_each_time(every_min: int) -> None:
-    """Its rows show links of jobs that are not theirs: some are looked at, others the next time, till all were."""
-    desk = Desk()
-    desk.ledger = ledger = AskedLedger()
-    jobs = [desk.done(f"p{number}") for number in range(16)]
-    copied = [f"copied-{number}" for number in range(2 * STRANGERS_MOST + 50)]
-    link = "https://host/api/o/00000000-0000-4000-8000-000000000000/0?t=x"
-    rows = [{"Prompt": key, "Status": "done", "Job ID": key, "Output URL": link} for key in copied]
-    sheet = PaperSheet(*map(row_of, jobs), *rows)
-    looked: set[str] = set()
-    for look, job in enumerate(jobs):
-        ledger.asked.clear()
-        desk.time = NOW + look * every_min * 60_000
-        assert complete(desk, sheet).show([job.job_id], check=[job.job_id]) == {}
-        assert max(map(len, ledger.asked)) == STRANGERS_MOST
-        looked |= {job_id for ids in ledger.asked for job_id in ids}
-    assert looked >= {job_id_of("client-1", key) for key in copied}

@@ -11,6 +11,7 @@ from chalicelib.complete import HEAL_MS, REFUSED_MOST
 from chalicelib.contract.counts import Metric
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.ports import Claimed
+from chalicelib.contract.sheets import Parked
 from tests.jobs import NOW
 from tests.paper import SHEET, PaperSheet
 from tests.sheet_desk import Desk, complete, row_of
@@ -38,10 +39,27 @@ def test_a_parked_spreadsheet_costs_no_call_and_says_why() -> None:
     complete(desk, sheet).show([job.job_id])
     parked = desk.registry.get(SHEET).parked
     assert parked is not None and parked.reason == "Not shared."
+    desk.ledger.look_later(job, due_at=NOW)
     assert complete(desk, sheet).show([job.job_id]) == {} and sheet.reads == 1
+    assert desk.now(job).due_at == parked.until, "nobody asks for it before that"
     desk.time = NOW + HEAL_MS
     assert complete(desk, sheet).show([job.job_id]) == {}
     assert sheet.row("p")["Status"] == "done" and desk.registry.get(SHEET).parked is None
+
+
+def test_a_spreadsheet_that_refuses_once_more_stays_parked() -> None:
+    """With its newest reason, and the time from now on; one that never refused is not taken out of anything."""
+    desk = Desk()
+    job = desk.done("p")
+    sheet = PaperSheet(row_of(job))
+    for reason in ("Not shared.", "Deleted."):
+        sheet.trouble.append(Unreachable(reason, may_heal=True))
+        complete(desk, sheet).show([job.job_id])
+        assert desk.registry.get(SHEET).parked == Parked(reason=reason, since=desk.time, until=desk.time + HEAL_MS)
+        desk.time += HEAL_MS
+    complete(desk, sheet).show([job.job_id])
+    complete(desk, sheet).show([desk.done("q").job_id])
+    assert desk.registry.unparked == [SHEET]
 
 
 def test_a_row_that_refuses_does_not_hold_up_the_others() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from chalicelib.cells import Unreachable
@@ -84,3 +86,37 @@ def test_a_job_without_a_row_is_counted_once_when_it_has_ended() -> None:
     for _ in range(2):
         work.show([job.job_id])
         assert desk.counts.noted == [(Metric.JOBS_CANCELED, 1)]
+
+
+def test_the_log_names_the_job_of_each_row(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever looks for a job in the log finds its row, or that the row is gone."""
+    desk = Desk()
+    shown, gone = desk.done("p"), desk.done("gone")
+    with caplog.at_level(logging.INFO, "chalicelib.complete"):
+        complete(desk, PaperSheet(row_of(shown))).show([shown.job_id, gone.job_id])
+    told = [
+        {name: getattr(line, name) for name in ("action", "job_id", "attempt", "client_id", "state")}
+        for line in caplog.records
+    ]
+    common = {"attempt": 1, "client_id": "client-1", "state": "succeeded"}
+    assert told == [
+        {"action": "shown", "job_id": shown.job_id, **common},
+        {"action": "row gone", "job_id": gone.job_id, **common},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("waits", "reason"),
+    [([2500], "Other spreadsheets have their turn first."), ([], "Rows keep moving while they are written.")],
+)
+def test_the_log_says_why_a_sheet_comes_later(waits: list[int], reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    """In a sentence, with the number of rows that wait."""
+    desk = Desk()
+    desk.turns.waits += waits
+    job = desk.done("p")
+    sheet = PaperSheet(row_of(job), {})
+    sheet.between += [lambda: sheet.grid.insert(1, sheet.grid.pop(2))] * 50
+    with caplog.at_level(logging.INFO, "chalicelib.complete"):
+        complete(desk, sheet).show([job.job_id])
+    [told] = [line for line in caplog.records if line.message == "sheet later"]
+    assert (getattr(told, "reason", None), getattr(told, "jobs", None)) == (reason, 1)
