@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.cells import Cell, Image, Tab, Text
-from chalicelib.complete import CHECK_MS, OTHERS_MOST
+from chalicelib.complete import BEGUN_WITHIN_MS, CHECK_MS, OTHERS_MOST
+from chalicelib.contract.counts import Metric
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.job import JobError, Timings
 from chalicelib.contract.ports import Claimed
@@ -217,16 +219,20 @@ def test_a_fault_of_ours_stays_with_its_spreadsheet() -> None:
     sheet.trouble.append(KeyError("sheets"))
     assert complete(desk, sheet).show([bad.job_id, good.job_id]) == {bad.job_id: None}
     assert sheet.row("p")["Status"] == "done"
+    assert desk.counts.noted[0] == (Metric.COMPLETION_FAULTS, 1), "it raises an alarm"
 
 
-def test_no_spreadsheet_is_begun_near_the_calls_end() -> None:
-    """Google was slow for the first: the second comes again at once, in a call of its own."""
+@pytest.mark.parametrize(("slow_ms", "late"), [(BEGUN_WITHIN_MS, False), (BEGUN_WITHIN_MS + 1, True)])
+def test_no_spreadsheet_is_begun_near_the_calls_end(slow_ms: int, late: bool) -> None:
+    """Google was slow for the first: the others come again at once, in a call of their own."""
     desk = Desk()
-    first, second = desk.done("p"), desk.ledger.submit(new_job(target=target("another"), synced_version=0)).job
+    first = desk.done("p")
+    others = [desk.ledger.submit(new_job(target=target(f"another {n}"), synced_version=0)).job for n in range(2)]
     sheet = PaperSheet(row_of(first))
-    sheet.between.append(lambda: setattr(desk, "time", NOW + 40_000))
-    assert complete(desk, sheet).show([first.job_id, second.job_id]) == {second.job_id: 1.0}
-    assert sheet.row("p")["Status"] == "done" and sheet.reads == 1
+    sheet.between.append(lambda: setattr(desk, "time", NOW + slow_ms))
+    wait = {job.job_id: 1.0 for job in others} if late else {}
+    assert complete(desk, sheet).show([first.job_id, *(job.job_id for job in others)]) == wait
+    assert sheet.row("p")["Status"] == "done" and sheet.reads == (1 if late else 3)
 
 
 def test_of_very_many_lagging_rows_a_part_is_taken_along() -> None:
