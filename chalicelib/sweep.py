@@ -33,6 +33,11 @@ CHECK_UNTIL_MS: Final = 60 * 60 * 1000
 """How long after its end a job's row may still be looked at once more."""
 
 REHINT_MS: Final = 2 * 60 * 1000
+"""When the sweeper looks again at an end of which it has asked completion to tell."""
+
+AFTER_LEASE_MS: Final = 30 * 1000
+"""When it looks at a job that runs: so long after its lease, unless a heartbeat moves it."""
+
 LONGEST_WAIT_MS: Final = 60 * 60 * 1000
 UNREADABLE_MS: Final = 60 * 60 * 1000
 """When the sweeper looks again at a job that cannot be read: the release that wrote it may be back by then."""
@@ -188,16 +193,11 @@ class Sweep:
         if job.lease_until >= now and job.state is State.RUNNING:
             if not job.is_shown:
                 self._lagging(job)
-            self._ledger.look_later(job, due_at=job.lease_until + REHINT_MS // 4)
+            self._ledger.look_later(job, due_at=job.lease_until + AFTER_LEASE_MS)
             return "waits"
         if job.deadline <= now or job.budget_left <= 0:
             error = TOO_MANY if job.budget_left <= 0 else TOO_LATE
-            if self._ledger.give_up(job, now=now, error=error):
-                self._ended[job.client_id].add(job.job_id)
-                ended = self._ledger.get(job.job_id)
-                if ended is not None:
-                    self._hints.hint(ended)
-            return "gave up"
+            return self._give_up(job, now, error)
         if job.is_held:
             self._held[job.client_id].append(job)
             return "held"
@@ -205,6 +205,15 @@ class Sweep:
             self._ledger.look_later(job, due_at=lost_at)
             return "waits"
         return self._resend(job, now)
+
+    def _give_up(self, job: Job, now: int, error: JobError) -> str:
+        if not self._ledger.give_up(job, now=now, error=error):
+            return "moved"
+        self._ended[job.client_id].add(job.job_id)
+        ended = self._ledger.get(job.job_id)
+        if ended is not None:
+            self._hints.hint(ended)
+        return "gave up"
 
     def _look_at_ended(self, job: Job, now: int) -> str:
         if job.is_shown:
