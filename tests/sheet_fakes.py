@@ -138,6 +138,8 @@ class Post:
         self.hinted: list[tuple[str, int | None]] = []
         self.again: list[str] = []
         self.checked: list[list[str]] = []
+        self.checked_in: list[int] = []
+        """The minutes of the rounds that asked for these looks."""
         self.errands: list[Errand] = []
 
     def send(self, jobs: Sequence[Job]) -> int:
@@ -155,6 +157,7 @@ class Post:
 
     def check(self, jobs: Sequence[Job], sweep_minute: int) -> None:
         self.checked.append([job.job_id for job in jobs])
+        self.checked_in.append(sweep_minute)
 
     def ask(self, errand: Errand) -> None:
         self.errands.append(errand)

@@ -213,17 +213,18 @@ def test_one_clients_window_out_of_reach_stops_no_other() -> None:
 
 
 def test_one_jobs_trouble_stops_no_other() -> None:
-    """Its write is refused for now; the others are looked at."""
+    """Its write is refused for now; the others are looked at, and the round tells how many it could not help."""
 
     class Busy(MemoryLedger):
         def resend(self, job: Job, *, now: int) -> int | None:
-            if job.job_id == bad.job_id:
+            if job.job_id in bad:
                 raise Unavailable("The job table is busy.")
             return super().resend(job, now=now)
 
     watch = Watch(ledger=Busy())
-    bad, good = watch.submitted(), watch.submitted()
-    assert watch.round(NOW + QUEUED_LOST_MS) == Counter({"unavailable": 1, "re-sent": 1})
+    bad = [watch.submitted().job_id for _ in range(3)]
+    good = watch.submitted()
+    assert watch.round(NOW + QUEUED_LOST_MS) == Counter({"unavailable": 3, "re-sent": 1})
     assert watch.post.sent == [(good.job_id, 2)]
 
 
@@ -237,6 +238,7 @@ def test_an_end_that_nobody_told_is_looked_at_again_in_two_minutes() -> None:
         watch.due(job)
         assert watch.round(NOW + 7) == Counter({word: 1, "let go": 2})
         assert watch.now(job.job_id).due_at == NOW + 7 + REHINT_MS and watch.post.checked == [[job.job_id]]
+        assert watch.post.checked_in == [NOW // 60_000], "who hears of it twice in a minute looks once"
 
 
 @pytest.mark.parametrize(("after_ms", "word"), [(CHECK_UNTIL_MS, "checked"), (CHECK_UNTIL_MS + 1, "shown")])
