@@ -94,32 +94,6 @@ def test_within_one_request_the_higher_priority_takes_the_room() -> None:
     assert [job.is_held for job in jobs] == [True] * 4 + [False] * 4
 
 
-def test_a_lone_job_costs_one_read_more_than_its_put_and_its_message() -> None:
-    """And nobody asks how many GPUs there are."""
-    house = House()
-    reads: list[int] = []
-
-    class Watched(MemoryLedger):
-        def line(self, client_id: str, limit: int) -> Line:
-            reads.append(limit)
-            return super().line(client_id, limit)
-
-        def open_jobs(self, client_id: str) -> int:
-            raise AssertionError("the jobs were counted")
-
-        def get_many(self, job_ids: Sequence[str]) -> list[Job]:
-            assert not job_ids
-            return []
-
-    def never() -> int:
-        raise AssertionError("the crew was asked")
-
-    admitted = Window(Watched(), house, never, lambda: NOW).admit([new_job()])
-    [job] = admitted.jobs
-    assert (job.seq, reads) == (1, [NARROWEST + 1]) and not admitted.has_room
-    assert Window(Watched(), house, never, lambda: NOW).admit([]).jobs == ()
-
-
 def test_above_the_most_jobs_are_refused_and_replays_are_not() -> None:
     """The sentence says how many wait; a job that is there already is told, not refused."""
     house = House()
@@ -141,25 +115,9 @@ def test_jobs_that_are_out_and_jobs_that_are_held_count_alike() -> None:
     house.flood("client-1", 10)
     house.gpus = 8
     admitted = house.window.admit([new_job() for _ in range(5)], 12)
-    assert len(admitted.jobs) == 2 and admitted.refusal is not None
+    assert len(admitted.jobs) == 2 and admitted.refusal is not None and admitted.has_room
     none = house.window.admit([new_job() for _ in range(5)], 10)
     assert none.jobs == () and none.refusal is not None
-
-
-@pytest.mark.parametrize("most", [0, NARROWEST + 1])
-def test_who_may_have_no_more_is_told_without_a_count(most: int) -> None:
-    """The head of the line says it already: a client that asks again and again costs little."""
-    house = House()
-    house.flood("client-1", NARROWEST + 1)
-
-    class Watched(MemoryLedger):
-        def open_jobs(self, client_id: str) -> int:
-            raise AssertionError("the jobs were counted")
-
-    watched = Watched()
-    watched.__dict__ = house.ledger.__dict__
-    admitted = Window(watched, house, lambda: 1, lambda: NOW).admit([new_job()], most)
-    assert admitted.jobs == () and admitted.refusal is not None
 
 
 def test_an_index_out_of_reach_lets_everybody_in() -> None:
@@ -194,10 +152,34 @@ def test_an_index_that_is_late_lets_nothing_go_twice() -> None:
     assert [job_id for job_id, _ in house.queue][3:] == [jobs[4].job_id]
 
 
+def test_an_index_that_is_late_lets_no_more_go_than_there_is_room() -> None:
+    """Also where one that is held cannot be read, so that those behind it are looked at too."""
+    house = House()
+    out = house.flood("client-1", NARROWEST)
+    went, odd, first, second = house.flood("client-1", 4)
+    before = house.ledger.line("client-1", 100)
+
+    class Late(MemoryLedger):
+        def line(self, client_id: str, limit: int) -> Line:
+            return before
+
+    late = Late()
+    late.__dict__ = house.ledger.__dict__
+    window = Window(late, house, lambda: 1, lambda: NOW)
+    assert house.ledger.resend(went, now=NOW) == 1
+    house.ledger.unreadable = {odd.job_id}
+    house.queue.clear()
+    assert window.refill("client-1", [out[0].job_id]) == 0, "its place is the one's that went"
+    assert window.refill("client-1", [job.job_id for job in out[:2]]) == 1
+    assert list(house.queue) == [(first.job_id, 1)]
+    assert house.ledger.line("client-1", 100).held == (odd.job_id, second.job_id)
+
+
 def test_a_fleet_that_grew_gets_more_at_the_next_word() -> None:
     """A job that comes in finds the window wider than what is out: the held ones go first."""
     house = House(gpus=1)
     house.flood("client-1", 30)
+    assert not house.window.admit([new_job()]).has_room
     house.gpus = 5
     admitted = house.window.admit([new_job()])
     assert admitted.has_room and admitted.jobs[0].is_held
@@ -241,26 +223,6 @@ def test_of_jobs_that_are_still_held_the_last_to_go_is_looked_at_soon() -> None:
     house.window.look_again([last, hurried, first], NOW + 5)
     due = [job.due_at for job in house.ledger.get_many([last.job_id, hurried.job_id, first.job_id])]
     assert due == [NOW + 5 + LOOK_MS, NOW + 90_000, NOW + 5 + LATER_MS]
-
-
-def test_who_lets_one_go_reads_one() -> None:
-    """Not all that wait with it."""
-    house = House()
-    jobs = house.flood("client-1", 8)
-    asked: list[str] = []
-
-    class Watched(MemoryLedger):
-        def get_many(self, job_ids: Sequence[str]) -> list[Job]:
-            asked.extend(job_ids)
-            return super().get_many(job_ids)
-
-    claimed = house.claim()
-    assert claimed is not None
-    house.end(claimed)
-    watched = Watched()
-    watched.__dict__ = house.ledger.__dict__
-    assert Window(watched, house, lambda: 1, lambda: NOW).refill("client-1") == 1
-    assert asked == [jobs[NARROWEST].job_id]
 
 
 def test_a_held_job_can_be_cancelled_and_is_given_up_in_time() -> None:
