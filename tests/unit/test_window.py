@@ -156,7 +156,7 @@ def test_an_index_that_is_late_lets_no_more_go_than_there_is_room() -> None:
     """Also where one that is held cannot be read, so that those behind it are looked at too."""
     house = House()
     out = house.flood("client-1", NARROWEST)
-    went, odd, first, second = house.flood("client-1", 4)
+    odd, went, first, second = house.flood("client-1", 4)
     before = house.ledger.line("client-1", 100)
 
     class Late(MemoryLedger):

@@ -105,9 +105,12 @@ def test_who_lets_one_go_reads_one() -> None:
     assert (watched.asked, watched.lines) == ([jobs[NARROWEST].job_id], [2 * NARROWEST + 1])
 
 
-def test_where_more_is_out_than_there_is_room_no_job_is_read() -> None:
+@pytest.mark.parametrize("more", [1, 6])
+def test_where_more_is_out_than_there_is_room_no_job_is_read(more: int) -> None:
     """The fleet has shrunk since they went."""
-    house = House(gpus=5)
-    house.flood("client-1", 30)
+    house = House()
+    jobs = house.flood("client-1", 30)
+    for job in jobs[NARROWEST : NARROWEST + more]:
+        assert house.ledger.resend(job, now=NOW) == 1
     watched = Watched(house)
     assert Window(watched, house, lambda: 1, lambda: NOW).refill("client-1") == 0 and watched.asked == []
