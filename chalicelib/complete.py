@@ -113,7 +113,8 @@ class _Flush:
     strangers: set[str] = field(default_factory=set)
     """Ids of those of them for which nobody asked: their second look is still to come."""
     refused: list[Job] = field(default_factory=list)
-    written: int = 0
+    has_written: bool = False
+    """Whether some row was written since one refused: then it is not the tab."""
 
 
 GOLDEN: Final = (5**0.5 - 1) / 2
@@ -269,10 +270,10 @@ class Complete:
                 before = tab
                 continue
             except Unavailable:
-                if flush.written:
+                if flush.has_written:
                     self._give_up_refused(flush)
                 raise
-            if flush.refused and not flush.written:
+            if flush.refused and not flush.has_written:
                 raise TAB_REFUSES
             self._give_up_refused(flush)
             # Of a row that was only looked at nothing was written: it is there all the same.
@@ -324,10 +325,11 @@ class Complete:
             if (now.title, now.names) != (tab.title, tab.names):
                 return {match.job.job_id for match in matches}  # it was the tab that changed, not the row that refuses
             flush.refused.append(matches[0].job)
-            if len(flush.refused) > REFUSED_MOST or (not flush.written and len(flush.refused) > 1):
+            if len(flush.refused) > REFUSED_MOST or (not flush.has_written and len(flush.refused) > 1):
                 raise TAB_REFUSES from None
             return set()
-        flush.written += bool(self._plan(tab, matches))
+        if self._plan(tab, matches):
+            flush.has_written = True
         return missed
 
     def _give_up_refused(self, flush: _Flush) -> None:

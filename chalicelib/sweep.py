@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from chalicelib.contract.counts import NOWHERE, Counts, Metric
@@ -33,6 +34,11 @@ CHECK_UNTIL_MS: Final = 60 * 60 * 1000
 """How long after its end a job's row may still be looked at once more."""
 
 REHINT_MS: Final = 2 * 60 * 1000
+"""When the sweeper looks again at an end of which it has asked completion to tell."""
+
+AFTER_LEASE_MS: Final = 30 * 1000
+"""When it looks at a job that runs: so long after its lease, unless a heartbeat moves it."""
+
 LONGEST_WAIT_MS: Final = 60 * 60 * 1000
 UNREADABLE_MS: Final = 60 * 60 * 1000
 """When the sweeper looks again at a job that cannot be read: the release that wrote it may be back by then."""
@@ -89,6 +95,19 @@ class Spreadsheets(Protocol):
         """Note that they are looked at."""
 
 
+@dataclass(frozen=True)
+class _Round:
+    """Hold what one round gathers while it looks at the jobs one by one."""
+
+    now: int
+    checks: dict[str, list[Job]] = field(default_factory=lambda: defaultdict(list))
+    """Jobs that completion is asked to look at, by spreadsheet (or client, where they have none)."""
+    held: dict[str, list[Job]] = field(default_factory=lambda: defaultdict(list))
+    """Jobs that are held back, by client."""
+    ended: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Ids of jobs that have ended, by client."""
+
+
 class Sweep:
     """Look at every job whose time has come and do the one thing that it lacks."""
 
@@ -105,10 +124,7 @@ class Sweep:
         self._counts = counts
         self._ledger = ledger
         self._window = window
-        self._held: dict[str, list[Job]] = {}
-        self._ended: dict[str, set[str]] = {}
         self._spreadsheets = spreadsheets
-        self._checks: dict[str, list[Job]] = {}
         self._jobs = jobs
         self._hints = hints
         self._now_ms = now_ms
@@ -116,20 +132,20 @@ class Sweep:
     def sweep(self) -> Counter[str]:
         """Make one round; answer how often each thing was done (re-sent, let go, hinted, gave up, checked, auto …)."""
         done: Counter[str] = Counter()
-        now = self._now_ms()
-        self._checks, self._held, self._ended = defaultdict(list), defaultdict(list), defaultdict(set)
+        this = _Round(self._now_ms())
+        now = this.now
         done["auto"] = self._start_autos(now)
         ids = list(self._ledger.due(now, AT_ONCE))
         jobs = self._ledger.get_many(ids)
         done["unreadable"] = self._put_off(set(ids) - {job.job_id for job in jobs}, now)
         for job in jobs:
             try:
-                done[self._look(job, now)] += 1
+                done[self._look(job, this)] += 1
             except Unavailable as reason:
                 log.warning("sweep later", extra={"job_id": job.job_id, "reason": reason.message})
                 done["unavailable"] += 1
-        done["let go"] = self._let_go(now)
-        for jobs in self._checks.values():
+        done["let go"] = self._let_go(this)
+        for jobs in this.checks.values():
             for begin in range(0, len(jobs), CHECKED_AT_ONCE):
                 self._hints.check(jobs[begin : begin + CHECKED_AT_ONCE], now // 60_000)
         log.info("sweep", extra={"action": "sweep", **done})
@@ -166,66 +182,63 @@ class Sweep:
             log.warning("auto later", extra={"action": "auto", "reason": reason.message})
         return asked
 
-    def _let_go(self, now: int) -> int:
+    def _let_go(self, this: _Round) -> int:
         """Fill the windows of the clients whose jobs ended or are held; word of an end may have got lost."""
         gone = 0
-        for client_id in {**self._held, **self._ended}:
+        for client_id in {**this.held, **this.ended}:
             try:
-                gone += self._window.refill(client_id, self._ended[client_id])
-                held = self._ledger.get_many([job.job_id for job in self._held[client_id]])
+                gone += self._window.refill(client_id, this.ended[client_id])
+                held = self._ledger.get_many([job.job_id for job in this.held[client_id]])
                 still = [job for job in held if job.is_held and job.state is State.QUEUED]
                 if still:
-                    self._window.look_again(still, now)
+                    self._window.look_again(still, this.now)
             except Unavailable as reason:
                 log.warning("let go later", extra={"client_id": client_id, "reason": reason.message})
         return gone
 
-    def _look(self, job: Job, now: int) -> str:
+    def _look(self, job: Job, this: _Round) -> str:
+        now = this.now
         if job.state in TERMINAL:
             if not job.is_held:
-                self._ended[job.client_id].add(job.job_id)
-            return self._look_at_ended(job, now)
+                this.ended[job.client_id].add(job.job_id)
+            return self._look_at_ended(job, this)
         if job.lease_until >= now and job.state is State.RUNNING:
             if not job.is_shown:
-                self._lagging(job)
-            self._ledger.look_later(job, due_at=job.lease_until + REHINT_MS // 4)
+                _note_lagging(job, this)
+            self._ledger.look_later(job, due_at=job.lease_until + AFTER_LEASE_MS)
             return "waits"
         if job.deadline <= now or job.budget_left <= 0:
             error = TOO_MANY if job.budget_left <= 0 else TOO_LATE
-            if self._ledger.give_up(job, now=now, error=error):
-                self._ended[job.client_id].add(job.job_id)
-                ended = self._ledger.get(job.job_id)
-                if ended is not None:
-                    self._hints.hint(ended)
-            return "gave up"
+            return self._give_up(job, this, error)
         if job.is_held:
-            self._held[job.client_id].append(job)
+            this.held[job.client_id].append(job)
             return "held"
         if job.state is State.QUEUED and now < (lost_at := _lost_at(job)):
             self._ledger.look_later(job, due_at=lost_at)
             return "waits"
         return self._resend(job, now)
 
-    def _look_at_ended(self, job: Job, now: int) -> str:
+    def _give_up(self, job: Job, this: _Round, error: JobError) -> str:
+        if not self._ledger.give_up(job, now=this.now, error=error):
+            return "moved"
+        this.ended[job.client_id].add(job.job_id)
+        ended = self._ledger.get(job.job_id)
+        if ended is not None:
+            self._hints.hint(ended)
+        return "gave up"
+
+    def _look_at_ended(self, job: Job, this: _Round) -> str:
+        now = this.now
         if job.is_shown:
             if job.target is None or now > (job.finished_at or 0) + CHECK_UNTIL_MS:
                 self._ledger.mark_synced(job)
                 return "shown"
             self._ledger.look_later(job, due_at=now + REHINT_MS)
-            self._checks[job.target.spreadsheet_id].append(job)
+            this.checks[job.target.spreadsheet_id].append(job)
             return "checked"
         self._ledger.look_later(job, due_at=now + REHINT_MS)
-        self._lagging(job)
+        _note_lagging(job, this)
         return "hinted"
-
-    def _lagging(self, job: Job) -> None:
-        """
-        Have completion look at a job whose news it has not told.
-
-        Not by a message for each: when completion is behind, they would come faster than it takes them, and what it has
-        not taken is asked for again and again.
-        """
-        self._checks[f"lag:{job.target.spreadsheet_id if job.target else job.client_id}"].append(job)
 
     def _resend(self, job: Job, now: int) -> str:
         seq = self._ledger.resend(job, now=now)
@@ -233,6 +246,16 @@ class Sweep:
             return "moved"
         self._jobs.send([job.model_copy(update={"seq": seq})])
         return "re-sent"
+
+
+def _note_lagging(job: Job, this: _Round) -> None:
+    """
+    Have completion look at a job whose news it has not told.
+
+    Not by a message for each: when completion is behind, they would come faster than it takes them, and what it has
+    not taken is asked for again and again.
+    """
+    this.checks[f"lag:{job.target.spreadsheet_id if job.target else job.client_id}"].append(job)
 
 
 def _lost_at(job: Job) -> int:

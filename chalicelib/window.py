@@ -79,7 +79,7 @@ class Window:
         client_id = jobs[0].client_id
         try:
             line, places = self._line(client_id, len(jobs))
-            free = max(0, queued_max - self._count(client_id, line, queued_max)) if queued_max else 0
+            free = max(0, queued_max - self._count(client_id, line, queued_max))
             let_in = [*jobs[:free], *self._replays(jobs[free:])]
         except Unavailable as reason:
             log.warning("line not read", extra={"client_id": client_id, "reason": reason.message})
@@ -147,20 +147,19 @@ class Window:
         return seen if line.is_whole or seen >= queued_max else self._ledger.open_jobs(client_id)
 
     def _replays(self, jobs: Sequence[Job]) -> list[Job]:
-        there = {job.job_id for job in self._ledger.get_many([job.job_id for job in jobs])} if jobs else set()
+        there = {job.job_id for job in self._ledger.get_many([job.job_id for job in jobs])}
         return [job for job in jobs if job.job_id in there]
 
 
 def _placed(jobs: Sequence[Job], room: int, now: int) -> tuple[Job, ...]:
     """Mark who is held. Jobs of one request keep their order: the earlier ones count as some milliseconds older."""
     aged = [job.model_copy(update={"created_at": job.created_at - behind}) for behind, job in _from_end(jobs)]
-    ranked = sorted(aged, key=_rank)
-    held = {job.job_id for job in ranked[room:]}
-    last = ranked[-1].job_id if held else ""
+    waiting = sorted(aged, key=_rank)[room:]
+    held = {job.job_id for job in waiting}
     placed = []
     for job in aged:
         if job.job_id in held:
-            due_at = now + (LOOK_MS if job.job_id == last else LATER_MS)
+            due_at = now + (LOOK_MS if job.job_id == waiting[-1].job_id else LATER_MS)
             job = job.model_copy(update={"seq": 0, "due_at": min(due_at, job.deadline)})
         placed.append(job)
     return tuple(placed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from chalicelib.cells import Cell, Image, Moved, Number, Tab, Text, Tick, Time, note_to_write
+from chalicelib.cells import Cell, Image, Moved, Number, Tab, Text, Tick, Time, Unreachable, note_to_write
 from chalicelib.mend import Held
 
 HEADER = ["Prompt", "Workflow", "Status", "Output URL", "Preview", "Seed", "Error", "Job ID", "Notes"]
@@ -26,6 +26,7 @@ class PaperSheet:
         self.notes: dict[tuple[int, int], str] = {}
         self.values: dict[tuple[int, int], Any] = {}
         self.labels: dict[int, str] = {}
+        self.title = "Tab"
         self.rested = 0.0
         self.reads = 0
         self.writes = 0
@@ -39,6 +40,8 @@ class PaperSheet:
 
     def read(self, spreadsheet_id: str, sheet_id: int, *, with_values: bool = False, urgent: bool = False) -> Tab:
         self._call("reads")
+        if spreadsheet_id != SHEET:
+            raise Unreachable("There is no such spreadsheet.", may_heal=False)
         return self._tab(sheet_id)
 
     def rest(self, seconds: float) -> None:
@@ -62,7 +65,7 @@ class PaperSheet:
 
     def tabs(self, spreadsheet_id: str) -> dict[int, str]:
         self._call("reads")
-        return {0: "Tab", **{key: title for key, (title, _) in self.others.items()}}
+        return {0: self.title, **{key: title for key, (title, _) in self.others.items()}}
 
     def add_tab(self, spreadsheet_id: str, title: str) -> int:
         self._call("writes")
@@ -125,7 +128,7 @@ class PaperSheet:
         header = tuple(grid[0]) if grid else ()
         notes = dict(self.notes) if sheet_id == 0 else {}
         labels = self.labels if sheet_id == 0 else {}
-        return Tab(SHEET, sheet_id, "Tab", "UTC", header, texts, entered, notes, values, labels)
+        return Tab(SHEET, sheet_id, self.title, "UTC", header, texts, entered, notes, values, labels)
 
 
 def shown(cell: Cell | Held) -> str:

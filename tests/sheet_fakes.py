@@ -23,6 +23,7 @@ class MemoryRegistry:
         self.kept: dict[str, Registration] = {}
         self.holders: dict[str, tuple[str, int]] = {}
         self.email = ""
+        self.unparked: list[str] = []
 
     def get(self, spreadsheet_id: str) -> Registration:
         return self.kept.get(spreadsheet_id, Registration(spreadsheet_id=spreadsheet_id))
@@ -53,6 +54,7 @@ class MemoryRegistry:
         self._set(spreadsheet_id, parked=parked)
 
     def unpark(self, spreadsheet_id: str) -> None:
+        self.unparked.append(spreadsheet_id)
         if spreadsheet_id in self.kept:
             self._set(spreadsheet_id, parked=None)
 
@@ -98,9 +100,11 @@ class FreeTurns:
 
     def __init__(self, *waits: int) -> None:
         self.waits = list(waits)
+        self.asked: list[tuple[str, int]] = []
         self.taken: list[str] = []
 
     def turn(self, spreadsheet_id: str, now: int) -> int:
+        self.asked.append((spreadsheet_id, now))
         if self.waits:
             return self.waits.pop(0)
         self.taken.append(spreadsheet_id)
@@ -112,10 +116,12 @@ class NoteBook:
 
     def __init__(self) -> None:
         self.noted: list[str] = []
+        self.noted_at: list[int] = []
         self.pace: dict[str, int] = {}
 
     def note(self, job: Job, now: int) -> None:
         self.noted.append(job.job_id)
+        self.noted_at.append(now)
 
     def today(self, spreadsheet_id: str, now: int) -> Usage:
         return Usage(images=len(self.noted), gpu_ms=36_000 * len(self.noted))
@@ -132,6 +138,8 @@ class Post:
         self.hinted: list[tuple[str, int | None]] = []
         self.again: list[str] = []
         self.checked: list[list[str]] = []
+        self.checked_in: list[int] = []
+        """The minutes of the rounds that asked for these looks."""
         self.errands: list[Errand] = []
 
     def send(self, jobs: Sequence[Job]) -> int:
@@ -149,6 +157,7 @@ class Post:
 
     def check(self, jobs: Sequence[Job], sweep_minute: int) -> None:
         self.checked.append([job.job_id for job in jobs])
+        self.checked_in.append(sweep_minute)
 
     def ask(self, errand: Errand) -> None:
         self.errands.append(errand)

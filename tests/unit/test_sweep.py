@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from chalicelib.contract.errors import Unavailable
@@ -18,7 +19,9 @@ from tests.sheet_fakes import MemoryRegistry, Post
 LEASE_MS = 60_000
 
 
-def sweep(ledger: MemoryLedger, post: Post, now: int, registry: MemoryRegistry | None = None) -> Callable[[], object]:
+def sweep(
+    ledger: MemoryLedger, post: Post, now: int, registry: MemoryRegistry | None = None
+) -> Callable[[], Counter[str]]:
     window = Window(ledger, post, lambda: 0, lambda: now)
     return Sweep(ledger, post, post, registry or MemoryRegistry(), lambda: now, window).sweep
 
@@ -139,8 +142,9 @@ def test_rows_that_start_by_themselves_are_asked_for_every_minute() -> None:
     for number in range(20):
         registry.bind(f"sheet-{number:02}", "studio", "k", "")
         registry.set_auto(f"sheet-{number:02}", 0, on=True)
-    sweep(ledger, post, NOW, registry)()
+    assert sweep(ledger, post, NOW + 7, registry)() == Counter(auto=15)
     assert len(post.errands) == 15 and {errand.errand for errand in post.errands} == {"auto"}
+    assert {errand.id for errand in post.errands} == {str(NOW // 60_000)}, "one that is told twice is done once"
     sweep(ledger, post, NOW + 60_000, registry)()
     assert {errand.spreadsheet_id for errand in post.errands} == {f"sheet-{number:02}" for number in range(20)}
 
@@ -161,14 +165,15 @@ def test_many_tabs_do_not_eat_the_reads_of_all() -> None:
 def test_spreadsheets_that_refuse_us_or_are_nobodys_take_no_turn() -> None:
     """Parked until its time; released: never."""
     ledger, post, registry = MemoryLedger(), Post(), MemoryRegistry()
-    registry.bind("parked", "studio", "k", "")
-    for name in ("parked", "released"):
+    for name in ("parked", "well"):
+        registry.bind(name, "studio", "k", "")
+    for name in ("parked", "released", "well"):
         registry.set_auto(name, 0, on=True)
     registry.park("parked", Parked(reason="Not shared.", since=NOW, until=NOW + 60_000))
-    sweep(ledger, post, NOW, registry)()
-    assert post.errands == []
+    assert sweep(ledger, post, NOW, registry)() == Counter(auto=1)
+    assert [errand.spreadsheet_id for errand in post.errands] == ["well"]
     sweep(ledger, post, NOW + 60_000, registry)()
-    assert [errand.spreadsheet_id for errand in post.errands] == ["parked"]
+    assert [errand.spreadsheet_id for errand in post.errands] == ["well", "parked", "well"]
 
 
 class Unread(MemoryRegistry):

@@ -3,78 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Collection, Sequence
 
 import pytest
 
 from chalicelib.contract.errors import Unavailable
-from chalicelib.contract.events import Ended
-from chalicelib.contract.job import BUDGET, Job, JobError, Timings
-from chalicelib.contract.limits import EVERYBODY
+from chalicelib.contract.job import BUDGET, Job, JobError
 from chalicelib.contract.ports import Claimed, Line
-from chalicelib.contract.spent import UNMEASURED_MOST_MS, gpu_ms
 from chalicelib.contract.states import TERMINAL, State
 from chalicelib.ends import Ends
 from chalicelib.sweep import Sweep
 from chalicelib.window import LATER_MS, LOOK_MS, NARROWEST, Window, width
 from tests.fakes import MemoryLedger
 from tests.jobs import NOW, new_job
-from tests.sheet_fakes import MemoryRegistry, Post
+from tests.sheet_fakes import MemoryRegistry
 from tests.sizes import ALL
-
-
-class House:
-    """Hold a ledger, the workers' queue and a window; *gpus* servers are at work. Time stands until it is moved."""
-
-    def __init__(self, gpus: int = 1) -> None:
-        self.now, self.gpus = NOW, gpus
-        self.ledger, self.post = MemoryLedger(), Post()
-        self.queue: deque[tuple[str, int]] = deque()
-        self.charged: list[tuple[str, int]] = []
-        self.paid: list[str] = []
-        self.window = Window(self.ledger, self, lambda: self.gpus, lambda: self.now)
-        self.ends = Ends(self.ledger, self.window, self, lambda: self.now)
-        self.sweeper = Sweep(self.ledger, self, self.post, MemoryRegistry(), lambda: self.now, self.window)
-
-    def send(self, jobs: Sequence[Job]) -> int:
-        self.queue += [(job.job_id, job.seq) for job in jobs]
-        return len(jobs)
-
-    def is_new(self, job_id: str, now: int) -> bool:
-        self.paid.append(job_id)
-        return self.paid.count(job_id) == 1
-
-    def charge(self, key_id: str, gpu_ms: int, now: int) -> None:
-        self.charged.append((key_id, gpu_ms))
-
-    def submit(self, *jobs: Job, most: int = 1_000_000) -> list[Job]:
-        """Do what `Submit` does with jobs of one client: place, put, send."""
-        admitted = self.window.admit(jobs, most)
-        put = [self.ledger.submit(job).job for job in admitted.jobs]
-        self.send([job for job in put if not job.is_held])
-        return put
-
-    def flood(self, client_id: str, many: int, **fields: object) -> list[Job]:
-        """Submit *many* jobs of a client, a hundred at once."""
-        jobs = [new_job(client_id=client_id, target=None, now=self.now, **fields) for _ in range(many)]
-        return [job for start in range(0, many, 100) for job in self.submit(*jobs[start : start + 100])]
-
-    def claim(self) -> Claimed | None:
-        """Take the oldest message that leads to a job."""
-        while self.queue:
-            job_id, seq = self.queue.popleft()
-            got = self.ledger.claim(job_id, seq, owner="w", token=f"{job_id}{seq}", now=self.now, lease_ms=60_000)
-            if isinstance(got, Claimed):
-                return got
-        return None
-
-    def end(self, claimed: Claimed) -> Ended:
-        assert self.ledger.commit(claimed.lease, now=self.now, outputs=[], timings=Timings())
-        return Ended(ended=claimed.job.job_id, client_id=claimed.job.client_id)
-
-    def out(self, client_id: str = "client-1") -> int:
-        return len(self.ledger.line(client_id, 1_000_000).sent)
+from tests.window_house import House
 
 
 def test_a_window_is_two_jobs_a_gpu_and_never_less_than_four() -> None:
@@ -150,23 +94,6 @@ def test_within_one_request_the_higher_priority_takes_the_room() -> None:
     assert [job.is_held for job in jobs] == [True] * 4 + [False] * 4
 
 
-def test_a_lone_job_costs_one_read_more_than_its_put_and_its_message() -> None:
-    """And nobody asks how many GPUs there are."""
-    house = House()
-    reads: list[int] = []
-
-    class Watched(MemoryLedger):
-        def line(self, client_id: str, limit: int) -> Line:
-            reads.append(limit)
-            return super().line(client_id, limit)
-
-    def never() -> int:
-        raise AssertionError("the crew was asked")
-
-    [job] = Window(Watched(), house, never, lambda: NOW).admit([new_job()]).jobs
-    assert (job.seq, reads) == (1, [NARROWEST + 1])
-
-
 def test_above_the_most_jobs_are_refused_and_replays_are_not() -> None:
     """The sentence says how many wait; a job that is there already is told, not refused."""
     house = House()
@@ -180,6 +107,17 @@ def test_above_the_most_jobs_are_refused_and_replays_are_not() -> None:
     again = house.window.admit([new_job(), new_job(job_key="mine")], 9)
     assert [job.job_id for job in again.jobs] == [there[0].job_id] and again.refusal is not None
     assert house.window.admit([new_job(client_id="another")], 9).refusal is None
+
+
+def test_jobs_that_are_out_and_jobs_that_are_held_count_alike() -> None:
+    """Against the most that a client may have, also where the line was read to its end; a request may be cut."""
+    house = House(gpus=1)
+    house.flood("client-1", 10)
+    house.gpus = 8
+    admitted = house.window.admit([new_job() for _ in range(5)], 12)
+    assert len(admitted.jobs) == 2 and admitted.refusal is not None and admitted.has_room
+    none = house.window.admit([new_job() for _ in range(5)], 10)
+    assert none.jobs == () and none.refusal is not None
 
 
 def test_an_index_out_of_reach_lets_everybody_in() -> None:
@@ -214,10 +152,34 @@ def test_an_index_that_is_late_lets_nothing_go_twice() -> None:
     assert [job_id for job_id, _ in house.queue][3:] == [jobs[4].job_id]
 
 
+def test_an_index_that_is_late_lets_no_more_go_than_there_is_room() -> None:
+    """Also where one that is held cannot be read, so that those behind it are looked at too."""
+    house = House()
+    out = house.flood("client-1", NARROWEST)
+    odd, went, first, second = house.flood("client-1", 4)
+    before = house.ledger.line("client-1", 100)
+
+    class Late(MemoryLedger):
+        def line(self, client_id: str, limit: int) -> Line:
+            return before
+
+    late = Late()
+    late.__dict__ = house.ledger.__dict__
+    window = Window(late, house, lambda: 1, lambda: NOW)
+    assert house.ledger.resend(went, now=NOW) == 1
+    house.ledger.unreadable = {odd.job_id}
+    house.queue.clear()
+    assert window.refill("client-1", [out[0].job_id]) == 0, "its place is the one's that went"
+    assert window.refill("client-1", [job.job_id for job in out[:2]]) == 1
+    assert list(house.queue) == [(first.job_id, 1)]
+    assert house.ledger.line("client-1", 100).held == (odd.job_id, second.job_id)
+
+
 def test_a_fleet_that_grew_gets_more_at_the_next_word() -> None:
     """A job that comes in finds the window wider than what is out: the held ones go first."""
     house = House(gpus=1)
     house.flood("client-1", 30)
+    assert not house.window.admit([new_job()]).has_room
     house.gpus = 5
     admitted = house.window.admit([new_job()])
     assert admitted.has_room and admitted.jobs[0].is_held
@@ -251,6 +213,18 @@ def test_the_sweeper_looks_at_one_of_those_held_together_every_minute() -> None:
     assert held is not None and held.due_at == NOW + LATER_MS
 
 
+def test_of_jobs_that_are_still_held_the_last_to_go_is_looked_at_soon() -> None:
+    """The others an hour later, though not after their deadlines; so a client costs the sweeper one look a minute."""
+    house = House()
+    house.flood("client-1", NARROWEST)
+    [last] = house.flood("client-1", 1, priority=-1)
+    [first] = house.flood("client-1", 1)
+    [hurried] = house.submit(new_job(priority=5, deadline=NOW + 90_000))
+    house.window.look_again([last, hurried, first], NOW + 5)
+    due = [job.due_at for job in house.ledger.get_many([last.job_id, hurried.job_id, first.job_id])]
+    assert due == [NOW + 5 + LOOK_MS, NOW + 90_000, NOW + 5 + LATER_MS]
+
+
 def test_a_held_job_can_be_cancelled_and_is_given_up_in_time() -> None:
     """Without a message it is a job like any other."""
     house = House()
@@ -273,50 +247,6 @@ def test_a_job_that_waits_to_be_tried_again_keeps_its_place() -> None:
     error = JobError(code="x", text="It broke.")
     assert house.ledger.retry(claimed.lease, now=NOW, not_before=NOW + 60_000, error=error)
     assert house.window.refill("client-1") == 0 and house.out() == NARROWEST
-
-
-def test_what_a_job_used_is_charged_to_its_key() -> None:
-    """Its measured time, or from its start to its end when it failed; a job that never ran costs nothing."""
-    house = House()
-    house.submit(new_job(key_id="k1"), new_job(key_id="k2"), new_job())
-    words = []
-    for _ in range(3):
-        claimed = house.claim()
-        assert claimed is not None
-        house.now += 5_000
-        words.append(house.end(claimed))
-    house.ends.settle(words)
-    house.ends.settle(words)
-    of_keys = [charge for charge in house.charged if charge[0] != EVERYBODY]
-    assert of_keys == [("k1", 5_000), ("k2", 5_000)], "each once, however often its end is told"
-    assert [ms for key_id, ms in house.charged if key_id == EVERYBODY] == [5_000, 5_000], "and on the stage's account"
-    waited = new_job(state=State.CANCELED, started_at=NOW, finished_at=NOW + 3 * 3_600_000)
-    assert gpu_ms(waited) == UNMEASURED_MOST_MS, "a job that was handed back and waited is not charged for that"
-    measured = new_job(state=State.SUCCEEDED, timings=Timings(execution_ms=7), started_at=1, finished_at=1_000)
-    assert (gpu_ms(measured), gpu_ms(new_job(state=State.CANCELED, finished_at=NOW))) == (7, 0)
-
-
-def test_attempts_that_came_to_nothing_are_charged_as_well() -> None:
-    """What workers told of all attempts counts, and the guess where it is more: who died told nothing of the end."""
-    done = new_job(state=State.SUCCEEDED, timings=Timings(execution_ms=7), spent_ms=90_007)
-    failed = new_job(state=State.FAILED, started_at=NOW, finished_at=NOW + 5_000, spent_ms=64_000)
-    died = new_job(state=State.FAILED, started_at=NOW, finished_at=NOW + 70_000, spent_ms=64_000)
-    assert [gpu_ms(job) for job in (done, failed, died)] == [90_007, 64_000, 70_000]
-
-
-def test_where_a_worker_told_the_end_nothing_is_guessed() -> None:
-    """A job that failed before a GPU had begun, or uploaded for long, is charged what the GPU worked and no more."""
-    ended = {"started_at": NOW, "finished_at": NOW + 50_000, "lease_until": NOW + 60_000}
-    early, late = new_job(state=State.FAILED, **ended), new_job(state=State.FAILED, spent_ms=3_000, **ended)
-    given_up = late.model_copy(update={"finished_at": NOW + 61_000})
-    canceled = late.model_copy(update={"state": State.CANCELED, "lease_until": 0})
-    assert [gpu_ms(job) for job in (early, late, given_up, canceled)] == [0, 3_000, 61_000, 50_000]
-
-
-def test_a_worker_of_the_release_before_is_charged_for_too() -> None:
-    """It tells its own attempt in the timings, and nothing of all attempts together."""
-    mixed = new_job(state=State.SUCCEEDED, timings=Timings(execution_ms=9_000), spent_ms=400)
-    assert gpu_ms(mixed) == 9_000
 
 
 @pytest.mark.parametrize("gpus", [2, 8])

@@ -1,0 +1,267 @@
+"""Whatever people move in the sheet while rows are written, each row gets its own result and nobody loses a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chalicelib.cells import Moved, Tab
+from chalicelib.contract.job import JobError
+from chalicelib.contract.ports import Claimed
+from tests.jobs import NOW
+from tests.paper import HEADER, PaperSheet
+from tests.sheet_desk import Desk, complete, row_of
+from tests.sizes import examples
+
+
+def test_a_sort_between_read_and_write_is_undone_and_followed() -> None:
+    """The row that was hit by mistake gets back what it held; the result goes to its own row."""
+    desk = Desk()
+    job, other = desk.done("mine"), desk.submitted("zz other")
+    sheet = PaperSheet(row_of(job), {**row_of(other), "Output URL": "old link", "Notes": "dear"})
+
+    def swap() -> None:
+        sheet.grid[1], sheet.grid[2] = sheet.grid[2], sheet.grid[1]
+
+    sheet.between.append(swap)
+    assert complete(desk, sheet).show([job.job_id]) == {}
+    assert sheet.row("mine")["Status"] == "done" and job.job_id in sheet.row("mine")["Output URL"]
+    assert sheet.row("zz other") == {
+        **sheet.row("zz other"),
+        "Status": "queued",
+        "Output URL": "old link",
+        "Notes": "dear",
+    }
+    assert desk.now(job).is_shown
+
+
+def test_a_column_moved_between_read_and_write_loses_nothing() -> None:
+    """Cells of a person's own column that were hit come back, and the result is written where its column is now."""
+    desk = Desk()
+    job = desk.done("mine")
+    sheet = PaperSheet({**row_of(job), "Notes": "dear", "Workflow": "flux"})
+
+    def move() -> None:
+        for line in sheet.grid:
+            line.insert(2, line.pop())
+
+    sheet.between.append(move)
+    complete(desk, sheet).show([job.job_id])
+    row = sheet.row("mine")
+    assert (row["Notes"], row["Workflow"], row["Status"], row["Job ID"]) == ("dear", "flux", "done", job.job_key)
+
+
+def test_columns_that_swap_with_the_rows_names_lose_nothing() -> None:
+    """Even where prompt and Job ID themselves were hit, the rest of the row tells which one it is."""
+    desk = Desk()
+    jobs = [desk.done(f"p{number}") for number in range(3)]
+    sheet = PaperSheet(*({**row_of(job), "Notes": "same", "Workflow": "same"} for job in jobs))
+
+    def turn() -> None:
+        for line in sheet.grid:
+            line[:] = line[5:] + line[:5]
+
+    sheet.between.append(turn)
+    complete(desk, sheet).show([jobs[0].job_id])
+    for job in jobs:
+        row = sheet.row(str(job.inputs["prompt"]))
+        assert (row["Job ID"], row["Status"], row["Notes"]) == (job.job_key, "done", "same")
+
+
+def test_a_blank_row_inserted_between_read_and_write_ends_blank() -> None:
+    """What lands in a new row is taken away again."""
+    desk = Desk()
+    job = desk.done("mine")
+    sheet = PaperSheet(row_of(job))
+    sheet.between.append(lambda: sheet.grid.insert(1, [""] * len(HEADER)))
+    complete(desk, sheet).show([job.job_id])
+    assert sheet.grid[1] == [""] * len(HEADER)
+    assert sheet.row("mine")["Status"] == "done"
+
+
+class Restless(PaperSheet):
+    """Have somebody do something right before each reading, the first one left out."""
+
+    def __init__(self, *rows: Mapping[str, str], do: Callable[[list[list[str]]], None]) -> None:
+        super().__init__(*rows)
+        self._do = do
+
+    def read(self, spreadsheet_id: str, sheet_id: int, *, with_values: bool = False, urgent: bool = False) -> Tab:
+        if self.reads:
+            self._do(self.grid)
+        return super().read(spreadsheet_id, sheet_id, with_values=with_values, urgent=urgent)
+
+
+def test_a_blank_row_that_was_hit_and_typed_into_keeps_no_picture() -> None:
+    """Somebody picks a status there before we take away what landed: their word stays, another's result does not."""
+
+    def pick(grid: list[list[str]]) -> None:
+        status = HEADER.index("Status")
+        for line in grid[1:]:
+            if not line[HEADER.index("Job ID")]:
+                line[status] = "pending"
+
+    desk = Desk()
+    job = desk.done("mine")
+    sheet = Restless(row_of(job), do=pick)
+    sheet.between.append(lambda: sheet.grid.insert(1, [""] * len(HEADER)))
+    complete(desk, sheet).show([job.job_id])
+    assert dict(zip(HEADER, sheet.grid[1], strict=True)) == {**dict.fromkeys(HEADER, ""), "Status": "pending"}
+    assert sheet.row("mine")["Status"] == "done"
+
+
+@pytest.mark.parametrize("column", ["Job ID", "Status", "Prompt"])
+def test_a_row_that_was_hit_and_typed_over_keeps_its_own_picture(column: str) -> None:
+    """Somebody pastes another Job ID there, picks a status, or changes the prompt, before we take back what landed."""
+
+    def type_over(grid: list[list[str]]) -> None:
+        for line in grid[1:]:
+            if line[HEADER.index("Notes")] == "hit":
+                line[HEADER.index(column)] = "typed"
+
+    desk = Desk()
+    job, other = desk.done("mine"), desk.done("other")
+    was = {**row_of(other, Notes="hit", Status="done"), "Output URL": "https://host/api/o/other"}
+    sheet = Restless(row_of(job), was, do=type_over)
+    assert desk.ledger.mark_synced(other)
+    sheet.between.append(lambda: sheet.grid.insert(1, sheet.grid.pop(2)))
+    complete(desk, sheet).show([job.job_id])
+    assert dict(zip(HEADER, sheet.grid[1], strict=True)) == {**dict.fromkeys(HEADER, ""), **was, column: "typed"}
+    assert sheet.row("mine")["Status"] == "done" and job.job_id in sheet.row("mine")["Output URL"]
+
+
+def test_a_copy_of_a_row_that_was_hit_keeps_no_picture_of_anothers() -> None:
+    """Its Job ID is not the one that was rendered for its prompt, so that nothing else would put it right."""
+    desk = Desk()
+    job = desk.done("mine")
+    link = "https://host/api/o/other"
+    was = {"Prompt": "other", "Status": "done", "Job ID": "pasted", "Output URL": link, "Notes": "hit"}
+
+    def copy(grid: list[list[str]]) -> None:
+        if len(grid) == 3:
+            grid.append([*grid[1][:-1], "copy"])
+
+    sheet = Restless(row_of(job), was, do=copy)
+    sheet.between.append(lambda: sheet.grid.insert(1, sheet.grid.pop(2)))
+    complete(desk, sheet).show([job.job_id])
+    rows = [dict(zip(HEADER, line, strict=True)) for line in sheet.grid[1:]]
+    assert [row["Output URL"] for row in rows if row["Prompt"] == "other"] == [link, link]
+    assert [row["Status"] for row in rows] == ["done"] * 3 and job.job_id in sheet.row("mine")["Output URL"]
+
+
+@pytest.mark.parametrize("column", ["Job ID", "Prompt"])
+def test_a_row_that_has_its_own_picture_is_never_taken_for_one_that_was_hit(column: str) -> None:
+    """What hit another row by mistake was taken back by somebody's undo; the row that was meant was typed over."""
+
+    def meanwhile(grid: list[list[str]]) -> None:
+        hit, mine = grid[1], grid[2]
+        link = hit[HEADER.index("Output URL")]
+        if link:
+            for name in ("Status", "Output URL", "Preview", "Seed", "Error"):
+                hit[HEADER.index(name)] = ""
+            mine[HEADER.index("Output URL")], mine[HEADER.index(column)] = link, "typed"
+
+    desk = Desk()
+    job, other = desk.done("mine"), desk.submitted("other")
+    sheet = Restless(row_of(job, Notes="keep"), row_of(other, Status=""), do=meanwhile)
+    sheet.between.append(lambda: sheet.grid.insert(1, sheet.grid.pop(2)))
+    complete(desk, sheet).show([job.job_id])
+    assert job.job_id in sheet.grid[2][HEADER.index("Output URL")]
+
+
+def test_a_copy_of_a_blank_row_that_was_hit_ends_blank() -> None:
+    """Whoever copies the row in that moment copies nobody's result."""
+    desk = Desk()
+    job = desk.done("mine")
+    sheet = PaperSheet(row_of(job))
+    sheet.between.append(lambda: sheet.grid.insert(1, [""] * len(HEADER)))
+    sheet.between.append(lambda: sheet.grid.append(list(sheet.grid[1])))
+    complete(desk, sheet).show([job.job_id])
+    assert sheet.grid[1] == sheet.grid[3] == [""] * len(HEADER)
+    assert sheet.row("mine")["Status"] == "done"
+
+
+def test_rows_that_never_hold_still_come_again_later() -> None:
+    """The flush gives up after some rounds and marks nothing that it did not see in place."""
+    desk = Desk()
+    job, other = desk.done("mine"), desk.submitted("other")
+    sheet = PaperSheet(row_of(job), row_of(other))
+
+    def swap() -> None:
+        sheet.grid[1], sheet.grid[2] = sheet.grid[2], sheet.grid[1]
+
+    sheet.between += [swap] * 200
+    assert complete(desk, sheet).show([job.job_id]) == {job.job_id: 5}
+    assert not desk.now(job).is_shown
+
+
+def test_notes_that_hit_the_wrong_row_are_taken_back() -> None:
+    """A sort between read and write: cells and notes of the row that was hit are as before."""
+    desk = Desk()
+    job, other = desk.submitted("mine", link_base="https://host/api"), desk.submitted("other")
+    claimed = desk.ledger.claim(job.job_id, 1, owner="w", token="t", now=NOW, lease_ms=1000)
+    assert isinstance(claimed, Claimed)
+    desk.ledger.fail(claimed.lease, now=NOW, error=JobError(code="x", text="It broke."))
+    sheet = PaperSheet(row_of(job), row_of(other, Error="old error"))
+
+    def swap() -> None:
+        sheet.grid[1], sheet.grid[2] = sheet.grid[2], sheet.grid[1]
+
+    sheet.between.append(swap)
+    complete(desk, sheet).show([job.job_id])
+    assert sheet.row("other")["Error"] == "old error" and sheet.note("other", "Error") == ""
+    assert sheet.row("mine")["Error"] == "It broke." and job.job_id in sheet.note("mine", "Error")
+
+
+@settings(max_examples=examples(300), deadline=None)
+@given(st.data())
+def test_whatever_people_move_while_we_write_nobody_gets_anothers_result(data: st.DataObject) -> None:
+    """Rows are shuffled, inserted and deleted before any of our writes, those that put things right included."""
+    desk = Desk()
+    jobs = [desk.done(f"p{number}") for number in range(3)]
+    rows = [row_of(job, Notes=f"note {number}") for number, job in enumerate(jobs)]
+    rows += [{"Prompt": "mine", "Status": "idea", "Error": "keep", "Seed": "9"}]
+    rows += [{"Prompt": "p1", "Notes": "a twin"}, {}]
+    sheet = PaperSheet(*data.draw(st.permutations(rows)))
+    kept = {"mine": dict(sheet.row("mine")), "a twin": ["p1", "", "", "", "", "", "", "", "a twin"]}
+
+    def move() -> None:
+        lines = sheet.grid[1:]
+        match data.draw(st.sampled_from(["shuffle", "insert", "leave", "swap"])):
+            case "shuffle":
+                lines = data.draw(st.permutations(lines))
+            case "insert":
+                lines.insert(data.draw(st.integers(0, len(lines))), [""] * len(HEADER))
+            case "swap":
+                lines[0], lines[-1] = lines[-1], lines[0]
+        sheet.grid[1:] = [list(line) for line in lines]
+
+    sheet.between += [move] * data.draw(st.integers(1, 7))
+    work = complete(desk, sheet)
+    for _ in range(6):
+        if not work.show([job.job_id for job in jobs]):
+            break
+    for number, job in enumerate(jobs):
+        [line] = [line for line in sheet.grid[1:] if line[HEADER.index("Notes")] == f"note {number}"]
+        row = dict(zip(HEADER, line, strict=True))
+        assert row["Status"] == "done" and job.job_id in row["Output URL"] and row["Job ID"] == job.job_key
+    assert sheet.row("mine") == kept["mine"]
+    assert kept["a twin"] in sheet.grid
+    assert sum(any(line) for line in sheet.grid[1:]) == 5, "nothing is left in a blank row"
+
+
+def test_a_renamed_tab_is_read_again() -> None:
+    """A write that the tab's old name made invalid is repeated after another read."""
+    desk = Desk()
+    job = desk.done("p")
+    sheet = PaperSheet(row_of(job))
+
+    def renamed() -> None:
+        raise Moved
+
+    sheet.between.append(renamed)
+    assert complete(desk, sheet).show([job.job_id]) == {}
+    assert sheet.row("p")["Status"] == "done" and sheet.reads == 2
