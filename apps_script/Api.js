@@ -75,14 +75,18 @@ function askApi_(connection, path, fields) {
   return answer.content;
 }
 
+/** What a Job ID may be; the API refuses a request that names anything else. */
+const JOB_ID_ = /^[A-Za-z0-9_.:-]{1,128}$/;
+
 /**
- * Split keys into requests.
+ * Split keys into requests. What somebody typed as a Job ID and can be none is not asked for: the API would refuse them all.
  *
  * @param {string[]} keys
  * @return {string[][]} of at most MAX_ROWS_ each
  */
 function inRequests_(keys) {
-  return Array.from({ length: Math.ceil(keys.length / MAX_ROWS_) }, (_, at) => keys.slice(at * MAX_ROWS_, (at + 1) * MAX_ROWS_));
+  const able = keys.filter((key) => JOB_ID_.test(key));
+  return Array.from({ length: Math.ceil(able.length / MAX_ROWS_) }, (_, at) => able.slice(at * MAX_ROWS_, (at + 1) * MAX_ROWS_));
 }
 
 /**

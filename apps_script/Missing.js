@@ -14,12 +14,13 @@ function fetchMissing_() {
   const table = readTable_(sheet);
   const rows = selectedOrAll_(table, (row) => isMissing_(table, row));
   const keys = [...new Set(rows.map((row) => textOf_(table, row, 'jobId')))];
+  const requests = inRequests_(keys);
   // Without any key the API still looks for results whose rows are gone.
-  const requests = keys.length > 0 ? inRequests_(keys) : [[]];
+  if (requests.length === 0) requests.push([]);
   const isAlive = liveRuns_(); // before the API is asked: what is over by then has had its answers
   const answers = requests.map((some) => askApi_(connection, '/v1/sheets/fetch', { sheet_id: sheet.getSheetId(), job_keys: some }));
   const results = new Map(answers.flatMap(({ results: all }) => all).map((one) => [one.job_key, one.result]));
-  const of = (/** @type {string} */ result) => rows.filter((row) => results.get(textOf_(table, row, 'jobId')) === result);
+  const of = (/** @type {string} */ result) => rows.filter((row) => (results.get(textOf_(table, row, 'jobId')) || 'unknown') === result);
   const unknown = of('unknown').filter((row) => !isAlive(textOf_(table, row, 'jobId')));
   const lost = unknown.filter((row) => statusOf_(table, row) === 'queued');
   nextTurn_(sheet, lost.map((row) => ({ key: textOf_(table, row, 'jobId'), row, from: ['queued'], status: 'pending' })), []);

@@ -29,7 +29,8 @@ function sidebarNews() {
   if (!('status' in table.columns.ours)) news.message = 'This tab has no Status column. ComfySheet > Set up this sheet adds it.';
   if (!connection) return { ...news, message: whyNotConnected_(kept) };
   try {
-    const live = askApi_(connection, '/v1/sheets/progress', { job_keys: underWay.slice(0, MAX_ROWS_).map(({ key }) => key) });
+    const [keys = []] = inRequests_(underWay.map(({ key }) => key));
+    const live = askApi_(connection, '/v1/sheets/progress', { job_keys: keys });
     rememberAuto_(kept.auto, live.auto);
     return { ...news, ...liveNews_(table, underWay, live), auto: typeof live.auto === 'boolean' ? live.auto : kept.auto };
   } catch (error) {

@@ -166,6 +166,18 @@ def test_fetch_asks_for_every_row_that_waits_for_something() -> None:
     assert world.statuses(4, 8) == ["pending", "done"]
 
 
+@pytest.mark.parametrize(
+    ("function", "route"), [("fetchMissingResults", "fetch"), ("cancelSelected", "cancel"), ("sidebarNews", "progress")]
+)
+def test_what_somebody_typed_as_a_job_id_spoils_no_other_row(function: str, route: str) -> None:
+    """The API refuses a request that names what can be no Job ID: such a row is unknown, and not asked for."""
+    world = world_under_way(a="queued", b="queued", c="lost")
+    world.put(3, Job_ID="mine! really")
+    world.run(function, (2, 4))
+    (request,) = world.api.sent(f"/v1/sheets/{route}")
+    assert request["job_keys"] == ["a", "c"]
+
+
 def test_fetch_takes_the_selected_rows_if_any_of_them_waits() -> None:
     """Else the whole tab."""
     world = world_under_way(a="succeeded", b="succeeded", c="succeeded")
