@@ -348,7 +348,7 @@ def killed_sweeper(farm: Farm, size: Size) -> Outcome:
 def _gaps(here: Shop) -> list[Asked]:
     """Make a client with five jobs (the last is held), each of which lacks something, and a delivery without a ring."""
     client = f"swept-{uuid4().hex[:12]}"
-    asked = [here.farm.ask(client=client, steps=1) for _ in range(5)]
+    asked = [here.farm.insist(here.farm.ask(client=client, steps=1)) for _ in range(5)]
     here.forget_job_messages(asked)
     job = here.farm.job(asked[1])
     assert job is not None

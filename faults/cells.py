@@ -6,9 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from chalicelib.cells import Cell, Image, Number, Text
+from chalicelib.cells import Cell, Image, Number, Text, cells_of
+from chalicelib.contract.job import Job
 from sandbox.workbook import Formula
 
+HEADERS: Final = {
+    "status": "Status", "output_url": "Output URL", "preview": "Preview", "seed": "Seed", "error": "Error",
+}  # fmt: skip
+"""The cells that completion writes and that are compared, by column name: how they are headed."""
 HIDDEN: Final = re.compile(r"Traceback|X-Amz-Signature|PRIVATE KEY|AKIA|\bFile \"")
 
 
@@ -19,6 +24,24 @@ def agrees(shown: Any, cell: Cell) -> bool:
     if isinstance(cell, Number):
         return str(shown.formatted) == str(cell.number)
     return not isinstance(cell, Text) or str(shown.formatted) == cell.text
+
+
+def differences(job: Job, shown: Mapping[str, Any], time_zone: str) -> list[str]:
+    """Say where the cells of a row (by header) are not what completion writes for *job*, or what no such job shows."""
+    wanted = cells_of(job, time_zone)
+    wrong = [
+        f"“{shown_text(shown[header])}” as {header}; job {job.job_id} ({job.state}): {cell}"
+        for name, header in HEADERS.items()
+        if (cell := wanted.get(name)) is not None and header in shown and not agrees(shown[header], cell)
+    ]
+    # What the row showed before stays when a job brings no picture; it may never be this job's.
+    foreign = [header for header in ("Output URL", "Preview") if header in shown and "output_url" not in wanted]
+    wrong += [
+        f"as {header} an output of job {job.job_id}, which is {job.state}"
+        for header in foreign
+        if f"/o/{job.job_id}" in shown_text(shown[header])
+    ]
+    return wrong
 
 
 def shown_text(cell: Any) -> str:
