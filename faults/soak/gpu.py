@@ -19,6 +19,8 @@ SLACK_MS: Final = 1_000
 SLACK_NS: Final = SLACK_MS * 1_000_000
 WASTED_MOST_PERCENT: Final = 2.0
 """Of the GPU seconds, under faults (P15)."""
+MEASURED_LEAST_S: Final = 100.0
+"""GPU seconds of which a share says anything: of fewer a kill or two are more than a hundredth."""
 
 
 @dataclass
@@ -36,6 +38,8 @@ class Usage:
     unseen: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     runs: Counter[str] = field(default_factory=Counter)
+    wasted_runs: int = 0
+    """Runs from which no committed result came, those of cancelled jobs apart."""
 
     @property
     def wasted_s(self) -> float:
@@ -59,6 +63,7 @@ def usage(meters: Sequence[Path], jobs: Mapping[str, Job]) -> Usage:
                 used.strange.append(prompt_id)
                 continue
             used.runs[job.job_id] += 1
+            used.wasted_runs += job.state is not State.CANCELED
             finished_ms = job.finished_at or math.inf
             if begin / 1e6 > finished_ms + (LATE_MS if job.state is State.CANCELED else SLACK_MS):
                 used.late.append(job.job_id)
@@ -67,23 +72,36 @@ def usage(meters: Sequence[Path], jobs: Mapping[str, Job]) -> Usage:
             elif job.state is State.CANCELED:
                 used.cancelled_s += seconds
     used.useful_s = sum(useful.values())
+    used.wasted_runs -= len(useful)
     used.unseen = [job.job_id for job in jobs.values() if job.state is State.SUCCEEDED and job.job_id not in useful]
     return used
 
 
-def breaches(used: Usage) -> list[str]:
-    """Say what is wrong with it (P15); where nothing was measured nothing is right."""
+def breaches(used: Usage, breaks: int) -> list[str]:
+    """
+    Say what is wrong with it (P15); where nothing was measured nothing is right.
+
+    *breaks*: how often a worker or a ComfyUI was killed, frozen or cut off; each may cost the run in its hands.
+    """
     wrong = [f"the meter {name} is not there: its ComfyUI's time was not measured" for name in used.missing]
     wrong += [f"a GPU ran job {each} after it had ended" for each in used.late]
     wrong += [f"job {each} succeeded, and no meter saw it run before that" for each in used.unseen]
     if used.total_s == 0:
         wrong.append("the meters saw no GPU work at all")
-    if used.wasted_percent > WASTED_MOST_PERCENT:
+    if used.wasted_runs > breaks:
+        wrong.append(f"{used.wasted_runs} runs came to nothing, and only {breaks} times something was broken")
+    if used.total_s >= MEASURED_LEAST_S and used.wasted_percent > WASTED_MOST_PERCENT:
         wrong.append(
             f"{used.wasted_percent} % of the GPU time came to nothing ({used.wasted_s:.1f} of {used.total_s:.1f} s); "
             f"{WASTED_MOST_PERCENT:.0f} % are allowed"
         )
     return wrong
+
+
+def unjudged(used: Usage) -> list[str]:
+    """Say what there was too little of."""
+    few = f"the {WASTED_MOST_PERCENT:.0f} % of P15: {used.total_s:.0f} s of GPU time are too few for a share"
+    return [] if used.total_s >= MEASURED_LEAST_S else [few]
 
 
 def spans_of(text: str) -> list[tuple[str, int, int]]:

@@ -17,8 +17,9 @@ from faults.farm import Farm
 from faults.files import unfetchable
 from faults.report import Tally
 from faults.soak.crowd import SoakDesk
-from faults.soak.gpu import breaches, usage
+from faults.soak.gpu import breaches, unjudged, usage
 from faults.soak.links import misleading
+from faults.soak.plan import Blow
 from faults.soak.record import Record, Row
 from faults.soak.waits import Waits
 from faults.soak.watch import Body, Bus, States
@@ -221,7 +222,9 @@ class Judge:
     def _lags(self) -> None:
         """P11: from the commit to the cell."""
         calls = tuple(self._farm.world.server.sheets.log.calls)
-        waits = Waits(self._record.storm, [call.at for call in calls if not 200 <= call.status < 300])
+        refused = [call.at for call in calls if not 200 <= call.status < 300]
+        self.found.figures["calls of Google's: all, refused or dropped"] = f"{len(calls)}, {len(refused)}"
+        waits = Waits(self._record.storm, refused)
         for desk in self._desks:
             for job_id, at in desk.linked_at.items():
                 job = self.jobs.get(job_id)
@@ -239,7 +242,10 @@ class Judge:
         )
         figures["wasted share % (P15)"] = used.wasted_percent
         figures["jobs that ran on a GPU more than once"] = sum(count > 1 for count in used.runs.values())
-        self.found.blame("P15", breaches(used))
+        broken = sum(self._record.done[blow] for blow in (Blow.KILL, Blow.FREEZE, Blow.COMFY, Blow.PARTITION))
+        figures["runs that came to nothing, and times that something was broken"] = f"{used.wasted_runs}, {broken}"
+        self.found.blame("P15", breaches(used, broken))
+        self.found.unjudged += unjudged(used)
         self.found.blame("P10", [f"a GPU ran {each}, which is no job's" for each in used.strange])
 
 

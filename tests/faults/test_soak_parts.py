@@ -14,7 +14,7 @@ from chalicelib.cells import Image, Number, Text
 from chalicelib.contract.job import Job, prompt_id_of
 from chalicelib.contract.states import State
 from faults.cells import agrees, unfit
-from faults.soak.gpu import Usage, breaches, spans_of, usage
+from faults.soak.gpu import Usage, breaches, spans_of, unjudged, usage
 from faults.soak.plan import Blow, draw
 from faults.soak.record import Record, Row
 from faults.soak.waits import CALM_LEAST, Waits
@@ -120,6 +120,7 @@ def test_gpu_time_is_useful_once(tmp_path: Path) -> None:
     used = usage([meter, tmp_path / "none"], {job.job_id: job})
     assert (used.total_s, used.useful_s, used.wasted_s) == (7.0, 3.0, 4.0)
     assert (used.late, used.strange, used.missing) == ([job.job_id], ["nobody"], ["none"])
+    assert used.wasted_runs == 2
 
 
 @pytest.mark.parametrize(("state", "is_late"), [(State.SUCCEEDED, True), (State.FAILED, True), (State.CANCELED, False)])
@@ -133,9 +134,11 @@ def test_only_a_cancelled_job_s_run_may_begin_after_its_end(tmp_path: Path, stat
 
 def test_gpu_time_that_was_wasted_or_not_measured_is_blamed() -> None:
     """P15: more than two hundredths, no time at all, a meter that is not there, a job that no meter saw."""
-    assert breaches(Usage(total_s=100, useful_s=98.1)) == []
-    assert breaches(Usage(total_s=100, useful_s=97.9))
-    assert breaches(Usage()) and breaches(Usage(total_s=1, useful_s=1, missing=["gpu-1"]))
+    assert breaches(Usage(total_s=100, useful_s=98.1), 0) == [] and unjudged(Usage(total_s=100)) == []
+    assert breaches(Usage(total_s=100, useful_s=97.9), 9)
+    assert breaches(Usage(), 9) and breaches(Usage(total_s=1, useful_s=1, missing=["gpu-1"]), 9)
+    few = Usage(total_s=10, useful_s=9, wasted_runs=2)
+    assert breaches(few, 2) == [] and unjudged(few) and breaches(few, 1), "of a short run: no more than was broken"
     job = new_job(state=State.SUCCEEDED, attempt=1, finished_at=10_000)
     assert usage([], {job.job_id: job}).unseen == [job.job_id]
 
