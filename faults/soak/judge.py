@@ -21,7 +21,7 @@ from faults.soak.gpu import breaches, unjudged, usage
 from faults.soak.links import misleading
 from faults.soak.plan import Blow
 from faults.soak.record import Record, Row
-from faults.soak.waits import Waits
+from faults.soak.waits import UNJUDGED, Waits
 from faults.soak.watch import Body, Bus, States
 from faults.strays import LINK
 
@@ -222,9 +222,9 @@ class Judge:
     def _lags(self) -> None:
         """P11: from the commit to the cell."""
         calls = tuple(self._farm.world.server.sheets.log.calls)
-        refused = [call.at for call in calls if not 200 <= call.status < 300]
-        self.found.figures["calls of Google's: all, refused or dropped"] = f"{len(calls)}, {len(refused)}"
-        waits = Waits(self._record.storm, refused)
+        refused = sum(not 200 <= call.status < 300 for call in calls)
+        self.found.figures["calls to Google: all, refused or dropped"] = f"{len(calls)}, {refused}"
+        waits = Waits(self._record.storm)
         for desk in self._desks:
             for job_id, at in desk.linked_at.items():
                 job = self.jobs.get(job_id)
@@ -232,7 +232,7 @@ class Judge:
                     waits.add(job.finished_at / 1000, at)
         self.found.figures |= waits.figures()
         self.found.blame("P11", waits.breaches())
-        self.found.unjudged += waits.unjudged()
+        self.found.unjudged.append(UNJUDGED)
 
     def _gpu(self, meters: Sequence[Path]) -> None:
         """P15: nothing runs after its end; and the share of GPU time that no committed result came from."""

@@ -14,7 +14,7 @@ from faults.soak.run import TIMES, Result
 
 TOLD_MOST = 8
 JUDGED = ("P1", "P2", "P3", "P4", "P7", "P8", "P10", "P11", "P13", "P15", "P16", "P19", "P20")
-"""Promises of which each has a part of the judge that blames it; P13's is of deleted rows only."""
+"""Promises of which each has a part of the judge that blames it: of P11 the five minutes, of P13 deleted rows."""
 
 
 def page(result: Result, command: str) -> str:
