@@ -17,20 +17,24 @@ HEADERS: Final = {
 HIDDEN: Final = re.compile(r"Traceback|X-Amz-Signature|PRIVATE KEY|AKIA|\bFile \"")
 
 
-def agrees(shown: Any, cell: Cell) -> bool:
-    """Say whether a cell of the sheet holds what is to be written there."""
+def agrees(shown: str, cell: Cell) -> bool:
+    """Say whether a cell that shows this (`shown_text`) holds what is to be written there."""
     if isinstance(cell, Image):
-        return str(shown.image_url) == cell.url
+        return shown == cell.formula
     if isinstance(cell, Number):
-        return str(shown.formatted) == str(cell.number)
-    return not isinstance(cell, Text) or str(shown.formatted) == cell.text
+        return shown == str(cell.number)
+    return not isinstance(cell, Text) or shown == cell.text
 
 
-def differences(job: Job, shown: Mapping[str, Any], time_zone: str) -> list[str]:
-    """Say where the cells of a row (by header) are not what completion writes for *job*, or what no such job shows."""
+def differences(job: Job, shown: Mapping[str, str], time_zone: str) -> list[str]:
+    """
+    Say where a row is not what completion writes for *job*, or shows what no such job has.
+
+    *shown*: what its cells show (`shown_text`), by header.
+    """
     wanted = cells_of(job, time_zone)
     wrong = [
-        f"“{shown_text(shown[header])}” as {header}; job {job.job_id} ({job.state}): {cell}"
+        f"“{shown[header]}” as {header}; job {job.job_id} ({job.state}): {cell}"
         for name, header in HEADERS.items()
         if (cell := wanted.get(name)) is not None and header in shown and not agrees(shown[header], cell)
     ]
@@ -39,13 +43,14 @@ def differences(job: Job, shown: Mapping[str, Any], time_zone: str) -> list[str]
     wrong += [
         f"as {header} an output of job {job.job_id}, which is {job.state}"
         for header in foreign
-        if f"/o/{job.job_id}" in shown_text(shown[header])
+        if f"/o/{job.job_id}" in shown[header]
     ]
     return wrong
 
 
 def shown_text(cell: Any) -> str:
-    return str(cell.image_url or cell.formatted)
+    """Give what a cell shows: its text, or our formula where it shows a picture."""
+    return Image(str(cell.image_url)).formula if cell.image_url else str(cell.formatted)
 
 
 def unfit(number: int, shown: Mapping[str, Any]) -> list[str]:

@@ -161,9 +161,10 @@ class Judge:
         job = self.jobs.get(_ids(row, [key])[0])
         if job is None:
             return [f"the row “{row.prompt}” says {shown['Status'].formatted}; its job was never accepted"]
-        wrong = [f"“{row.prompt}” has {sentence}" for sentence in differences(job, shown, time_zone)]
-        pictures = (shown_text(shown[header]) for header in ("Output URL", "Preview"))
-        if job.state is not State.SUCCEEDED and any(LINK.search(text) for text in pictures):
+        texts = {header: shown_text(cell) for header, cell in shown.items()}
+        wrong = [f"“{row.prompt}” has {sentence}" for sentence in differences(job, texts, time_zone)]
+        pictures = texts["Output URL"] + texts["Preview"]
+        if job.state is not State.SUCCEEDED and LINK.search(pictures):
             wrong.append(f"the row “{row.prompt}” shows an output; its job {job.job_id} is {job.state}")
         return wrong
 
