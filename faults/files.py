@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from faults.farm import Farm
 
 
+def small_picture() -> bytes:
+    """Make a PNG that is small enough to be its own thumbnail."""
+    file = BytesIO()
+    Image.new("RGB", (8, 8), "teal").save(file, "PNG")
+    return file.getvalue()
+
+
 def is_picture(body: bytes) -> bool:
     """Say whether *body* is a whole picture, which a cell can show."""
     try:
