@@ -174,6 +174,8 @@ class Judge:
         made = [job for job_id in ids if (job := self.jobs.get(job_id)) and job.state is State.SUCCEEDED]
         for job in made:
             self.found.blame("P13", unfetchable(self._farm, job))
+        if not made:
+            self.found.unjudged.append("P13 (no row with a result was deleted)")
         self.found.figures["rows deleted, results of theirs fetched (P13)"] = f"{len(self._gone)}, {len(made)}"
 
     # -- files --------------------------------------------------------------------------------------------------
@@ -201,6 +203,8 @@ class Judge:
         self.found.blame(
             "P8", [f"a row once showed an output of job {each}, which has none" for each in linked & never]
         )
+        if not ids:
+            self.found.unjudged.append("P8's answers (no program's cancellation was answered with 200)")
         self.found.figures["cancelled with a 200, by programs (P8)"] = len(ids)
 
     # -- messages -----------------------------------------------------------------------------------------------
@@ -210,6 +214,8 @@ class Judge:
         bodies = _drain(self._farm, self._farm.outputs["JobsDeadLettersUrl"])
         sent, there = Counter(self._record.malformed), Counter(bodies)
         self.found.figures["malformed messages, buried (P10)"] = f"{len(self._record.malformed)}, {len(bodies)}"
+        if not sent:
+            self.found.unjudged.append("P10 (no malformed message was sent)")
         # A message may be delivered, and so buried, more than once.
         self.found.blame(
             "P10", [f"a malformed message is not in the dead-letter queue: {b[:60]}" for b in sent - there]

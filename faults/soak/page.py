@@ -60,7 +60,7 @@ def page(result: Result, command: str) -> str:
         "",
     ]
     lines += _breaches(found.wrong) or [f"None. Judged were {', '.join(JUDGED)}."]
-    lines += ["", *(f"Not judged: {sentence}." for sentence in found.unjudged)] if found.unjudged else []
+    lines += ["", *(f"- Not judged: {sentence}." for sentence in found.unjudged)] if found.unjudged else []
     return "\n".join(lines) + "\n"
 
 
