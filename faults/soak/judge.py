@@ -18,7 +18,7 @@ from faults.files import unfetchable
 from faults.report import Tally
 from faults.soak.crowd import SoakDesk
 from faults.soak.gpu import breaches, unjudged, usage
-from faults.soak.links import misleading
+from faults.soak.links import Shown, misleading
 from faults.soak.plan import Blow
 from faults.soak.record import Record, Row
 from faults.soak.waits import UNJUDGED, Waits
@@ -49,6 +49,8 @@ class Judge:
         self._record = record
         self._desks = desks
         self._gone: list[Row] = []
+        self._shown: dict[str, Shown] = {}
+        """What the rows of jobs that succeeded show, by job id."""
         self.jobs = {job.job_id: job for job in farm.ledger.get_many(record.job_ids())}
         self.found = Finding()
 
@@ -164,6 +166,8 @@ class Judge:
         texts = {header: shown_text(cell) for header, cell in shown.items()}
         wrong = [f"“{row.prompt}” has {sentence}" for sentence in differences(job, texts, time_zone)]
         pictures = texts["Output URL"] + texts["Preview"]
+        if job.state is State.SUCCEEDED and texts["Output URL"].startswith("http") and shown["Preview"].image_url:
+            self._shown[job.job_id] = Shown(texts["Output URL"], str(shown["Preview"].image_url))
         if job.state is not State.SUCCEEDED and LINK.search(pictures):
             wrong.append(f"the row “{row.prompt}” shows an output; its job {job.job_id} is {job.state}")
         return wrong
@@ -181,15 +185,20 @@ class Judge:
     # -- files --------------------------------------------------------------------------------------------------
 
     def _files(self) -> None:
-        """P16: all links of jobs that succeeded lead to the files that were recorded, and previews are pictures."""
+        """P16: all links of jobs that succeeded, as rows show them, lead to what was recorded, and to pictures."""
         made = [job for job in self.jobs.values() if job.state is State.SUCCEEDED]
         with ThreadPoolExecutor(3) as pool:
-            wrong = [sentence for sentences in pool.map(misleading, made) for sentence in sentences]
+            wrong = [
+                sentence
+                for sentences in pool.map(lambda job: misleading(job, self._shown.get(job.job_id)), made)
+                for sentence in sentences
+            ]
         self.found.blame("P16", wrong)
         self.found.tally += Tally(unexpected=len(wrong))
         outputs = [output for job in made for output in job.outputs]
         pictures = sum(output.thumbnail_key is not None for output in outputs)
         self.found.figures["links followed, to files and to pictures (P16)"] = f"{len(outputs)}, {pictures}"
+        self.found.figures["of them as rows show them"] = len(self._shown)
 
     def _cancelled(self) -> None:
         """P8: what was cancelled with a 200 stays cancelled, and no row ever showed its output."""

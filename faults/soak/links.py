@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 
 import requests
 
@@ -11,11 +12,25 @@ from chalicelib.links import output_link, thumbnail_link
 from faults.files import is_picture, is_recorded, misplaced
 
 
-def misleading(job: Job) -> list[str]:
-    """Follow the links of a job, as its row and its API give them; say which lead elsewhere than they should."""
+@dataclass(frozen=True)
+class Shown:
+    """Hold the links that a row shows: its Output URL, and the address of the picture in its Preview cell."""
+
+    output: str
+    preview: str
+
+
+def misleading(job: Job, row: Shown | None = None) -> list[str]:
+    """
+    Follow the links of a job; say which lead elsewhere than they should.
+
+    *row*: what its row shows, which is followed as it stands there; None: the links that the API would give.
+    """
     wrong = misplaced(job)
+    pictured = next((number for number, output in enumerate(job.outputs) if output.thumbnail_key), None)
     for number, output in enumerate(job.outputs):
-        answer = _followed(output_link(job, number))
+        is_shown = row is not None and number == (pictured or 0)
+        answer = _followed(row.output if row is not None and is_shown else output_link(job, number))
         if answer.status_code != 200:
             wrong.append(f"a link of job {job.job_id} is answered {answer.status_code}")
         elif not is_recorded(answer.content, output):
@@ -23,7 +38,7 @@ def misleading(job: Job) -> list[str]:
         if output.thumbnail_key is None:
             wrong.append(f"job {job.job_id} made a picture and has none for the Preview cell: {output.key}")
             continue
-        answer = _followed(thumbnail_link(job, number))
+        answer = _followed(row.preview if row is not None and is_shown else thumbnail_link(job, number))
         if answer.status_code != 200 or not is_picture(answer.content):
             wrong.append(f"the Preview cell of job {job.job_id} shows no picture (answer {answer.status_code})")
     return wrong

@@ -69,6 +69,7 @@ class Case:
         """Have one part judged; the breaches."""
         judge = object.__new__(Judge)
         judge.found, judge.jobs, judge._record = Finding(), self.jobs, self.record
+        judge._shown = {}
         desk: Any = SimpleNamespace(book=self.book, sheet=self.sheet, linked_at={})
         judge._desks = [desk]
         getattr(judge, part)()
