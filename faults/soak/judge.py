@@ -18,6 +18,7 @@ from faults.files import unfetchable
 from faults.report import Tally
 from faults.soak.crowd import SoakDesk
 from faults.soak.gpu import breaches, unjudged, usage
+from faults.soak.letters import Letters
 from faults.soak.links import Shown, misleading
 from faults.soak.plan import Blow
 from faults.soak.record import Record, Row
@@ -220,18 +221,12 @@ class Judge:
 
     def _messages(self) -> None:
         """P10: the malformed messages lie in the dead-letter queue, all of them and nothing else."""
-        bodies = _drain(self._farm, self._farm.outputs["JobsDeadLettersUrl"])
-        sent, there = Counter(self._record.malformed), Counter(bodies)
-        self.found.figures["malformed messages, buried (P10)"] = f"{len(self._record.malformed)}, {len(bodies)}"
+        sent, letters = self._record.malformed, Letters(self._farm)
+        self.found.figures["the last malformed message buried after s"] = letters.wait(sent)
+        self.found.figures["malformed messages, buried (P10)"] = f"{len(sent)}, {len(letters.bodies)}"
+        self.found.blame("P10", letters.breaches(sent))
         if not sent:
             self.found.unjudged.append("P10 (no malformed message was sent)")
-        # A message may be delivered, and so buried, more than once.
-        self.found.blame(
-            "P10", [f"a malformed message is not in the dead-letter queue: {b[:60]}" for b in sent - there]
-        )
-        self.found.blame(
-            "P10", [f"a message of ours is in the dead-letter queue: {b[:90]}" for b in set(there) - set(sent)]
-        )
 
     # -- times --------------------------------------------------------------------------------------------------
 
@@ -267,15 +262,3 @@ class Judge:
 
 def _ids(row: Row, keys: Iterable[str]) -> list[str]:
     return [job_id for key, job_id in zip(row.keys, row.job_ids, strict=True) if key in set(keys)]
-
-
-def _drain(farm: Farm, queue: str) -> list[str]:
-    bodies = list[str]()
-    while True:
-        answer = farm.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=0)
-        messages = answer.get("Messages", [])
-        if not messages:
-            return bodies
-        for message in messages:
-            bodies.append(message["Body"])
-            farm.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
