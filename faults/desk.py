@@ -10,16 +10,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
 
-from chalicelib.cells import ROW_CHANGED
 from chalicelib.contract.job import Job, job_id_of
-from chalicelib.contract.states import CELL_WORD, State
+from faults.cells import shown_text
 from faults.editor import COPY
 from faults.farm import TENANT, Farm
-from faults.strays import LINK, Strays, bare
+from faults.strays import LINK, Strays
+from faults.verdict import Look, Verdict, judged
 from sandbox.apps_script import PropertyStore, ScriptProject, Selection
 from sandbox.waiting import wait_until
 from sandbox.workbook import Change, Metadata, Sheet, Workbook
@@ -57,22 +56,6 @@ class Listener:
 
     def select(self, sheet_id: int, ranges: tuple[tuple[int, int, int, int], ...]) -> None:
         return
-
-
-@dataclass
-class Verdict:
-    """Hold what the rows of a spreadsheet show in the end, against the ledger."""
-
-    jobs: int = 0
-    wrong_rows: int = 0
-    """Rows that show another job's output, or one for another prompt."""
-    lost_rows: int = 0
-    """Ended jobs that no row shows."""
-    sentences: list[str] = field(default_factory=list)
-
-    def blame(self, sentence: str) -> None:
-        """Note a breach."""
-        self.sentences.append(sentence)
 
 
 class Desk:
@@ -191,60 +174,20 @@ class Desk:
             now, lines = time.time(), self.lines()
             self._strays.look(change, lines)
             for line in lines:
-                for found in LINK.findall(line.get("Output URL", "")):
+                for found in LINK.findall(line.get("Output URL", "") + line.get("Preview", "")):
                     self.linked.add(found)
                 if line.get("Status") in ENDED and line.get("Job ID"):
                     self.done_at.setdefault(line["Job ID"], now)
 
     # -- the judge ----------------------------------------------------------------------------------------------
 
-    def judge(self) -> Verdict:
-        """
-        Compare every row with the ledger: right output, right prompt, and no end that no row shows (P4).
-
-        In a copy that people made of a tab nothing is wrong; but what it shows is not lost.
-        """
+    def judge(self, *, by_people: bool = False) -> Verdict:
+        """Compare every row with the ledger (`faults.verdict`); *by_people*: people wrote into our own cells."""
         jobs = self.jobs()
-        by_id = {job.job_id: job for job in jobs.values()}
-        verdict, shown = Verdict(jobs=len(jobs)), set[str]()
         with self.book.lock:
-            lines, copies, peoples = self.lines(), self.lines(copied=True), self._strays.of_people()
-        for line in lines:
-            link = LINK.search(line.get("Output URL", ""))
-            if link is None or _shows(line, by_id.get(link[1])):
-                continue
-            if bare(line) is not None and peoples[link[1]] > 0:
-                peoples[link[1]] -= 1
-                continue
-            verdict.wrong_rows += 1
-            verdict.blame(f"{self.book.title}: the row “{line.get('Prompt')}” shows the output of {link[1]}")
-        for line in [*lines, *copies]:
-            link = LINK.search(line.get("Output URL", ""))
-            own = jobs.get(line.get("Job ID", ""))
-            if link is not None and _shows(line, by_id.get(link[1])):
-                shown.add(link[1])
-            if own is not None and own.state is not State.SUCCEEDED and line.get("Status") == CELL_WORD[own.state]:
-                shown.add(own.job_id)
-            elif (
-                own is not None and line.get("Error") == ROW_CHANGED and line.get("Prompt") != own.inputs.get("prompt")
-            ):
-                # Its Job ID stands beside another prompt now: the row says so, and shows no picture of it.
-                shown.add(own.job_id)
-        for key, job in jobs.items():
-            if job.job_id not in shown:
-                verdict.lost_rows += 1
-                seen = [
-                    (line.get("Prompt"), line.get("Status"), line.get("Error"))
-                    for line in self.lines()
-                    if line.get("Job ID") == key
-                ]
-                verdict.blame(f"{self.book.title}: no row shows the end of {job.job_id} ({job.state}); of it: {seen}")
-        return verdict
-
-
-def _shows(line: Mapping[str, str], job: Job | None) -> bool:
-    """Say whether a row with the link of *job* is one of its own."""
-    return job is not None and job.state is State.SUCCEEDED and job.inputs.get("prompt") == line.get("Prompt")
+            copies, peoples = self.lines(copied=True), self._strays.of_people()
+            look = Look(self.book.title, self.book.time_zone, self.lines(), copies, peoples)
+        return judged(look, jobs, by_people=by_people)
 
 
 def columns_of(sheet: Sheet) -> dict[str, int]:
@@ -263,6 +206,4 @@ def lines_of(sheet: Sheet) -> list[dict[str, str]]:
     """Give the rows of a tab as texts, by our names of the columns."""
     rows, _ = sheet.data_extent()
     columns = columns_of(sheet)
-    return [
-        {name: str(sheet.cell(row, column).formatted) for name, column in columns.items()} for row in range(1, rows)
-    ]
+    return [{name: shown_text(sheet.cell(row, column)) for name, column in columns.items()} for row in range(1, rows)]

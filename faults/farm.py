@@ -5,7 +5,6 @@ the jobs.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,12 +18,13 @@ from uuid import uuid4
 import requests
 
 from chalicelib.contract.events import JobMessage
-from chalicelib.contract.job import Job, job_id_of, output_prefix
+from chalicelib.contract.job import Job, job_id_of
 from chalicelib.contract.manifest import Workflow
 from chalicelib.contract.states import TERMINAL, State
 from chalicelib.keymaker import KeyMaker
 from chalicelib.ledger import DynamoLedger
 from chalicelib.publish import Publisher
+from faults.files import unlike_record
 from faults.lines import LedCloud
 from faults.proxy import Proxy
 from faults.report import Tally
@@ -220,9 +220,20 @@ class Farm:
         return self.ledger.get(asked.job_id)
 
     def all_ended(self, asked: Sequence[Asked], patience_s: float = 60) -> bool:
-        """Wait until every job of *asked* that exists has ended."""
+        """
+        Wait until every job of *asked* that was acknowledged, or exists all the same, has ended.
+
+        When none of them exists nothing has ended: the answer is no.
+        """
         ids = [one.job_id for one in asked]
-        return wait_until(lambda: all(job.state in TERMINAL for job in self.ledger.get_many(ids)), patience_s)
+        promised = {one.job_id for one in asked if one.is_acknowledged}
+
+        def over() -> bool:
+            jobs = self.ledger.get_many(ids)
+            there = {job.job_id for job in jobs}
+            return promised <= there and bool(there or not ids) and all(job.state in TERMINAL for job in jobs)
+
+        return wait_until(over, patience_s)
 
     # -- the judge ----------------------------------------------------------------------------------------------
 
@@ -230,8 +241,9 @@ class Farm:
         """
         Count what became of *asked*, all of which should have ended as *ends*; with a sentence for each breach.
 
-        Every file of every job is read: its length and SHA-256 must be those of the record (P16), and its key the
-        committed attempt's own (P4).
+        Every file of every job is read: its length and SHA-256 must be those of the record (P16), its key the
+        committed attempt's own (P4), and its thumbnail a picture. When none was acknowledged nothing was judged, and
+        that is a breach.
         """
         wrong: list[str] = []
         lost = unexpected = duplicated = recovered = again = 0
@@ -247,24 +259,18 @@ class Farm:
                 continue
             recovered += not one.is_acknowledged
             again += job.attempt > 1
-            breaches = self._breaches(job)
+            breaches = unlike_record(job, self._read)
             unexpected += bool(breaches)
             wrong += breaches
         acknowledged = sum(one.is_acknowledged for one in asked)
+        if asked and not acknowledged:
+            last = sorted({str(one.status or "nothing") for one in asked})
+            wrong.append(f"none of {len(asked)} submissions was accepted; they were answered {', '.join(last)}")
         return Tally(len(asked), acknowledged, lost, unexpected, duplicated, recovered, again), wrong
 
-    def _breaches(self, job: Job) -> list[str]:
-        wrong = []
-        own = output_prefix(job.client_id, job.job_id, job.committed_attempt or 0)
-        if job.state is State.SUCCEEDED and not job.outputs:
-            wrong.append(f"job {job.job_id} succeeded without an output")
-        for output in job.outputs:
-            if not output.key.startswith(own):
-                wrong.append(f"job {job.job_id} shows a file of another attempt: {output.key}")
-            body = self.s3.get_object(Bucket=self.outputs["Bucket"], Key=output.key)["Body"].read()
-            if (len(body), hashlib.sha256(body).hexdigest()) != (output.size_bytes, output.sha256):
-                wrong.append(f"job {job.job_id} shows a file that is not what was recorded: {output.key}")
-        return wrong
+    def _read(self, key: str) -> bytes:
+        body: bytes = self.s3.get_object(Bucket=self.outputs["Bucket"], Key=key)["Body"].read()
+        return body
 
 
 def _plainly(job: Job | None) -> str:

@@ -13,9 +13,9 @@ from uuid import uuid4
 import requests
 from standardwebhooks.webhooks import Webhook
 
-from chalicelib.contract.job import Job
-from chalicelib.contract.states import CELL_WORD, State
+from chalicelib.contract.states import State
 from chalicelib.keys import secret_bytes, split_key
+from faults.cells import differences, shown_text
 from faults.farm import Asked, Farm
 from sandbox.example import HEADERS
 from sandbox.world import CLIENT
@@ -92,7 +92,7 @@ class Rows:
 
     def text(self, one: Asked, header: str) -> str:
         """Read a cell of a row."""
-        return str(self._sheet.cell(self._rows[one.key], HEADERS.index(header)).formatted)
+        return shown_text(self._sheet.cell(self._rows[one.key], HEADERS.index(header)))
 
     def breaches(self, typed: Sequence[Asked]) -> list[str]:
         """Say what is wrong with the rows of jobs that are there (P4): each shows its own job's end, and only that."""
@@ -101,12 +101,9 @@ class Rows:
             job = self._farm.job(one)
             if job is None:
                 continue
-            if self.text(one, "Status") != CELL_WORD[job.state]:
-                wrong.append(f"the row of {job.job_id} says {self.text(one, 'Status')}, the job is {job.state}")
-            elif not self._shows(one, job):
-                wrong.append(f"the row of {job.job_id} links to {self.text(one, 'Output URL') or 'nothing'}")
+            shown = {header: self.text(one, header) for header in HEADERS}
+            found = differences(job, shown, self._book.time_zone)
+            if job.state is not State.SUCCEEDED and (shown["Output URL"] or shown["Preview"]):
+                found.append("an output")
+            wrong += [f"the row of {job.job_id} ({job.state}) shows {each}" for each in found]
         return wrong
-
-    def _shows(self, one: Asked, job: Job) -> bool:
-        link = self.text(one, "Output URL")
-        return job.job_id in link if job.state is State.SUCCEEDED else not link

@@ -69,13 +69,13 @@ def changed(farm: Farm, size: Size) -> Outcome:
         ear = stack.enter_context(Ear(farm))
         desk = Desk(farm, "changed")
         stack.callback(desk.close)
-        asked = [farm.ask(steps=20) for _ in range(COUNT[size])]
+        asked = [farm.insist(farm.ask(steps=20)) for _ in range(COUNT[size])]
         desk.render(COUNT[size] // 2, Steps="20")
         wait_until(lambda: False, AWAY_S[size])
         first = farm.worker()
         wait_until(lambda: any(_is(farm, one, State.RUNNING) for one in asked), 30, 0.05)
         replaced_s = _replace_functions(farm, wrong)
-        asked += [farm.ask(steps=20) for _ in range(2)]
+        asked += [farm.insist(farm.ask(steps=20)) for _ in range(2)]
         first.stop()
         left = sum(not _is(farm, one, State.SUCCEEDED) for one in asked)
         wait_until(lambda: False, AWAY_S[size])
@@ -107,13 +107,12 @@ def _is(farm: Farm, one: Asked, state: State) -> bool:
 
 
 def _replace_functions(farm: Farm, wrong: list[str]) -> list[float]:
-    """Change each function's configuration, which ends its warm processes: the next call is a cold start."""
+    """
+    Change each function's configuration: its next call is a cold start, and the calls that run end with the old one.
+    """
     client: Any = farm.world.cloud.session().client("lambda")
     took = []
     for function in (API, COMPLETION, SWEEP):
-        if function is COMPLETION:
-            # AWS lets running calls end, MiniStack kills them; and a FIFO group waits six minutes for a killed one.
-            _wait_idle(farm)
         name = function.name(STAGE)
         known = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
         changed = {**known, "REPLACED_AT": str(time.time_ns())}
@@ -124,20 +123,6 @@ def _replace_functions(farm: Farm, wrong: list[str]) -> list[float]:
     if answer.status_code != 200:
         wrong.append(f"the replaced API answers {answer.status_code}: {answer.text[:200]}")
     return took
-
-
-def _wait_idle(farm: Farm) -> None:
-    """Wait for a moment in which nobody has a message of the completions queue in hand."""
-    asked = {
-        "QueueUrl": farm.outputs["CompletionsQueueUrl"],
-        "AttributeNames": ["ApproximateNumberOfMessagesNotVisible"],
-    }
-
-    def is_idle() -> bool:
-        found: dict[str, str] = farm.sqs.get_queue_attributes(**asked)["Attributes"]
-        return found["ApproximateNumberOfMessagesNotVisible"] == "0"
-
-    wait_until(is_idle, 15, 0.02)
 
 
 def _events(farm: Farm, ear: Ear, ids: list[str]) -> list[str]:

@@ -25,6 +25,7 @@ from chalicelib.contract.states import State
 from chalicelib.delivery_book import DynamoDeliveryBook
 from chalicelib.queues import CompletionQueue, DeliveryQueue
 from faults.farm import Asked, Farm
+from faults.files import small_picture
 from faults.functions import Functions
 from faults.kills import End, by_deed, points_of, sample, until_dead
 from faults.report import Outcome, Tally, rank
@@ -41,7 +42,7 @@ LATER_S: Final = (60.0, 700.0, 2_000.0)
 """When the sweeper comes again after one that was killed: the next minute, in eleven, in half an hour."""
 AHEAD_S: Final = 400.0
 """A message counts as lost after five minutes."""
-PICTURE: Final = b"a picture, as far as these functions know"
+PICTURE: Final = small_picture()
 
 
 class Receiver:
@@ -105,14 +106,17 @@ class Shop:
         if not isinstance(claim, Claimed):
             raise RuntimeError(f"job {job.job_id} could not be claimed: {claim.why}")
         digest = hashlib.sha256(PICTURE).hexdigest()
+        key = f"{output_prefix(job.client_id, job.job_id, claim.lease.attempt)}0-{digest[:8]}.png"
         output = Output(
-            key=f"{output_prefix(job.client_id, job.job_id, claim.lease.attempt)}0-{digest[:8]}.png",
+            key=key,
             filename="picture.png",
             content_type="image/png",
             size_bytes=len(PICTURE),
             sha256=digest,
             node="9",
             kind="image",
+            thumbnail_key=key,
+            thumbnail_type="image/png",
         )
         farm.s3.put_object(Bucket=farm.outputs["Bucket"], Key=output.key, Body=PICTURE)
         farm.ledger.commit(claim.lease, now=now_ms(), outputs=[output], timings=Timings(execution_ms=5))
@@ -348,7 +352,7 @@ def killed_sweeper(farm: Farm, size: Size) -> Outcome:
 def _gaps(here: Shop) -> list[Asked]:
     """Make a client with five jobs (the last is held), each of which lacks something, and a delivery without a ring."""
     client = f"swept-{uuid4().hex[:12]}"
-    asked = [here.farm.ask(client=client, steps=1) for _ in range(5)]
+    asked = [here.farm.insist(here.farm.ask(client=client, steps=1)) for _ in range(5)]
     here.forget_job_messages(asked)
     job = here.farm.job(asked[1])
     assert job is not None

@@ -91,7 +91,7 @@ def _points(farm: Farm, lines: Lines) -> tuple[list[Point], float]:
     wait_until(lambda: _done_with(lines) == lines.gpu_runs())
     before = _done_with(lines)
     marks = len(lines.aws.log), len(lines.comfy.log)
-    asked = farm.ask(steps=LONG_STEPS)
+    asked = farm.insist(farm.ask(steps=LONG_STEPS))
     wait_until(lambda: _done_with(lines) > before)
     aws = Counter(each.name for each in lines.aws.log[marks[0] :] if each.is_answered)
     comfy = Counter(each.name for each in lines.comfy.log[marks[1] :])
@@ -123,7 +123,7 @@ def _tried(farm: Farm, lines: Lines, points: Sequence[Point]) -> list[Try]:
         for point, key in zip(points, keys, strict=True)
     ]
     _wait_out_polls(lines)
-    asked = [farm.ask(key=key, steps=_steps(point)) for point, key in zip(points, keys, strict=True)]
+    asked = [farm.insist(farm.ask(key=key, steps=_steps(point))) for point, key in zip(points, keys, strict=True)]
     farm.all_ended(asked)
     wait_until(lambda: all(order.fired for order in orders), patience_s=5)
     tries = []
@@ -167,9 +167,9 @@ def of_the_api(farm: Farm, size: Size) -> Outcome:
     """
     with Lines(farm) as lines:
         lines.worker()
-        asked = [farm.ask()]
+        asked = [farm.insist(farm.ask())]
         mark = len(farm.functions.log)
-        asked.append(farm.ask())
+        asked.append(farm.insist(farm.ask()))
         calls = dict.fromkeys([*MUST_LOSE, *(each.name for each in farm.functions.log[mark:])])
         to_api = list[str]()
         for call in calls:
@@ -189,7 +189,7 @@ def of_the_api(farm: Farm, size: Size) -> Outcome:
         lost = order.fired
         unheard = [one for one in asked if not one.is_acknowledged]
         for one in unheard:
-            farm.ask_again(one)
+            farm.insist(one)
         farm.all_ended(asked)
         runs = lines.gpu_runs()
         tally, wrong = farm.judge(asked)

@@ -29,7 +29,7 @@ def repeated(farm: Farm, size: Size) -> Outcome:
     """
     dice = random.Random(7)
     count = 12 if size is Size.CI else 60
-    asked = [farm.ask(steps=2) for _ in range(count)]
+    asked = [farm.insist(farm.ask(steps=2)) for _ in range(count)]
     bodies = [_body(one, 1) for one in asked for _ in range(COPIES)]
     for one in asked[::2]:
         job = farm.job(one)
@@ -210,7 +210,7 @@ def malformed(farm: Farm, size: Size) -> Outcome:
     _send_jobs(farm, sent)
     if size is Size.CI:
         _receive_twice(farm, len(sent))
-    asked = [farm.ask(steps=2) for _ in range(6)]
+    asked = [farm.insist(farm.ask(steps=2)) for _ in range(6)]
     group = farm.world.book.spreadsheet_id
     for queue in ("CompletionsQueueUrl", "DeliveriesQueueUrl"):
         for body in bodies:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from faults.farm import Farm
 from faults.report import Outcome
 from faults.scenario import Scenario, Size
-from faults.soak.plan import Blow, draw
+from faults.soak.plan import BREAKS, Blow, draw
 from faults.soak.run import LEASE_S, Wishes, soak
 
 SEED = 2351
@@ -13,9 +13,9 @@ SEED = 2351
 TOLD: tuple[str, ...] = (
     "jobs by attempts",
     "rows compared with their manifest (P4)",
-    "links followed (P16)",
+    "links followed, to files and to pictures (P16)",
     "commit to cell s: p50, p95, p99, max (n)",
-    "wasted share % (P15)",
+    "runs that came to nothing, and times that something was broken",
     "malformed messages, buried (P10)",
     "events heard (P19)",
 )
@@ -28,7 +28,7 @@ def mixed(farm: Farm, size: Size) -> Outcome:
     plan = draw(SEED, rows, length_s, LEASE_S)
     result = soak(farm, Wishes(rows, length_s, workers, patience_s=patience_s, call_most_s=call_most_s), plan)
     done = result.record.done
-    figures = {"faults": sum(done.values()), "kills": done[Blow.KILL]}
+    figures = {"faults": sum(done[blow] for blow in BREAKS), "kills": done[Blow.KILL]}
     told = {name: figure for name, figure in result.found.figures.items() if name in TOLD}
     wrong = tuple(f"{promise}: {sentence}" for promise, sentence in result.found.wrong)
     return Outcome(result.found.tally, {**figures, **told}, wrong)
@@ -38,7 +38,7 @@ SCENARIOS = (
     Scenario(
         "F18",
         "everything at once: sheets, programs, kills, losses, a storm",
-        ("P1", "P2", "P4", "P7", "P8", "P10", "P12", "P15", "P16", "P19", "P20"),
+        ("P1", "P2", "P4", "P7", "P8", "P10", "P11", "P15", "P16", "P19", "P20"),
         mixed,
     ),
 )

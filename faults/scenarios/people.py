@@ -32,7 +32,7 @@ def edited(farm: Farm, size: Size) -> Outcome:
         for seed in range(RUNS[size]):
             desk = Desk(farm, f"people {seed}")
             did = _run(desk, ROWS[size], seed, wrong)
-            verdict = desk.judge()
+            verdict = desk.judge(by_people=True)
             wrong += verdict.sentences
             jobs = desk.jobs()
             again = sum(job.attempt > 1 for job in jobs.values())
@@ -104,10 +104,10 @@ def _meddle(person: Colleague, over: threading.Event) -> None:
 def _fetch_missing(desk: Desk) -> None:
     """Do what a person does whose rows lack something, until nothing is missing."""
     for _ in range(3):
-        if not desk.judge().lost_rows:
+        if not desk.judge(by_people=True).lost_rows:
             return
         desk.press("fetchMissingResults", range(0))
-        wait_until(lambda: not desk.judge().lost_rows, 20, 0.5)
+        wait_until(lambda: not desk.judge(by_people=True).lost_rows, 20, 0.5)
 
 
 def hundred(farm: Farm, size: Size) -> Outcome:

@@ -30,7 +30,7 @@ def crowded_out(farm: Farm, size: Size) -> Outcome:
     busy = wait_until(lambda: sum(job.started_at is not None for job in farm.ledger.get_many(ids[:AT_ONCE])) >= 6)
     asked: list[Asked] = []
     for _ in range(few):
-        one = farm.ask(client=SMALL, steps=STEPS)
+        one = farm.insist(farm.ask(client=SMALL, steps=STEPS))
         asked.append(one)
         wait_until(lambda one=one: _begun(farm.job(one)))  # type: ignore[misc]
     farm.all_ended(asked)

@@ -13,7 +13,7 @@ from sandbox.waiting import wait_until
 
 def pulled_plug(farm: Farm, _size: Size) -> Outcome:
     """SIGKILL while a job runs; another worker takes it."""
-    asked = farm.ask(steps=100)
+    asked = farm.insist(farm.ask(steps=100))
     first = farm.worker()
     running = wait_until(lambda: (job := farm.job(asked)) is not None and job.state is State.RUNNING)
     first.kill()

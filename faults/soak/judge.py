@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import requests
-
-from chalicelib.cells import cells_of
-from chalicelib.contract.job import Job, output_prefix
 from chalicelib.contract.states import TERMINAL, State
-from chalicelib.links import output_link
+from faults.cells import differences, shown_text, unfit
 from faults.desk import columns_of
 from faults.farm import Farm
-from faults.report import Tally, rank
-from faults.soak.cells import agrees, shown_text, unfit
+from faults.files import unfetchable
+from faults.report import Tally
 from faults.soak.crowd import SoakDesk
-from faults.soak.gpu import usage
+from faults.soak.gpu import breaches, unjudged, usage
+from faults.soak.letters import Letters
+from faults.soak.links import Shown, misleading
+from faults.soak.plan import Blow
 from faults.soak.record import Record, Row
+from faults.soak.waits import UNJUDGED, Waits
 from faults.soak.watch import Body, Bus, States
 from faults.strays import LINK
-
-SHOWN_WITHIN_S: Final = 10.0
-RIGHT_WITHIN_S: Final = 300.0
-"""After a storm every row is right within five minutes (P11)."""
 
 
 @dataclass
@@ -40,6 +34,8 @@ class Finding:
     wrong: list[tuple[str, str]] = field(default_factory=list)
     figures: dict[str, float | int | str] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
+    unjudged: list[str] = field(default_factory=list)
+    """What this run had too little of to judge."""
 
     def blame(self, promise: str, sentences: Iterable[str]) -> None:
         """Note breaches of a promise."""
@@ -53,13 +49,17 @@ class Judge:
         self._farm = farm
         self._record = record
         self._desks = desks
+        self._gone: list[Row] = []
+        self._shown: dict[str, Shown] = {}
+        """What the rows of jobs that succeeded show, by job id."""
         self.jobs = {job.job_id: job for job in farm.ledger.get_many(record.job_ids())}
         self.found = Finding()
 
     def judge(self, states: States, bus: Bus, oldest: Body | None, meters: Sequence[Path]) -> Finding:
         """Look at everything."""
         parts: tuple[Callable[[], None], ...] = (
-            self._jobs_ended, self._same_answers, self._rows, self._files, self._cancelled, self._messages, self._lags,
+            self._jobs_ended, self._same_answers, self._rows, self._deleted, self._files, self._cancelled,
+            self._messages, self._lags,
             lambda: self._gpu(meters),
             lambda: self.found.blame("P19", bus.breaches(self.jobs)),
         )  # fmt: skip
@@ -129,7 +129,7 @@ class Judge:
     # -- rows ---------------------------------------------------------------------------------------------------
 
     def _rows(self) -> None:
-        """P4, P13, P20: each row shows its own job's manifest and nothing else; the deleted ones are accounted for."""
+        """P4, P20: each row shows its own job's manifest and nothing else; what is gone was deleted."""
         wrong, seen, texts = list[str](), set[str](), 0
         for desk in self._desks:
             with desk.book.lock:
@@ -154,7 +154,7 @@ class Judge:
         self.found.tally += Tally(unexpected=len(wrong))
         figures = self.found.figures
         figures["rows compared with their manifest (P4)"] = len(seen)
-        figures["rows deleted, their jobs accounted for (P13)"] = len([row for row in gone if row.is_deleted])
+        self._gone = [row for row in gone if row.is_deleted]
         figures["cell texts read (P20)"] = texts
 
     def _row(self, row: Row, shown: Mapping[str, Any], time_zone: str) -> list[str]:
@@ -164,45 +164,42 @@ class Judge:
         job = self.jobs.get(_ids(row, [key])[0])
         if job is None:
             return [f"the row “{row.prompt}” says {shown['Status'].formatted}; its job was never accepted"]
-        wanted = cells_of(job, time_zone)
-        names = {"status": "Status", "output_url": "Output URL", "preview": "Preview", "seed": "Seed", "error": "Error"}
-        wrong = [
-            f"“{row.prompt}” has “{shown_text(shown[header])}” as {header}; job {job.job_id} ({job.state}): {cell}"
-            for name, header in names.items()
-            if (cell := wanted.get(name)) is not None and not agrees(shown[header], cell)
-        ]
-        if job.state is not State.SUCCEEDED and LINK.search(str(shown["Output URL"].formatted)):
-            wrong.append(f"the row “{row.prompt}” shows an output of job {job.job_id}, which is {job.state}")
+        texts = {header: shown_text(cell) for header, cell in shown.items()}
+        wrong = [f"“{row.prompt}” has {sentence}" for sentence in differences(job, texts, time_zone)]
+        pictures = texts["Output URL"] + texts["Preview"]
+        if job.state is State.SUCCEEDED and texts["Output URL"].startswith("http") and shown["Preview"].image_url:
+            self._shown[job.job_id] = Shown(texts["Output URL"], str(shown["Preview"].image_url))
+        if job.state is not State.SUCCEEDED and LINK.search(pictures):
+            wrong.append(f"the row “{row.prompt}” shows an output; its job {job.job_id} is {job.state}")
         return wrong
+
+    def _deleted(self) -> None:
+        """P13: the API still gives the results of rows that were deleted."""
+        ids = {job_id for row in self._gone for job_id in row.job_ids}
+        made = [job for job_id in ids if (job := self.jobs.get(job_id)) and job.state is State.SUCCEEDED]
+        for job in made:
+            self.found.blame("P13", unfetchable(self._farm, job))
+        if not made:
+            self.found.unjudged.append("P13 (no row with a result was deleted)")
+        self.found.figures["rows deleted, results of theirs fetched (P13)"] = f"{len(self._gone)}, {len(made)}"
 
     # -- files --------------------------------------------------------------------------------------------------
 
     def _files(self) -> None:
-        """P16: every link of a job that succeeded leads to a file of the recorded size and hash, of its own attempt."""
+        """P16: all links of jobs that succeeded, as rows show them, lead to what was recorded, and to pictures."""
         made = [job for job in self.jobs.values() if job.state is State.SUCCEEDED]
         with ThreadPoolExecutor(3) as pool:
-            wrong = [sentence for sentences in pool.map(self._links, made) for sentence in sentences]
+            wrong = [
+                sentence
+                for sentences in pool.map(lambda job: misleading(job, self._shown.get(job.job_id)), made)
+                for sentence in sentences
+            ]
         self.found.blame("P16", wrong)
         self.found.tally += Tally(unexpected=len(wrong))
-        self.found.figures["links followed (P16)"] = sum(len(job.outputs) for job in made)
-
-    def _links(self, job: Job) -> list[str]:
-        wrong = []
-        own = output_prefix(job.client_id, job.job_id, job.committed_attempt or 0)
-        if not job.outputs:
-            wrong.append(f"job {job.job_id} succeeded without an output")
-        for number, output in enumerate(job.outputs):
-            if not output.key.startswith(own):
-                wrong.append(f"job {job.job_id} shows a file of another attempt: {output.key}")
-            answer = _followed(output_link(job, number))
-            if answer.status_code != 200:
-                wrong.append(f"a link of job {job.job_id} is answered {answer.status_code}")
-            elif (len(answer.content), hashlib.sha256(answer.content).hexdigest()) != (
-                output.size_bytes,
-                output.sha256,
-            ):
-                wrong.append(f"a link of job {job.job_id} does not lead to the file that was recorded")
-        return wrong
+        outputs = [output for job in made for output in job.outputs]
+        pictures = sum(output.thumbnail_key is not None for output in outputs)
+        self.found.figures["links followed, to files and to pictures (P16)"] = f"{len(outputs)}, {pictures}"
+        self.found.figures["of them as rows show them"] = len(self._shown)
 
     def _cancelled(self) -> None:
         """P8: what was cancelled with a 200 stays cancelled, and no row ever showed its output."""
@@ -216,49 +213,37 @@ class Judge:
         self.found.blame(
             "P8", [f"a row once showed an output of job {each}, which has none" for each in linked & never]
         )
+        if not ids:
+            self.found.unjudged.append("P8's answers (no program's cancellation was answered with 200)")
         self.found.figures["cancelled with a 200, by programs (P8)"] = len(ids)
 
     # -- messages -----------------------------------------------------------------------------------------------
 
     def _messages(self) -> None:
         """P10: the malformed messages lie in the dead-letter queue, all of them and nothing else."""
-        bodies = _drain(self._farm, self._farm.outputs["JobsDeadLettersUrl"])
-        sent, there = Counter(self._record.malformed), Counter(bodies)
-        self.found.figures["malformed messages, buried (P10)"] = f"{len(self._record.malformed)}, {len(bodies)}"
-        # A message may be delivered, and so buried, more than once.
-        self.found.blame(
-            "P10", [f"a malformed message is not in the dead-letter queue: {b[:60]}" for b in sent - there]
-        )
-        self.found.blame(
-            "P10", [f"a message of ours is in the dead-letter queue: {b[:90]}" for b in set(there) - set(sent)]
-        )
+        sent, letters = self._record.malformed, Letters(self._farm)
+        self.found.figures["the last malformed message buried after s"] = letters.wait(sent)
+        self.found.figures["malformed messages, buried (P10)"] = f"{len(sent)}, {len(letters.bodies)}"
+        self.found.blame("P10", letters.breaches(sent))
+        if not sent:
+            self.found.unjudged.append("P10 (no malformed message was sent)")
 
     # -- times --------------------------------------------------------------------------------------------------
 
     def _lags(self) -> None:
-        """P11: from the commit to the cell, the storm's own rows apart."""
-        begun, ended = self._record.storm or (0.0, 0.0)
-        usual, stormy = list[float](), list[float]()
+        """P11: from the commit to the cell."""
+        calls = tuple(self._farm.world.server.sheets.log.calls)
+        refused = sum(not 200 <= call.status < 300 for call in calls)
+        self.found.figures["calls to Google: all, refused or dropped"] = f"{len(calls)}, {refused}"
+        waits = Waits(self._record.storm)
         for desk in self._desks:
             for job_id, at in desk.linked_at.items():
                 job = self.jobs.get(job_id)
-                if job is None or job.finished_at is None:
-                    continue
-                finished = job.finished_at / 1000
-                if begun - SHOWN_WITHIN_S <= finished <= ended:
-                    stormy.append(max(0.0, at - ended))
-                else:
-                    usual.append(max(0.0, at - finished))
-        figures = self.found.figures
-        if usual:
-            three = (rank(usual, 0.5), rank(usual, 0.95), rank(usual, 0.99))
-            figures["commit to cell s: p50, p95, p99, max (n)"] = (
-                f"{three[0]}, {three[1]}, {three[2]}, {rank(usual, 1)} ({len(usual)})"
-            )
-        if stormy:
-            figures["right after the storm's end s: max (n)"] = f"{rank(stormy, 1)} ({len(stormy)})"
-            if max(stormy) > RIGHT_WITHIN_S:
-                self.found.blame("P11", [f"a row was right only {max(stormy):.0f} s after the storm"])
+                if job is not None and job.finished_at is not None:
+                    waits.add(job.finished_at / 1000, at)
+        self.found.figures |= waits.figures()
+        self.found.blame("P11", waits.breaches())
+        self.found.unjudged.append(UNJUDGED)
 
     def _gpu(self, meters: Sequence[Path]) -> None:
         """P15: nothing runs after its end; and the share of GPU time that no committed result came from."""
@@ -268,31 +253,12 @@ class Judge:
         )
         figures["wasted share % (P15)"] = used.wasted_percent
         figures["jobs that ran on a GPU more than once"] = sum(count > 1 for count in used.runs.values())
-        self.found.blame("P15", [f"a GPU ran job {each} after it had ended" for each in used.late])
+        broken = sum(self._record.done[blow] for blow in (Blow.KILL, Blow.FREEZE, Blow.COMFY, Blow.PARTITION))
+        figures["runs that came to nothing, and times that something was broken"] = f"{used.wasted_runs}, {broken}"
+        self.found.blame("P15", breaches(used, broken))
+        self.found.unjudged += unjudged(used)
         self.found.blame("P10", [f"a GPU ran {each}, which is no job's" for each in used.strange])
 
 
 def _ids(row: Row, keys: Iterable[str]) -> list[str]:
     return [job_id for key, job_id in zip(row.keys, row.job_ids, strict=True) if key in set(keys)]
-
-
-def _followed(link: str) -> requests.Response:
-    """Follow a link as a browser does; a call that is turned away, for there are too many, comes again."""
-    for pause_s in (0.5, 1, 2, 4, 8):
-        answer = requests.get(link, timeout=60)
-        if answer.status_code < 500 and answer.status_code != 429:
-            return answer
-        threading.Event().wait(pause_s)
-    return requests.get(link, timeout=60)
-
-
-def _drain(farm: Farm, queue: str) -> list[str]:
-    bodies = list[str]()
-    while True:
-        answer = farm.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=0)
-        messages = answer.get("Messages", [])
-        if not messages:
-            return bodies
-        for message in messages:
-            bodies.append(message["Body"])
-            farm.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])

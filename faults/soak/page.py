@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
+from faults.soak.plan import BREAKS, MESSAGES, Blow
 from faults.soak.run import TIMES, Result
 
 TOLD_MOST = 8
-JUDGED = ("P1", "P2", "P3", "P4", "P6", "P7", "P8", "P10", "P11", "P12", "P13", "P15", "P16", "P19", "P20")
+JUDGED = ("P1", "P2", "P3", "P4", "P7", "P8", "P10", "P11", "P13", "P15", "P16", "P19", "P20")
+"""Promises of which each has a part of the judge that blames it: of P11 the five minutes, of P13 deleted rows."""
 
 
 def page(result: Result, command: str) -> str:
@@ -37,17 +39,16 @@ def page(result: Result, command: str) -> str:
         "|---|---|---|---|---|---|---|",
         "| " + " | ".join(str(value) for value in asdict(found.tally).values()) + " |",
         "",
-        f"The run took {result.took_s / 60:.1f} minutes; {result.quiet_after_s:.0f} s after the last fault was healed "
-        "everything had ended and was shown. Throughput over all: "
+        f"The run took {result.took_s / 60:.1f} minutes; {_quiet(result)} Throughput over all: "
         f"{60 * found.tally.attempted / result.took_s:.0f} jobs a minute.",
         "",
         "## Faults",
         "",
         "| what | times |",
         "|---|---|",
-        *(f"| {blow} | {number} |" for blow, number in sorted(record.done.items())),
-        f"| answers to programs | {_counted(record.calls)} |",
-        f"| edits | {_counted(record.edits)} |",
+        *_faults(record.done),
+        f"| answers to programs, by status | {_counted(record.calls)} |",
+        f"| edits, by kind | {_counted(record.edits)} |",
         "",
         "## Figures",
         "",
@@ -59,7 +60,30 @@ def page(result: Result, command: str) -> str:
         "",
     ]
     lines += _breaches(found.wrong) or [f"None. Judged were {', '.join(JUDGED)}."]
+    lines += ["", *(f"- Not judged: {sentence}." for sentence in found.unjudged)] if found.unjudged else []
     return "\n".join(lines) + "\n"
+
+
+def _quiet(result: Result) -> str:
+    if result.restless:
+        what = f"{len(result.restless)} jobs had not ended, or their ends were not shown."
+    else:
+        what = "everything had ended and was shown."
+    return f"{result.quiet_after_s:.0f} s after the last fault was healed {what}"
+
+
+def _faults(done: Counter[Blow]) -> list[str]:
+    """Tell what was done, what breaks something apart from mere messages and from people's work."""
+    kinds = {
+        "kills, freezes, cuts, refusals": BREAKS,
+        "messages sent that nobody should have sent": MESSAGES,
+        "edits and cancellations": frozenset(Blow) - BREAKS - MESSAGES,
+    }
+    lines = []
+    for kind, blows in kinds.items():
+        lines.append(f"| **{kind}** | **{sum(done[blow] for blow in blows)}** |")
+        lines += [f"| {blow} | {done[blow]} |" for blow in sorted(blows) if done[blow]]
+    return lines
 
 
 def _breaches(wrong: Sequence[tuple[str, str]]) -> list[str]:

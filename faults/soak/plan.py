@@ -27,6 +27,10 @@ class Blow(StrEnum):
     REDEPLOY = "functions redeployed"
 
 
+BREAKS: Final = frozenset({Blow.KILL, Blow.FREEZE, Blow.COMFY, Blow.PARTITION, Blow.GOOGLE, Blow.STORM, Blow.REDEPLOY})
+"""Blows that take something away: kills, freezes, cuts, refusals, replacements."""
+MESSAGES: Final = frozenset({Blow.DUPLICATE, Blow.REPLAY, Blow.MALFORMED})
+"""Messages that nobody should have sent. What is left is people's and programs' ordinary work: edits, cancellations."""
 RATES: Final = {
     Blow.KILL: 2.0,
     Blow.FREEZE: 1.0,

@@ -20,10 +20,10 @@ from faults.orders import Fault, Kind
 from faults.proxy import Proxy
 from faults.soak.crowd import AT_ONCE, ROWS_MOST, Programs, SoakDesk
 from faults.soak.judge import Finding, Judge
-from faults.soak.plan import Plan
+from faults.soak.plan import BREAKS, Plan
 from faults.soak.record import Record, Row
 from faults.soak.watch import Bodies, Bus, States, Thread
-from faults.soak.weather import Post, Weather, restless
+from faults.soak.weather import Post, Weather, restless, restless_told
 from infra.functions import API
 from sandbox.cloud import RESERVED
 from sandbox.sheets_faults import Quota
@@ -73,6 +73,8 @@ class Result:
     found: Finding
     took_s: float
     quiet_after_s: float
+    restless: tuple[str, ...] = ()
+    """Ids of jobs that had not ended, or whose end was not shown, when patience was over."""
 
 
 def soak(farm: Farm, wishes: Wishes, plan: Plan, say: Say = lambda _line: None) -> Result:
@@ -118,8 +120,7 @@ class _Soak:
         """
         Bound the API's processes, and let calls take as long as is wished.
 
-        A hint in the hands of a function that is replaced (which ends it here, not at AWS) stays hidden for 1.2 times
-        as long, and its sheet's other hints wait for it.
+        A message stays hidden for longer than the call that has it in hand may take, as in a deployed stage.
         """
         name = API.name("local")
         client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=API_MOST)
@@ -175,12 +176,14 @@ class _Soak:
             self._api.clear()
             healed = time.monotonic()
             self._press_again()
-            self._wait_until_quiet(healed)
+            left = self._wait_until_quiet(healed)
             quiet_after_s = time.monotonic() - healed
-        self._say("all is quiet; judging …")
+        self._say("judging …")
         found = Judge(self._farm, record, self._desks).judge(states, bus, bodies.oldest(), self._meters)
         found.blame("harness", record.troubles)
-        return Result(self._wishes, self._plan, record, found, time.monotonic() - self._begun, quiet_after_s)
+        found.blame("quiet", restless_told(self._farm.ledger.get_many(left), quiet_after_s))
+        took_s = time.monotonic() - self._begun
+        return Result(self._wishes, self._plan, record, found, took_s, quiet_after_s, tuple(left))
 
     # -- submitting ---------------------------------------------------------------------------------------------
 
@@ -260,21 +263,24 @@ class _Soak:
                     break
                 desk.again(unsent)
 
-    def _wait_until_quiet(self, healed: float) -> None:
+    def _wait_until_quiet(self, healed: float) -> list[str]:
+        """Wait until all has ended and is shown; give the ids of which that is not so when patience is over."""
         pause, left = threading.Event(), self._record.job_ids()
         while left := restless(self._farm, left):
             if time.monotonic() - healed > self._wishes.patience_s:
-                self._say(f"not quiet after {self._wishes.patience_s:.0f} s")
-                return
+                self._say(f"{len(left)} jobs are not quiet after {self._wishes.patience_s:.0f} s")
+                return left
             pause.wait(3)
         # What is still said of ended jobs (repeated hints, events) is said within seconds.
         pause.wait(5)
+        self._say("all is quiet")
+        return []
 
     def _tell(self, states: States) -> None:
         record, counts = self._record, states.counts
         asked = len(record.job_ids())
         ended = sum(counts.values())
-        faults = sum(record.done.values())
+        faults = sum(number for blow, number in record.done.items() if blow in BREAKS)
         self._say(
             f"{time.monotonic() - self._begun:6.0f} s  asked {asked}, ended {ended} ({counts[State.SUCCEEDED]} well, "
             f"{counts[State.CANCELED]} cancelled, {counts[State.FAILED]} failed), open {asked - ended}; faults {faults}"

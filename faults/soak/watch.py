@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,16 @@ from faults.soak.record import Record
 ENDS: Final = {"Job Completed": State.SUCCEEDED, "Job Failed": State.FAILED, "Job Cancelled": State.CANCELED}
 AGAIN_S: Final = 45.0
 """How often jobs that have ended are looked at once more."""
+COMPLETION: Final = "completion"
+
+
+@dataclass(frozen=True)
+class Told:
+    """Be one event of a job: its version, its kind, and which worker told it, or completion."""
+
+    version: int
+    kind: str
+    sender: str = COMPLETION
 
 
 class Thread:
@@ -110,8 +120,8 @@ class Bus:
         bus, pattern = farm.outputs["BusName"], json.dumps({"source": ["comfyui.monitor"]})
         events.put_rule(Name="soak", EventBusName=bus, EventPattern=pattern)
         events.put_targets(Rule="soak", EventBusName=bus, Targets=[{"Id": "soak", "Arn": arn}])
-        self.told: dict[str, list[tuple[int, str]]] = {}
-        """Version and kind of each event, by job, in the order heard."""
+        self.told: dict[str, list[Told]] = {}
+        """What was told of each job, in the order heard."""
         self.count = 0
 
     def look(self) -> None:
@@ -125,28 +135,44 @@ class Bus:
                 event = json.loads(message["Body"])
                 detail = event["detail"]
                 if "version" in detail:
-                    self.told.setdefault(detail["job_id"], []).append((int(detail["version"]), event["detail-type"]))
+                    told = Told(int(detail["version"]), event["detail-type"], detail.get("worker", COMPLETION))
+                    self.told.setdefault(detail["job_id"], []).append(told)
                     self.count += 1
             entries = [{"Id": str(n), "ReceiptHandle": each["ReceiptHandle"]} for n, each in enumerate(messages)]
             self._sqs.delete_message_batch(QueueUrl=self._queue, Entries=entries)
 
     def breaches(self, jobs: dict[str, Job]) -> list[str]:
-        """Say where a consumer that keeps the highest version would be wrong (P19)."""
+        """
+        Say where a consumer that keeps the highest version would be wrong, and who went back to a lower one (P19).
+
+        Each end must be heard: it is told by completion, whose way to the bus no fault of a soak is on. Of what workers
+        tell some is lost, for theirs is cut and loses answers.
+        """
         wrong = []
         for job_id, told in self.told.items():
             job = jobs.get(job_id)
-            if job is None:
-                wrong.append(f"an event speaks of {job_id}, for which nobody asked")
-                continue
-            highest = max(version for version, _ in told)
-            ends = {(version, kind) for version, kind in told if kind in ENDS}
-            if highest > job.version:
-                wrong.append(f"an event of job {job_id} has version {highest}; the job has {job.version}")
-            if ends and (len(ends) > 1 or ends != {(job.version, _kind(job))}):
-                wrong.append(f"job {job_id} ended as {job.state} at version {job.version}; told was {sorted(ends)}")
-            if ends and any(version >= job.version and kind not in ENDS for version, kind in told):
-                wrong.append(f"something of job {job_id} was told with its last version that is not its end")
+            wrong += [f"an event speaks of {job_id}, for which nobody asked"] if job is None else _misled(job, told)
+        for job in jobs.values():
+            if job.state in TERMINAL and not any(each.kind in ENDS for each in self.told.get(job.job_id, ())):
+                wrong.append(f"job {job.job_id} is {job.state}, and the bus was not told of its end")
         return wrong
+
+
+def _misled(job: Job, told: Sequence[Told]) -> list[str]:
+    wrong = []
+    highest = max(each.version for each in told)
+    ends = {(each.version, each.kind) for each in told if each.kind in ENDS}
+    if highest > job.version:
+        wrong.append(f"an event of job {job.job_id} has version {highest}; the job has {job.version}")
+    if ends and (len(ends) > 1 or ends != {(job.version, _kind(job))}):
+        wrong.append(f"job {job.job_id} ended as {job.state} at version {job.version}; told was {sorted(ends)}")
+    if ends and any(each.version >= job.version and each.kind not in ENDS for each in told):
+        wrong.append(f"something of job {job.job_id} was told with its last version that is not its end")
+    for sender in {each.sender for each in told}:
+        versions = [each.version for each in told if each.sender == sender]
+        if versions != sorted(versions):
+            wrong.append(f"the versions of job {job.job_id} that {sender} told went down: {versions}")
+    return wrong
 
 
 def _kind(job: Job) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.events import Hint, JobMessage
+from chalicelib.contract.job import Job
 from chalicelib.contract.states import TERMINAL
 from faults.farm import Farm
 from faults.kitchens import Kitchen
@@ -262,3 +263,13 @@ def restless(farm: Farm, job_ids: Sequence[str]) -> list[str]:
     """Name those of the jobs that have not ended, or whose end was not shown yet."""
     jobs = farm.ledger.get_many(job_ids)
     return [job.job_id for job in jobs if job.state not in TERMINAL or not job.is_shown]
+
+
+def restless_told(jobs: Sequence[Job], after_s: float) -> list[str]:
+    """Say of each of these jobs what it still lacked so long after the last fault was healed."""
+    return [
+        f"job {job.job_id} is {job.state}"
+        + (", and nobody was shown that" if job.state in TERMINAL else "")
+        + f", {after_s:.0f} s after the last fault was healed"
+        for job in jobs
+    ]

@@ -11,6 +11,7 @@ from chalicelib.cells import Image, Number, Text, cells_of
 from chalicelib.contract.job import Job, Output, job_id_of
 from chalicelib.contract.states import State
 from chalicelib.links import output_link
+from faults.cells import HEADERS as NAMES
 from faults.desk import HEADERS
 from faults.farm import TENANT, Asked
 from faults.soak.judge import Finding, Judge
@@ -22,7 +23,6 @@ OUTPUT = Output(
     key="outputs/x/y/1/0-a.png", filename="a.png", content_type="image/png", size_bytes=1, sha256="0" * 64, node="9",
     kind="image", width_px=64, height_px=64, thumbnail_key="outputs/x/y/1/0-a.png", thumbnail_type="image/png",
 )  # fmt: skip
-NAMES = {"status": "Status", "output_url": "Output URL", "preview": "Preview", "seed": "Seed", "error": "Error"}
 
 
 class Case:
@@ -69,6 +69,7 @@ class Case:
         """Have one part judged; the breaches."""
         judge = object.__new__(Judge)
         judge.found, judge.jobs, judge._record = Finding(), self.jobs, self.record
+        judge._shown = {}
         desk: Any = SimpleNamespace(book=self.book, sheet=self.sheet, linked_at={})
         judge._desks = [desk]
         getattr(judge, part)()
@@ -127,3 +128,14 @@ def test_a_job_cancelled_with_a_200_that_ends_otherwise_is_seen() -> None:
     case = Case()
     case.record.cancelled.add(case.job(1).job_id)
     assert [promise for promise, _ in case.judge("_cancelled")] == ["P8"]
+
+
+def test_a_picture_in_the_row_of_a_job_that_made_none_is_seen() -> None:
+    """P4: also when only the Preview cell shows it."""
+    case = Case()
+    failed = {"state": State.FAILED, "outputs": (), "committed_attempt": None}
+    case.jobs[case.job(1).job_id] = case.job(1).model_copy(update=failed)
+    case.put(1, {"Output URL": "", "Status": "error", "Seed": ""})
+    assert [promise for promise, _ in case.judge("_rows")] == ["P4"] * 2, "as its own output, and as any"
+    case.put(1, {"Preview": ""})
+    assert case.judge("_rows") == []

@@ -13,11 +13,12 @@ import pytest
 from chalicelib.cells import Image, Number, Text
 from chalicelib.contract.job import Job, prompt_id_of
 from chalicelib.contract.states import State
-from faults.soak.cells import agrees, unfit
-from faults.soak.gpu import spans_of, usage
+from faults.cells import agrees, shown_text, unfit
+from faults.soak.gpu import Usage, breaches, spans_of, unjudged, usage
 from faults.soak.plan import Blow, draw
 from faults.soak.record import Record, Row
-from faults.soak.watch import Body, Bus, States
+from faults.soak.waits import Waits
+from faults.soak.watch import Body, Bus, States, Told
 from faults.upset import Trap, moments_of
 from sandbox.workbook import Formula
 from sandbox.world import ROOT
@@ -71,20 +72,35 @@ def test_a_way_out_of_an_end_is_seen() -> None:
     assert len(seen(job.model_copy(update={"version": 2}), job)) == 1, "a version that goes down"
 
 
-def told(events: list[tuple[int, str]], job: Job) -> list[str]:
+def told(events: list[Told], job: Job) -> list[str]:
     bus = object.__new__(Bus)
-    bus.told = {job.job_id: events}
+    bus.told = {job.job_id: events} if events else {}
     return bus.breaches({job.job_id: job})
+
+
+ENDED = new_job(state=State.SUCCEEDED, version=4, attempt=1)
+END = Told(4, "Job Completed")
+GOOD = [Told(2, "Job Started", "w1"), END, Told(3, "Progress Update", "w1"), END]
 
 
 def test_events_that_would_mislead_are_seen() -> None:
     """P19: whoever keeps the highest version is right; repeats of an end are one end."""
-    job = new_job(state=State.SUCCEEDED, version=3, attempt=1)
-    good = [(2, "Job Started"), (3, "Job Completed"), (2, "Progress Update"), (3, "Job Completed")]
-    assert told(good, job) == []
-    assert told([*good, (4, "Job Started")], job)
-    assert told([(3, "Job Failed")], job)
-    assert told([*good, (3, "Job Started")], job)
+    assert told(GOOD, ENDED) == []
+    assert told([*GOOD, Told(5, "Job Started", "w1")], ENDED)
+    assert told([Told(4, "Job Failed")], ENDED)
+    assert told([*GOOD, Told(4, "Job Started", "w1")], ENDED)
+
+
+def test_an_end_that_the_bus_was_not_told_is_seen() -> None:
+    """P19: silence is no proof; a job that is not over has no end to tell."""
+    assert told([], ENDED) and told([Told(2, "Job Started", "w1")], ENDED)
+    assert told([], new_job()) == []
+
+
+def test_a_sender_that_goes_back_to_a_lower_version_is_seen() -> None:
+    """P19: of one sender; what another one tells late is no breach."""
+    assert told([*GOOD, Told(2, "Job Started", "w2")], ENDED) == []
+    assert told([*GOOD, Told(2, "Progress Update", "w1")], ENDED)
 
 
 def test_a_gpu_s_meter_is_read_with_what_a_death_cut_off() -> None:
@@ -103,7 +119,43 @@ def test_gpu_time_is_useful_once(tmp_path: Path) -> None:
     meter.write_text("".join(f"begun {who} {a * second}\nended {who} {b * second}\n" for who, a, b in runs))
     used = usage([meter, tmp_path / "none"], {job.job_id: job})
     assert (used.total_s, used.useful_s, used.wasted_s) == (7.0, 3.0, 4.0)
-    assert (used.late, used.strange) == ([job.job_id], ["nobody"])
+    assert (used.late, used.strange, used.missing) == ([job.job_id], ["nobody"], ["none"])
+    assert used.wasted_runs == 2
+
+
+@pytest.mark.parametrize(("state", "is_late"), [(State.SUCCEEDED, True), (State.FAILED, True), (State.CANCELED, False)])
+def test_only_a_cancelled_job_s_run_may_begin_after_its_end(tmp_path: Path, state: State, is_late: bool) -> None:
+    """P15: its worker hears of it with the next heartbeat; whoever commits or fails knows that it is over."""
+    job, meter = new_job(state=state, attempt=1, finished_at=10_000), tmp_path / "meter"
+    who = prompt_id_of(job.job_id, 1)
+    meter.write_text(f"begun {who} {15 * 10**9}\nended {who} {16 * 10**9}\n")
+    assert bool(usage([meter], {job.job_id: job}).late) == is_late
+
+
+def test_gpu_time_that_was_wasted_or_not_measured_is_blamed() -> None:
+    """P15: more than two hundredths, no time at all, a meter that is not there, a job that no meter saw."""
+    assert breaches(Usage(total_s=100, useful_s=98.1), 0) == [] and unjudged(Usage(total_s=100)) == []
+    assert breaches(Usage(total_s=100, useful_s=97.9), 9)
+    assert breaches(Usage(), 9) and breaches(Usage(total_s=1, useful_s=1, missing=["gpu-1"]), 9)
+    few = Usage(total_s=10, useful_s=9, wasted_runs=2)
+    assert breaches(few, 2) == [] and unjudged(few) and breaches(few, 1), "of a short run: no more than was broken"
+    job = new_job(state=State.SUCCEEDED, attempt=1, finished_at=10_000)
+    assert usage([], {job.job_id: job}).unseen == [job.job_id]
+
+
+def late(*lags_s: float, storm: tuple[float, float] | None = None) -> list[str]:
+    """Let rows be committed a thousand seconds into the epoch, and judge when they showed it."""
+    found = Waits(storm)
+    for lag_s in lags_s:
+        found.add(1000, 1000 + lag_s)
+    return found.breaches()
+
+
+def test_a_row_that_is_not_right_within_five_minutes_is_blamed() -> None:
+    """P11: after the commit, or after the end of the storm that it fell into; and silence is no proof."""
+    assert late(299) == [] and late(2, 301)
+    assert late(399, storm=(900, 1100)) == [] and late(401, storm=(900, 1100))
+    assert late()
 
 
 def shown(value: Any, image: str = "") -> Any:
@@ -113,10 +165,11 @@ def shown(value: Any, image: str = "") -> Any:
 
 def test_cells_are_compared_with_what_is_to_be_written() -> None:
     """Texts, numbers and our picture."""
-    assert agrees(shown("done"), Text("done")) and not agrees(shown("done"), Text("error"))
-    assert agrees(shown(17), Number(17)) and not agrees(shown(17), Number(18))
+    assert agrees("done", Text("done")) and not agrees("done", Text("error"))
+    assert agrees("17", Number(17)) and not agrees("17", Number(18))
     link = "http://x/o/1/0/thumb?t=a"
-    assert agrees(shown(f'=IMAGE("{link}")', link), Image(link)) and not agrees(shown("", ""), Image(link))
+    picture = shown_text(shown(f'=IMAGE("{link}")', link))
+    assert agrees(picture, Image(link)) and not agrees("", Image(link)) and not agrees(link, Image(link))
 
 
 @pytest.mark.parametrize("text", ['=IMPORTXML("http://x","//y")', "Traceback (most recent call last)", "AKIA0123"])
