@@ -184,7 +184,9 @@ class Cancel:
         state = job.state if job else None
         # An ended job is answered as it is, with 200 too: the state tells whether the cancellation came in time.
         if repeated and (self.status, self.said) != (200, state):
-            return [f"job {self.asked.job_id} is {state}, and its cancellation was answered {self.status} “{self.said}”"]
+            return [
+                f"job {self.asked.job_id} is {state}, and its cancellation was answered {self.status} “{self.said}”"
+            ]
         if state not in (State.CANCELED, State.SUCCEEDED):
             return [f"job {self.asked.job_id} is {state} after a cancellation that nobody repeated"]
         return [] if job is None or job.is_shown else [f"the end of {job.job_id} was never told"]
