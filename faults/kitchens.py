@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import socket
 import subprocess
@@ -193,6 +194,8 @@ class Moody:
         """How many calls still meet the mood (of those that it is about)."""
         self.met: Counter[Mood] = Counter()
         """How many calls (of DEAF: frames) have met each mood."""
+        self.cut_off: set[str] = set()
+        """The SHA-256 of each file, whole, that HALF_FILE cut off."""
         self.cancelled_at: dict[str, float] = {}
         """When a prompt was first asked to stop (Unix seconds), by its id."""
         self.calls = 0
@@ -271,6 +274,7 @@ class Moody:
         ) as answer:
             data = await answer.read()
             if request.path.startswith("/view") and self._meets(Mood.HALF_FILE):
+                self.cut_off.add(hashlib.sha256(data).hexdigest())
                 return await self._half(request, data)
             kind = answer.headers.get("Content-Type", "application/octet-stream")
             return web.Response(body=data, status=answer.status, headers={"Content-Type": kind})

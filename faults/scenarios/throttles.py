@@ -105,7 +105,8 @@ def of_functions(farm: Farm, size: Size) -> Outcome:
     outage.lift()
     _insist(farm, told, away)
     sent_away = functions.order(sqs_away(Match(name="sqs *")))
-    unsent = [_insist(farm, told) for _ in range(3)]
+    # Of a client of their own: beyond a client's window jobs are held, and nothing is sent.
+    unsent = [_insist(farm, told, Asked(str(uuid4()), f"unsent-{uuid4().hex[:8]}", _body())) for _ in range(3)]
     functions.clear()
     silent = _unanswered(farm, told) if size is Size.ALL else []
     worker = farm.worker()
