@@ -18,6 +18,8 @@ _VERBS: Final = (
     ("heartbeat", b":set_lease_until"),
 )
 """What the ledger's updates bind and no later one does."""
+OWN_WRITES: Final = frozenset(f"dynamodb {verb}" for verb in ("heartbeat", "commit", "fail", "retry", "release"))
+"""What only the holder of a lease may write."""
 _FOLDERS: Final = {"outputs": "output", "runs": "record", "workflows": "workflow"}
 _JOB: Final = re.compile(rb'"Key": ?\{"job_id": ?\{"S": ?"([0-9a-f-]{36})"\}\}')
 _ATTEMPT: Final = re.compile(rb'":attempt": ?\{"N": ?"(\d+)"\}')

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -190,6 +192,10 @@ class Moody:
         self.mood = Mood.FINE
         self.times = 10**9
         """How many calls still meet the mood (of those that it is about)."""
+        self.met: Counter[Mood] = Counter()
+        """How many calls (of DEAF: frames) have met each mood."""
+        self.cut_off: set[str] = set()
+        """The SHA-256 of each file, whole, that HALF_FILE cut off."""
         self.cancelled_at: dict[str, float] = {}
         """When a prompt was first asked to stop (Unix seconds), by its id."""
         self.calls = 0
@@ -207,12 +213,15 @@ class Moody:
         """Change the mood for the next *times* calls that it is about."""
         self.times, self.mood = times, mood
 
-    def drop_sockets(self) -> None:
-        """Break every WebSocket without a closing frame."""
+    def drop_sockets(self) -> int:
+        """Break every WebSocket without a closing frame; how many that were."""
+        dropped = 0
         for one in tuple(self._sockets):
             transport = one._req.transport if one._req is not None else None
             if transport is not None:
                 transport.abort()
+                dropped += 1
+        return dropped
 
     def close(self) -> None:
         """Stop serving."""
@@ -227,6 +236,7 @@ class Moody:
         if self.mood not in moods or self.times <= 0:
             return False
         self.times -= 1
+        self.met[self.mood] += 1
         return True
 
     async def _pass(self, request: web.Request) -> web.StreamResponse:
@@ -248,6 +258,7 @@ class Moody:
                 return web.Response(status=404)
             if path == "/prompt" and body:
                 body = json.dumps({k: v for k, v in json.loads(body).items() if k != "prompt_id"}).encode()
+                self.met[Mood.OLD] += 1
         try:
             return await self._forward(request, body)
         except aiohttp.ClientError:
@@ -263,6 +274,7 @@ class Moody:
         ) as answer:
             data = await answer.read()
             if request.path.startswith("/view") and self._meets(Mood.HALF_FILE):
+                self.cut_off.add(hashlib.sha256(data).hexdigest())
                 return await self._half(request, data)
             kind = answer.headers.get("Content-Type", "application/octet-stream")
             return web.Response(body=data, status=answer.status, headers={"Content-Type": kind})
@@ -305,6 +317,7 @@ class Moody:
         """Carry frames one way; a deaf proxy takes them and says nothing."""
         async for frame in source:
             if self.mood is Mood.DEAF:
+                self.met[Mood.DEAF] += 1
                 continue
             with contextlib.suppress(ConnectionError, aiohttp.ClientError):
                 if frame.type is aiohttp.WSMsgType.TEXT:

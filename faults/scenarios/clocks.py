@@ -65,9 +65,12 @@ class Drill:
     worker: Child
     asked: list[Asked] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    said_before: int = 0
+    """How much it had logged when its clock was set last."""
 
     def set_clock(self, by_s: float) -> None:
         """Make its clock wrong by so much (a rename: it is never read half written)."""
+        self.said_before = len(self.farm.said(self.worker))
         part = self.file.with_suffix(".part")
         part.write_text(str(by_s))
         part.replace(self.file)
@@ -159,7 +162,8 @@ def _tempted(drill: Drill, by_s: float) -> Child:
 
 def _left_to_the_other(drill: Drill, by_s: float, other: Child) -> None:
     """Wrong by more than the bound, in both directions: the other worker does all, and this one says why not."""
-    for wrong_s, word in ((-by_s, "behind"), (by_s, "ahead of")):
+    # It is behind when this begins, and has said so: it says only what is new.
+    for wrong_s, word in ((by_s, "ahead of"), (-by_s, "behind")):
         drill.set_clock(wrong_s)
         jobs = [drill.ask(0.2) for _ in range(3)]
         if not drill.farm.all_ended(jobs, 30):
@@ -171,7 +175,8 @@ def _left_to_the_other(drill: Drill, by_s: float, other: Child) -> None:
 
 
 def _says(drill: Drill, words: str) -> bool:
-    return wait_until(lambda: words in drill.farm.said(drill.worker), 20)
+    """Wait until the worker says *words*; what it said before its clock was set does not count."""
+    return wait_until(lambda: words in drill.farm.said(drill.worker)[drill.said_before :], 20)
 
 
 def _locked_away(drill: Drill, by_s: float) -> float:

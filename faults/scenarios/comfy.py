@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -66,12 +67,31 @@ class _Ward:
         self.every.append(asked)
         return asked
 
-    def runs(self, asked: Asked) -> bool:
-        """Wait until ComfyUI works on something of this job."""
-        return wait_until(lambda: bool(self.kitchen.running()) and self.farm.job(asked) is not None, 20, 0.02)
+    def runs(self, name: str, asked: Asked) -> None:
+        """Wait until ComfyUI works on this job."""
 
-    def ends(self, name: str, asked: Asked, state: State, *, attempts: int = 1, code: str = "") -> Job | None:
-        """Wait for the end, and hold it against what must come: state, attempts at most, the error's code."""
+        def renders() -> bool:
+            job = self.farm.job(asked)
+            return job is not None and prompt_id_of(job.job_id, job.attempt) in self.kitchen.running()
+
+        if not wait_until(renders, 20, 0.02):
+            self.wrong.append(f"{name}: ComfyUI was never seen to work on the job")
+
+    @contextmanager
+    def mood(self, name: str, mood: Mood, times: int = 10**9) -> Iterator[None]:
+        """Have the proxy in *mood*; somebody must have met it by the end."""
+        before = self.proxy.met[mood]
+        self.proxy.be(mood, times)
+        yield
+        # What a worker does when the job has ended is part of it.
+        if not wait_until(lambda: self.proxy.met[mood] > before, 10, 0.05):
+            self.wrong.append(f"{name}: no call met the fault, so nothing was proven")
+        self.proxy.be(Mood.FINE)
+
+    def ends(
+        self, name: str, asked: Asked, state: State, *, attempts: int = 1, least: int = 1, code: str = ""
+    ) -> Job | None:
+        """Wait for the end, and hold it against what must come: state, attempts from *least* on, the error's code."""
         begun = time.monotonic()
         if not self.farm.all_ended([asked], PATIENCE_S):
             job = self.farm.job(asked)
@@ -87,6 +107,8 @@ class _Ward:
             self.wrong.append(f"{name}: the job is {job.state} ({job.error}), not {state}")
         if job.attempt > attempts:
             self.wrong.append(f"{name}: {job.attempt} attempts, not {attempts} ({job.last_error})")
+        if job.attempt < least:
+            self.wrong.append(f"{name}: {job.attempt} attempts, not {least}: the fault did no harm")
         if job.error is not None:
             self.hear(name, job.error.sentence(), asked)
             if code and job.error.code != code:
@@ -105,42 +127,47 @@ class _Ward:
 def _lies(ward: _Ward) -> None:
     """What the server answers is not what it should be; nothing is lost, and no attempt is wasted."""
     proxy = ward.proxy
+    name = "WebSocket dropped"
     asked = ward.submit(seconds=1.0)
-    ward.runs(asked)
-    proxy.drop_sockets()
-    ward.ends("WebSocket dropped", asked, State.SUCCEEDED)
+    ward.runs(name, asked)
+    if not proxy.drop_sockets():
+        ward.wrong.append(f"{name}: there was none")
+    ward.ends(name, asked, State.SUCCEEDED)
+    name = "WebSocket half-open"
     asked = ward.submit(seconds=1.0)
-    ward.runs(asked)
-    proxy.be(Mood.DEAF)
-    ward.ends("WebSocket half-open", asked, State.SUCCEEDED)
-    proxy.be(Mood.FINE)
+    ward.runs(name, asked)
+    with ward.mood(name, Mood.DEAF):
+        ward.ends(name, asked, State.SUCCEEDED)
     proxy.drop_sockets()
+    name = "answers are garbage"
     asked = ward.submit(seconds=3.0)
-    ward.runs(asked)
+    ward.runs(name, asked)
     proxy.drop_sockets()
-    proxy.be(Mood.GARBAGE)
-    wait_until(lambda: False, 2.5)
-    proxy.be(Mood.FINE)
-    ward.ends("answers are garbage", asked, State.SUCCEEDED)
-    proxy.be(Mood.SLOW)
-    ward.ends("every answer is late", ward.submit(seconds=0.2), State.SUCCEEDED)
-    proxy.be(Mood.MUTE, 1)
-    ward.ends("what needs no answer is answered too late", ward.submit(seconds=0.2), State.SUCCEEDED)
-    proxy.be(Mood.OLD)
-    ward.ends("an older version", ward.submit(seconds=0.2), State.SUCCEEDED)
-    proxy.be(Mood.FINE)
+    with ward.mood(name, Mood.GARBAGE):
+        wait_until(lambda: False, 2.5)
+    ward.ends(name, asked, State.SUCCEEDED)
+    for name, mood, times in (
+        ("every answer is late", Mood.SLOW, 10**9),
+        ("what needs no answer is answered too late", Mood.MUTE, 1),
+        ("an older version", Mood.OLD, 10**9),
+    ):
+        with ward.mood(name, mood, times):
+            ward.ends(name, ward.submit(seconds=0.2), State.SUCCEEDED)
 
 
 def _files(ward: _Ward) -> None:
-    """The output is missing, cut off, too large, or somewhere else."""
-    proxy = ward.proxy
-    proxy.be(Mood.HALF_FILE, 1)
-    ward.ends("the file breaks off once", ward.submit(seconds=0.1), State.SUCCEEDED, attempts=2)
-    proxy.be(Mood.NO_FILE, 1)
-    ward.ends("the file is missing once", ward.submit(seconds=0.1), State.SUCCEEDED, attempts=2)
-    proxy.be(Mood.NO_FILE)
-    ward.ends("the file is missing for good", ward.submit(seconds=0.1), State.FAILED, attempts=BUDGET)
-    proxy.be(Mood.FINE)
+    """The output is cut off or missing; half a file is brought again, and nobody takes it for the whole."""
+    name = "the file breaks off once"
+    with ward.mood(name, Mood.HALF_FILE, 1):
+        job = ward.ends(name, ward.submit(seconds=0.1), State.SUCCEEDED, attempts=2)
+    if job is not None and not {output.sha256 for output in job.outputs} & ward.proxy.cut_off:
+        ward.wrong.append(f"{name}: the job shows another file than the whole one")
+    name = "the file is missing once"
+    with ward.mood(name, Mood.NO_FILE, 1):
+        ward.ends(name, ward.submit(seconds=0.1), State.SUCCEEDED, attempts=2)
+    name = "the file is missing for good"
+    with ward.mood(name, Mood.NO_FILE):
+        ward.ends(name, ward.submit(seconds=0.1), State.FAILED, attempts=BUDGET, least=BUDGET)
 
 
 def _failures(ward: _Ward) -> None:
@@ -161,13 +188,14 @@ def _failures(ward: _Ward) -> None:
 
 def _restarts(ward: _Ward) -> None:
     """ComfyUI is killed, comes back and knows of nothing; later its executor hangs while HTTP is green."""
+    name = "killed in the middle"
     asked = ward.submit(seconds=3.0)
-    ward.runs(asked)
+    ward.runs(name, asked)
     begun = time.monotonic()
     ward.kitchen.end()
     ward.kitchen.revive()
-    _again(ward, asked, "killed in the middle", begun)
-    ward.ends("killed in the middle", asked, State.SUCCEEDED, attempts=2)
+    _again(ward, asked, name, begun)
+    ward.ends(name, asked, State.SUCCEEDED, attempts=2, least=2)
 
 
 def _again(ward: _Ward, asked: Asked, name: str, begun: float) -> None:
@@ -239,6 +267,8 @@ def poison(farm: Farm, size: Size) -> Outcome:
                     wrong.append("poison and innocents have not all ended after 120 s")
         if kitchen.deaths > BUDGET * len(killers):
             wrong.append(f"{len(killers)} poisonous jobs killed ComfyUI {kitchen.deaths} times")
+        if kitchen.deaths < len(killers):
+            wrong.append(f"{len(killers)} poisonous jobs killed ComfyUI only {kitchen.deaths} times")
         hung, detected = _hangs(farm, kitchen, wrong, BUDGET if size is Size.ALL else 1)
     finally:
         worker.stop()
@@ -312,7 +342,7 @@ def deadly(farm: Farm, size: Size) -> Outcome:
             worker.stop()
         kitchen.end()
     job = farm.job(killer)
-    if deaths > BUDGET or job is None or job.state is State.SUCCEEDED:
+    if not 0 < deaths <= BUDGET or job is None or job.state is State.SUCCEEDED:
         wrong.append(f"the deadly job took {deaths} workers down and is {job.state if job else 'gone'}")
     tally, breaches = farm.judge(innocents)
     paid = [BUDGET - each.budget_left for each in farm.ledger.get_many([one.job_id for one in innocents])]

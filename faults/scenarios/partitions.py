@@ -14,6 +14,7 @@ from typing import Final
 
 from chalicelib.contract.job import prompt_id_of
 from chalicelib.contract.states import State
+from faults.calls import OWN_WRITES
 from faults.farm import Asked, Farm
 from faults.lines import Lines
 from faults.orders import Fault, Kind, Match, Order
@@ -30,8 +31,6 @@ SHORT_S: Final = 2.0
 LONG_S: Final = 7.0
 """Longer than lease (2 s), visibility (4 s) and one poll (1 s) together: another worker has the job by then."""
 VERY_LONG_S: Final = 20.0
-OWN_WRITES: Final = frozenset(f"dynamodb {verb}" for verb in ("heartbeat", "commit", "fail", "retry", "release"))
-"""What only the holder of a lease may write."""
 
 
 class Side(StrEnum):
@@ -109,6 +108,10 @@ def partitions(farm: Farm, size: Size) -> Outcome:
         found, breaches = _round(farm, cuts, figures)
         tally += found
         wrong += breaches
+    if not figures.taken_over:
+        wrong.append("no job of a worker that was cut off was taken over: nothing was proven of lost leases")
+    elif not figures.zombie_writes:
+        wrong.append("no worker that had lost its lease tried to write: nothing was proven of the fence")
     return Outcome(tally, figures.told(), tuple(wrong))
 
 
@@ -234,7 +237,8 @@ def _count(farm: Farm, victim: Victim, rescuer: Victim, figures: _Figures) -> li
         each
         for each in victim.lines.aws.log
         if each.name in OWN_WRITES
-        and each.about == f"{job.job_id} {victim.attempt}"
+        # A write without its fence names no attempt.
+        and each.about in (job.job_id, f"{job.job_id} {victim.attempt}")
         and each.sent_s is not None
         and each.sent_s > min(taken)
     ]

@@ -34,6 +34,8 @@ START_S: Final = 120.0
 """How long a worker may take to start, on a machine that has much else to do."""
 HANDS: Final = (("claimed", "inputs", "rendering", "uploading", "committing"), ("committed",))
 """Who stops when a commit is under way has ended the job: of a second job, only that."""
+HANDS_BACK: Final = frozenset({"claimed", "inputs", "rendering"})
+"""Moments after which nobody can have ended the job instead."""
 GRAPH: Final[dict[str, Any]] = {
     "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
     "2": {"class_type": "TestSleep", "inputs": {"image": ["1", 0], "seconds": 1.0, "steps": 20, "preview": False}},
@@ -72,8 +74,7 @@ def polite(farm: Farm, size: Size) -> Outcome:
     figures: dict[str, float | int | str] = {
         "stops": len(course.exits_s),
         "handed back": len(course.back_s),
-        "hand-back s p50": rank(course.back_s or [0], 0.5),
-        "hand-back s p99": rank(course.back_s or [0], 0.99),
+        **{f"hand-back s p{share * 100:.0f}": rank(course.back_s, share) for share in (0.5, 0.99) if course.back_s},
         "exit after s, max": rank(course.exits_s, 1),
     }
     return Outcome(tally, figures, tuple(course.wrong + wrong))
@@ -93,11 +94,14 @@ def _waiting(farm: Farm, course: Course) -> None:
 def _hand_to_hand(farm: Farm, course: Course, turn: str, moments: Sequence[str]) -> Asked:
     """Have one job taken and handed back at every moment, and done in the end."""
     asked = farm.submit("slow-picture", image=_picture(len(course.exits_s)), seconds=1.0)
-    for moment in moments:
+    for number, moment in enumerate(moments, start=1):
         told = farm.world.wishes.home / f"stopped-{moment}-{turn}"
         if moment == "rendering":
             worker = farm.worker(**LONG)
-            wait_until(lambda: renders(farm, asked, farm.world.comfy_url), START_S)
+            if not wait_until(lambda: renders(farm, asked, farm.world.comfy_url), START_S):
+                course.wrong.append("no worker was seen to render the job")
+                worker.stop()
+                break
             begun = time.monotonic()
             worker.process.send_signal(signal.SIGTERM)
             killer = threading.Timer(GRACE_S, worker.process.kill)
@@ -111,6 +115,11 @@ def _hand_to_hand(farm: Farm, course: Course, turn: str, moments: Sequence[str])
                 break
             begun = float(told.read_text())
         is_over = _handed_back(farm, asked, moment, begun, course)
+        taken = job.attempt if (job := farm.job(asked)) is not None else 0
+        if taken != number:
+            course.wrong.append(f"the job had been taken {taken} times, not {number}, by the moment {moment}")
+        if is_over and moment in HANDS_BACK:
+            course.wrong.append(f"a worker stopped at the moment {moment} ended the job instead of handing it back")
         _ended(worker, begun, moment, course)
         if killer is not None:
             killer.cancel()
@@ -175,7 +184,10 @@ def _within_grace(farm: Farm, course: Course) -> Asked:
         job = farm.job(asked)
         return job is not None and job.progress is not None and (job.progress.step or 0) >= 3
 
-    wait_until(has_steps, START_S)
+    if not wait_until(has_steps, START_S):
+        course.wrong.append("no step of the job that is to end within the grace was seen")
+    elif (job := farm.job(asked)) is not None and job.state is not State.RUNNING:
+        course.wrong.append("the job that is to end within the grace had ended before")
     worker.process.send_signal(signal.SIGTERM)
     code = worker.process.wait(30)
     job = farm.job(asked)

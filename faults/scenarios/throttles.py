@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import uuid4
@@ -17,7 +17,7 @@ from chalicelib.contract.states import State
 from faults.farm import TENANT, Asked, Farm
 from faults.lines import STAGE, Lines
 from faults.link import Exchange
-from faults.orders import Fault, Kind, Match
+from faults.orders import Fault, Kind, Match, Order
 from faults.report import Outcome, rank
 from faults.scenario import Scenario, Size
 from faults.throttles import dynamodb_throttled, sqs_away, throttled
@@ -62,8 +62,7 @@ def of_workers(farm: Farm, size: Size) -> Outcome:
     with Lines(farm, seed=17) as lines:
         lines.worker()
         wait_until(lambda: lines.aws.counts["sqs ReceiveMessage"] > 0)
-        for service in SERVICES:
-            lines.aws.order(throttled(f"{service} *", service, share=SHARE))
+        some = {service: lines.aws.order(throttled(f"{service} *", service, share=SHARE)) for service in SERVICES}
         asked = [farm.ask(steps=4) for _ in range(count)]
         farm.all_ended(asked, patience_s=60 + 3 * count)
         runs = lines.gpu_runs()
@@ -75,6 +74,7 @@ def of_workers(farm: Farm, size: Size) -> Outcome:
         outage.lift()
         farm.all_ended(later, patience_s=60)
         tally, wrong = farm.judge([*asked, *later])
+    wrong += _never_refused({**some, "dynamodb, for a while,": outage})
     wrong += [] if runs == count else [f"{count} jobs made {runs} GPU runs"]
     figures: dict[str, float | int | str] = {
         "jobs": count + 1,
@@ -95,8 +95,7 @@ def of_functions(farm: Farm, size: Size) -> Outcome:
     told, functions = Told(), farm.functions
     farm.ask_again(first := Asked(str(uuid4()), TENANT, _body()))  # a cold start is not what is measured
     mark = len(functions.log)
-    for service in SERVICES:
-        functions.order(throttled(f"{service} *", service, share=SHARE))
+    some = [functions.order(throttled(f"{service} *", service, share=SHARE)) for service in SERVICES]
     asked = [_insist(farm, told) for _ in range(count)]
     log = functions.log[mark:]
     functions.clear()
@@ -105,8 +104,9 @@ def of_functions(farm: Farm, size: Size) -> Outcome:
     _ask(farm, away, told)
     outage.lift()
     _insist(farm, told, away)
-    functions.order(sqs_away(Match(name="sqs *")))
-    unsent = [_insist(farm, told) for _ in range(3)]
+    sent_away = functions.order(sqs_away(Match(name="sqs *")))
+    # Of a client of their own: beyond a client's window jobs are held, and nothing is sent.
+    unsent = [_insist(farm, told, Asked(str(uuid4()), f"unsent-{uuid4().hex[:8]}", _body())) for _ in range(3)]
     functions.clear()
     silent = _unanswered(farm, told) if size is Size.ALL else []
     worker = farm.worker()
@@ -119,6 +119,9 @@ def of_functions(farm: Farm, size: Size) -> Outcome:
     worker.stop()
     tally, wrong = farm.judge(every)
     wrong += told.wrong
+    # So few calls to SQS may all go through; of all calls together three of ten are refused.
+    wrong += _never_refused({"dynamodb, for a while,": outage, "sqs, for a while,": sent_away})
+    wrong += [] if any(order.fired for order in some) else ["AWS refused no call of the functions: nothing was proven"]
     wrong += [f"job {one.job_id} was never accepted" for one in every if not one.is_acknowledged]
     figures: dict[str, float | int | str] = {
         "jobs": len(every),
@@ -136,6 +139,11 @@ def _refused(log: Sequence[Exchange]) -> dict[str, float | int | str]:
     refused = sum(Kind.ANSWER in each.faults for each in log)
     through = max(1, len(log) - refused)
     return {"calls": len(log), "refused": refused, "calls per call that went through": round(len(log) / through, 2)}
+
+
+def _never_refused(orders: Mapping[str, Order]) -> list[str]:
+    """Tell which of these refused nothing."""
+    return [f"{name} refused no call: nothing was proven" for name, order in orders.items() if not order.fired]
 
 
 def _body() -> dict[str, Any]:
