@@ -115,7 +115,7 @@ def test_the_log_says_why_a_sheet_comes_later(waits: list[int], reason: str, cap
     desk.turns.waits += waits
     job = desk.done("p")
     sheet = PaperSheet(row_of(job), {})
-    sheet.between += [lambda: sheet.grid.insert(1, sheet.grid.pop(2))] * 50
+    sheet.between += [lambda: sheet.grid.insert(1, sheet.grid.pop(2))] * 100
     with caplog.at_level(logging.INFO, "chalicelib.complete"):
         complete(desk, sheet).show([job.job_id])
     [told] = [line for line in caplog.records if line.message == "sheet later"]
