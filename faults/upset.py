@@ -4,7 +4,7 @@ Start a worker to which something happens at a named moment: `python -m faults.u
 What strace cannot name (the commit, the claim) is found by the requests that the worker's libraries send: this launcher
 looks at each one before it leaves and after its answer came, from outside the product's code. The moments:
 
-- claimed: the claim was answered;
+- claimed: the claim was answered with a job;
 - inputs: the first input file is about to go to ComfyUI;
 - uploading: the first output is about to go to the bucket;
 - committing, committed: the commit is about to leave; it was answered.
@@ -83,7 +83,8 @@ class Trap:
             before, after = moments_of(request)
             self.at(before)
             answer = send(session, request)
-            self.at(after)
+            if answer.status_code == 200:  # a message of another day's job is refused: that is no claim
+                self.at(after)
             return answer
 
         def watched_put(connection: http.client.HTTPConnection, method: str, url: str, *more: Any, **named: Any) -> Any:
