@@ -37,7 +37,7 @@ RECORDS = {
     },
 }
 REFUSED = {
-    "an unknown id": f"ck_{'f' * 12}_{RIGHT}",
+    "an unknown id": f"ck_{'9' * 12}_{RIGHT}",  # digits as the known ones: a letter takes the pattern longer
     "a wrong secret": f"ck_{'0' * 12}_{'W' * 43}",
     "a secret with the right beginning": f"ck_{'0' * 12}_{RIGHT[:-1]}W",
     "an ended key": f"ck_{'1' * 12}_{RIGHT}",
