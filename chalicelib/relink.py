@@ -115,14 +115,19 @@ class Relink:
         return missing
 
     def _found_in(self, spreadsheet_id: str, sheet_id: int, jobs: Sequence[Job]) -> set[str]:
-        """Write the rows of *jobs* that stand in a tab; a tab that is no table, or refuses, holds none of them."""
+        """
+        Write the rows of *jobs* that stand in a tab; a tab that is no table, or refuses, holds none of them. Nor does
+        another tab than their own (a copy of it) where nothing would show the link.
+        """
         try:
             tab = self._books.read(spreadsheet_id, sheet_id)
             matches = match_rows(tab.column_texts("job_id") or {}, tab.column_texts("prompt"), jobs)
             plan: dict[int, dict[int, Cell]] = {}
+            found: set[str] = set()
             for match in matches:
-                if match.same_prompt:
+                if match.same_prompt and ("output_url" in tab.columns or _is_home(match.job, sheet_id)):
                     plan[match.row] = tab.placed(cells_of(match.job, tab.time_zone))
+                    found.add(match.job.job_id)
             missed = write(self._books, tab, plan) if plan else set()
         except Unreachable as trouble:
             if not trouble.of_tab:
@@ -132,7 +137,7 @@ class Relink:
             return set()
         if missed:
             raise Unavailable("Rows keep moving while they are written.", retry_in_s=5)
-        return {match.job.job_id for match in matches if match.row in plan}
+        return found
 
     def _append(self, spreadsheet_id: str, tabs: Mapping[int, str], jobs: Sequence[Job]) -> str:
         """Add rows to our tab of results, below its own headers; the tab's title."""
@@ -173,16 +178,26 @@ class Relink:
 
 def _not_in(tab: Tab, jobs: Sequence[Job]) -> list[Job]:
     """
-    Leave out the jobs that have a row in *tab*: one with their link, or with their Job ID and their prompt.
+    Leave out the jobs that have a row in *tab*: their own (by Job ID and prompt) with their link, or where no row is
+    their own, one with their link.
 
-    A Job ID alone is not enough: somebody may have pasted it over another row's.
+    A Job ID alone is not enough: somebody may have pasted it over another row's. Nor is a link that stands elsewhere:
+    who cuts a row, and takes that back when the result has come, parts the two.
     """
     keys = tab.column_texts("job_id")
     if keys is None:
         return []
-    there = {linked(text) for text in (tab.column_texts("output_url") or {}).values()}
-    there |= {match.job.job_id for match in match_rows(keys, tab.column_texts("prompt"), jobs) if match.same_prompt}
-    return [job for job in jobs if job.job_id not in there]
+    links = tab.column_texts("output_url")
+    shown = {row: linked(text) for row, text in (links or {}).items()}
+    own: dict[str, set[str | None]] = defaultdict(set)
+    for match in match_rows(keys, tab.column_texts("prompt"), jobs):
+        if match.same_prompt:
+            own[match.job.job_id].add(match.job.job_id if links is None else shown.get(match.row))
+    return [job for job in jobs if job.job_id not in own.get(job.job_id, shown.values())]
+
+
+def _is_home(job: Job, sheet_id: int) -> bool:
+    return job.target is not None and job.target.sheet_id == sheet_id
 
 
 def _likeliest_first(tabs: Mapping[int, str], jobs: Sequence[Job]) -> list[int]:

@@ -89,8 +89,11 @@ def _ends(line: Mapping[str, str], jobs: Mapping[str, Job], by_id: Mapping[str, 
 
 
 def _shows(line: Mapping[str, str], job: Job | None) -> bool:
-    """Say whether a row with the link of *job* is one of its own."""
-    return job is not None and job.state is State.SUCCEEDED and job.inputs.get("prompt") == line.get("Prompt")
+    """Say whether a row with the link of *job* is one of its own; a copied tab may have no column Prompt."""
+    if job is None or job.state is not State.SUCCEEDED:
+        return False
+    prompt = job.inputs.get("prompt")
+    return line.get("Prompt", prompt) == prompt
 
 
 def _foreign(line: Mapping[str, str], jobs: Mapping[str, Job]) -> list[str]:

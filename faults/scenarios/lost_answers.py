@@ -18,7 +18,9 @@ from sandbox.waiting import wait_until
 
 RECEIVE: Final = "sqs ReceiveMessage"
 LONG_STEPS: Final = 40
-"""Of a job that lives long enough to be renewed."""
+"""Of a job that lives long enough to be renewed once."""
+RENEWALS: Final = frozenset({"dynamodb heartbeat", "sqs ChangeMessageVisibility"})
+"""Calls that come again and again for as long as a job runs."""
 ASKED_MOST: Final = 3
 MUST_LOSE: Final = ("dynamodb PutItem", "sqs SendMessageBatch")
 """The two calls of a submission that leave something behind."""
@@ -142,8 +144,9 @@ def _wait_out_polls(lines: Lines) -> None:
 
 def _steps(point: Point) -> int:
     """Choose a job that is long enough for the call to come."""
-    is_late = point.call in ("dynamodb heartbeat", "sqs ChangeMessageVisibility") or point.nth > 1
-    return LONG_STEPS if is_late else 4
+    if point.call in RENEWALS:
+        return LONG_STEPS * point.nth
+    return LONG_STEPS if point.nth > 1 else 4
 
 
 def _fault(point: Point, job_id: str) -> Fault:

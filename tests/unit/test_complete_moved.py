@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.cells import Moved, Tab
+from chalicelib.cells import Moved, Tab, Text
 from chalicelib.contract.job import JobError
 from chalicelib.contract.ports import Claimed
+from chalicelib.mend import write
 from tests.jobs import NOW
-from tests.paper import HEADER, PaperSheet
+from tests.paper import HEADER, SHEET, PaperSheet
 from tests.sheet_desk import Desk, complete, row_of
 from tests.sizes import examples
 
@@ -196,6 +197,20 @@ def test_rows_that_never_hold_still_come_again_later() -> None:
     sheet.between += [swap] * 200
     assert complete(desk, sheet).show([job.job_id]) == {job.job_id: 5}
     assert not desk.now(job).is_shown
+
+
+def test_a_row_that_was_hit_is_followed_through_sixteen_rounds() -> None:
+    """Before the write, and before fifteen of the sixteen that are to put it right, the rows change places."""
+    sheet = PaperSheet({"Prompt": "mine", "Job ID": "a"}, {"Prompt": "other", "Job ID": "b", "Status": "idea"})
+
+    def swap() -> None:
+        sheet.grid[1], sheet.grid[2] = sheet.grid[2], sheet.grid[1]
+
+    sheet.between += [swap] * 16
+    tab = sheet.read(SHEET, 0)
+    missed = write(sheet, tab, {1: {HEADER.index("Status"): Text("done")}})
+    assert missed == {1}
+    assert sheet.row("other")["Status"] == "idea" and sheet.row("mine")["Status"] == ""
 
 
 def test_notes_that_hit_the_wrong_row_are_taken_back() -> None:

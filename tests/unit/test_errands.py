@@ -147,7 +147,7 @@ def test_a_result_whose_row_was_deleted_after_it_was_shown_comes_back() -> None:
     link = "https://h/o/{id}?t=x"
     kept = [
         desk.fresh("a", **{"Prompt": "a", "Job ID": "{key}", "Status": "done", "Output URL": link}),
-        desk.fresh("b", **{"Prompt": "b", "Job ID": "{key}", "Status": "approved"}),
+        desk.fresh("b", **{"Prompt": "b", "Job ID": "{key}", "Status": "approved", "Output URL": link}),
         desk.fresh("c", **{"Prompt": "edited", "Job ID": "{key}", "Output URL": link}),
         desk.fresh("d", **{"Prompt": "d", "Job ID": "typed over", "Output URL": link}),
     ]
@@ -162,6 +162,19 @@ def test_a_result_whose_row_was_deleted_after_it_was_shown_comes_back() -> None:
     assert note is not None and note.message == "No result is without a row." and len(results_of(desk, 1)) == 2
 
 
+def test_a_row_that_lost_its_shown_result_gets_it_back() -> None:
+    """Cut, pasted elsewhere and taken back after the result had come: what was written stays in a row of nobody's."""
+    desk = Desk()
+    job = desk.fresh("cut", **{"Prompt": "cut", "Job ID": "{key}", "Status": "error"})
+    desk.sheet.grid.append([f"https://h/o/{job.job_id}?t=x" if name == "Output URL" else "" for name in HEADER])
+    stray = list(desk.sheet.grid[-1])
+    note = desk.run("relink")
+    assert note is not None and note.message == "Results whose rows were gone: 1 found again."
+    row = desk.sheet.row("cut")
+    assert (row["Status"], job.job_id in row["Output URL"]) == ("done", True)
+    assert desk.sheet.grid[-1] == stray
+
+
 def test_a_shown_row_that_was_moved_to_another_tab_is_found_there() -> None:
     """Also in a copy that was made before the result came: it is written there, and nothing goes to Results."""
     desk = Desk()
@@ -174,6 +187,19 @@ def test_a_shown_row_that_was_moved_to_another_tab_is_found_there() -> None:
     assert moved.job_id in results_of(desk, 1)[0]["Output URL"] and list(desk.sheet.others) == [1]
 
 
+def test_a_copied_tab_that_shows_no_links_holds_no_result() -> None:
+    """Its column has another name there: what goes into Results instead is seen."""
+    desk = Desk()
+    job = desk.fresh("deleted")
+    desk.sheet.add_tab(SHEET, "Copy of Tab")
+    row = {"Prompt": "deleted", "Job ID": job.job_key, "Status": "queued"}
+    header = ["Mine" if name == "Output URL" else name for name in HEADER]
+    desk.sheet.others[1][1].extend([header, [row.get(name, "") for name in HEADER]])
+    note = desk.run("relink")
+    assert note is not None and note.message == "Results whose rows were gone: 1 put into the tab Results."
+    assert [row["Job ID"] for row in results_of(desk, 2)] == [job.job_key]
+
+
 def test_of_what_was_shown_nothing_is_missing_in_a_tab_without_job_ids() -> None:
     """Somebody renamed or deleted the column for a moment: not every result of the last minutes goes to Results."""
     desk = Desk()
@@ -182,6 +208,15 @@ def test_of_what_was_shown_nothing_is_missing_in_a_tab_without_job_ids() -> None
     note = desk.run("relink")
     assert note is not None and note.message == "No result is without a row." and desk.sheet.others == {}
     assert desk.ledger.fresh(SHEET) == [shown.job_id]
+
+
+def test_in_a_tab_without_links_a_row_is_known_by_its_job_id_and_prompt() -> None:
+    """Nothing is written again at each press into a tab that has no column for it."""
+    desk = Desk()
+    desk.fresh("a", **{"Prompt": "a", "Job ID": "{key}"})
+    desk.sheet.grid[0][HEADER.index("Output URL")] = "Mine"
+    note = desk.run("relink")
+    assert note is not None and note.message == "No result is without a row."
 
 
 def test_nobody_fetches_a_failure() -> None:
