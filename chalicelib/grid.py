@@ -32,9 +32,10 @@ def filter_view(tab: Tab, title: str) -> dict[str, Any]:
 
 def _held_data(held: Held) -> tuple[dict[str, Any], str]:
     data: dict[str, Any] = {"userEnteredValue": dict(held.value)} if held.value else {}
+    fields = "userEnteredValue" + (",userEnteredFormat.numberFormat" if held.was_no_date else "")
     if held.note is None:
-        return data, "userEnteredValue"
-    return (data | {"note": held.note} if held.note else data), "userEnteredValue,note"
+        return data, fields
+    return (data | {"note": held.note} if held.note else data), f"{fields},note"
 
 
 def cell_data(cell: Cell | Held, there: str) -> tuple[dict[str, Any], str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final, Protocol
 
-from chalicelib.cells import Cell, Moved, Tab, note_to_write
+from chalicelib.cells import Cell, Moved, Place, Tab, Time, note_to_write
 from chalicelib.contract.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ class Held:
 
     value: Mapping[str, object] | None
     note: str | None = None
+    was_no_date: bool = False
+    """The date format that our time brought along is taken away: a number would be shown as a date."""
 
 
 class SheetStore(Protocol):
@@ -115,11 +117,13 @@ def judge(tab: Tab, written: Mapping[int, Mapping[int, Cell | Held]], after: Tab
         before = {}
         for column, cell in cells.items():
             touched = _touches_note(cell, tab.notes.get((row, column), ""))
+            undated = isinstance(cell, Time)
             if source is None or now[column] not in then:
-                before[now[column]] = Held(None, "" if touched else None)
+                before[now[column]] = Held(None, "" if touched else None, undated)
             else:
                 place = (source, then.index(now[column]))
-                before[now[column]] = Held(tab.entered.get(place), tab.notes.get(place, "") if touched else None)
+                note = tab.notes.get(place, "") if touched else None
+                before[now[column]] = Held(tab.entered.get(place), note, undated and not _is_dated(tab, place))
         found.append(Damage(row, source, after.named_texts(row), before, _identity(tab, row)))
     return found
 
@@ -135,6 +139,15 @@ def _is_same_row(tab: Tab, row: int, after: Tab, cells: Mapping[int, Cell | Held
 
 def _touches_note(cell: Cell | Held, there: str) -> bool:
     return cell.note is not None if isinstance(cell, Held) else note_to_write(cell, there) is not None
+
+
+def _is_dated(tab: Tab, place: Place) -> bool:
+    """Say whether a cell held a number that was shown as something else, as a date is: by its first digits."""
+    number = tab.entered.get(place, {}).get("numberValue")
+    if not isinstance(number, int | float):
+        return False
+    digits = "".join(filter(str.isdigit, tab.texts.get(place, "")))
+    return not digits.startswith(str(int(abs(number))))
 
 
 def _source(tab: Tab, row: int, untouched: Mapping[str, str]) -> int | None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +20,9 @@ def read_value(book: Workbook, cell: Cell) -> ScriptValue:
         case CellError() as error:
             return error.shown
         case float() as number if not isinstance(number, bool) and cell.number_type in ("DATE", "DATE_TIME", "TIME"):
-            return book.moment_of(number)
+            with suppress(OverflowError):
+                return book.moment_of(number)
+            return number
         case value:
             return value
 
