@@ -158,8 +158,6 @@ SCENARIOS = (
         "two people edit the sheet in every way while it renders; three presses at once",
         ("P2", "P4"),
         edited,
-        # What broke one run in ten is mended; 60 clean runs first (docs/promises.md, "What is left to do").
-        in_ci=False,
     ),
     Scenario("F16", "a hundred rows in one press, five of them wrong", ("P2", "P20"), hundred),
 )
