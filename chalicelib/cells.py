@@ -280,6 +280,8 @@ class Tab:
     """What cells are worth, as ExtendedValue, where that was asked for."""
     labels: Mapping[int, str] = field(default_factory=dict)
     """What set-up called columns, by column."""
+    forms: Mapping[Place, Mapping[str, object]] = field(default_factory=dict)
+    """Number formats that cells were given, as the Sheets API's NumberFormat; cells without one are left out."""
 
     @cached_property
     def columns(self) -> dict[str, int]:

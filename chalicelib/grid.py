@@ -32,7 +32,10 @@ def filter_view(tab: Tab, title: str) -> dict[str, Any]:
 
 def _held_data(held: Held) -> tuple[dict[str, Any], str]:
     data: dict[str, Any] = {"userEnteredValue": dict(held.value)} if held.value else {}
-    fields = "userEnteredValue" + (",userEnteredFormat.numberFormat" if held.was_no_date else "")
+    fields = "userEnteredValue"
+    if held.form is not None:
+        data |= {"userEnteredFormat": {"numberFormat": dict(held.form)}} if held.form else {}
+        fields += ",userEnteredFormat.numberFormat"
     if held.note is None:
         return data, fields
     return (data | {"note": held.note} if held.note else data), f"{fields},note"
@@ -96,6 +99,7 @@ def tab_of(spreadsheet_id: str, sheet_id: int, title: str, time_zone: str, answe
     entered: dict[tuple[int, int], Mapping[str, object]] = {}
     notes: dict[tuple[int, int], str] = {}
     values: dict[tuple[int, int], Mapping[str, object]] = {}
+    forms: dict[tuple[int, int], Mapping[str, object]] = {}
     labels: dict[int, str] = {}
     for sheet in answer.get("sheets", []):
         if sheet["properties"].get("sheetId", 0) != sheet_id:
@@ -113,8 +117,10 @@ def tab_of(spreadsheet_id: str, sheet_id: int, title: str, time_zone: str, answe
                         entered[row, column] = value["userEnteredValue"]
                     if "effectiveValue" in value and not _is_moment(value):
                         values[row, column] = value["effectiveValue"]
+                    if form := value.get("userEnteredFormat", {}).get("numberFormat"):
+                        forms[row, column] = form
                     if note := value.get("note"):
                         notes[row, column] = note
     width = max((column for row, column in texts if row == 0), default=-1) + 1
     header = tuple(texts.get((0, column), "") for column in range(width))
-    return Tab(spreadsheet_id, sheet_id, title, time_zone, header, texts, entered, notes, values, labels)
+    return Tab(spreadsheet_id, sheet_id, title, time_zone, header, texts, entered, notes, values, labels, forms)

@@ -33,12 +33,14 @@ REST_MOST_S: Final = 20.0
 
 @dataclass(frozen=True)
 class Held:
-    """Put back what a cell held: the entered value as ExtendedValue (None: nothing), and its note (None: leave it)."""
+    """
+    Put back what a cell held: the entered value as ExtendedValue (None: nothing), its note (None: leave it), and its
+    own number format as NumberFormat (empty: it had none; None: leave it), over which a time brings that of a date.
+    """
 
     value: Mapping[str, object] | None
     note: str | None = None
-    was_no_date: bool = False
-    """The date format that our time brought along is taken away: a number would be shown as a date."""
+    form: Mapping[str, object] | None = None
 
 
 class SheetStore(Protocol):
@@ -116,14 +118,10 @@ def judge(tab: Tab, written: Mapping[int, Mapping[int, Cell | Held]], after: Tab
         source = _source(tab, row, after.named_texts(row, leave=cells.keys()))
         before = {}
         for column, cell in cells.items():
-            touched = _touches_note(cell, tab.notes.get((row, column), ""))
-            undated = isinstance(cell, Time)
-            if source is None or now[column] not in then:
-                before[now[column]] = Held(None, "" if touched else None, undated)
-            else:
-                place = (source, then.index(now[column]))
-                note = tab.notes.get(place, "") if touched else None
-                before[now[column]] = Held(tab.entered.get(place), note, undated and not _is_dated(tab, place))
+            there = None if source is None or now[column] not in then else (source, then.index(now[column]))
+            before[now[column]] = _held_at(
+                tab, there, note=_touches_note(cell, tab.notes.get((row, column), "")), form=_touches_form(cell)
+            )
         found.append(Damage(row, source, after.named_texts(row), before, _identity(tab, row)))
     return found
 
@@ -141,13 +139,17 @@ def _touches_note(cell: Cell | Held, there: str) -> bool:
     return cell.note is not None if isinstance(cell, Held) else note_to_write(cell, there) is not None
 
 
-def _is_dated(tab: Tab, place: Place) -> bool:
-    """Say whether a cell held a number that was shown as something else, as a date is: by its first digits."""
-    number = tab.entered.get(place, {}).get("numberValue")
-    if not isinstance(number, int | float):
-        return False
-    digits = "".join(filter(str.isdigit, tab.texts.get(place, "")))
-    return not digits.startswith(str(int(abs(number))))
+def _touches_form(cell: Cell | Held) -> bool:
+    return cell.form is not None if isinstance(cell, Held) else isinstance(cell, Time)
+
+
+def _held_at(tab: Tab, place: Place | None, *, note: bool, form: bool) -> Held:
+    """Say what a cell held when *tab* was read (None: it was not there), with *note* and *form* if they were hit."""
+    if place is None:
+        return Held(None, "" if note else None, {} if form else None)
+    return Held(
+        tab.entered.get(place), tab.notes.get(place, "") if note else None, tab.forms.get(place, {}) if form else None
+    )
 
 
 def _source(tab: Tab, row: int, untouched: Mapping[str, str]) -> int | None:

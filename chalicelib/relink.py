@@ -116,8 +116,8 @@ class Relink:
 
     def _found_in(self, spreadsheet_id: str, sheet_id: int, jobs: Sequence[Job]) -> set[str]:
         """
-        Write the rows of *jobs* that stand in a tab; a tab that is no table, or refuses, holds none of them. Nor does
-        another tab than their own (a copy of it) where nothing would show the link.
+        Write the rows of *jobs* that stand in a tab, and name the jobs that it shows then; a tab that is no table, or
+        refuses, shows none of them. Nor does another tab than their own (a copy of it) without a column for links.
         """
         try:
             tab = self._books.read(spreadsheet_id, sheet_id)
@@ -125,8 +125,10 @@ class Relink:
             plan: dict[int, dict[int, Cell]] = {}
             found: set[str] = set()
             for match in matches:
-                if match.same_prompt and ("output_url" in tab.columns or _is_home(match.job, sheet_id)):
-                    plan[match.row] = tab.placed(cells_of(match.job, tab.time_zone))
+                if not match.same_prompt:
+                    continue
+                plan[match.row] = tab.placed(cells_of(match.job, tab.time_zone))
+                if "output_url" in tab.columns or not match.job.outputs or _is_home(match.job, sheet_id):
                     found.add(match.job.job_id)
             missed = write(self._books, tab, plan) if plan else set()
         except Unreachable as trouble:
@@ -178,22 +180,23 @@ class Relink:
 
 def _not_in(tab: Tab, jobs: Sequence[Job]) -> list[Job]:
     """
-    Leave out the jobs that have a row in *tab*: their own (by Job ID and prompt) with their link, or where no row is
-    their own, one with their link.
+    Leave out the jobs that have a row in *tab*: their own (by Job ID and prompt) unless its Output URL is empty, or,
+    where no row is their own, one with their link.
 
     A Job ID alone is not enough: somebody may have pasted it over another row's. Nor is a link that stands elsewhere:
-    who cuts a row, and takes that back when the result has come, parts the two.
+    who cuts a row, and takes that back when the result has come, parts the two. What somebody typed over a link stays.
     """
     keys = tab.column_texts("job_id")
     if keys is None:
         return []
     links = tab.column_texts("output_url")
-    shown = {row: linked(text) for row, text in (links or {}).items()}
-    own: dict[str, set[str | None]] = defaultdict(set)
+    shown = {linked(text) for text in (links or {}).values()}
+    own: dict[str, bool] = {}
     for match in match_rows(keys, tab.column_texts("prompt"), jobs):
         if match.same_prompt:
-            own[match.job.job_id].add(match.job.job_id if links is None else shown.get(match.row))
-    return [job for job in jobs if job.job_id not in own.get(job.job_id, shown.values())]
+            is_filled = links is None or bool(links.get(match.row))
+            own[match.job.job_id] = own.get(match.job.job_id, False) or is_filled
+    return [job for job in jobs if not own.get(job.job_id, job.job_id in shown)]
 
 
 def _is_home(job: Job, sheet_id: int) -> bool:

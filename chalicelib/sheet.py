@@ -29,7 +29,7 @@ _RETRIES: Final = 0
 _LABELS: Final = "columnMetadata(developerMetadata(metadataKey,metadataValue))"
 _READ_FIELDS: Final = (
     "properties.timeZone,sheets(properties(sheetId,title),data(startRow,startColumn,{labels},"
-    "rowData(values(formattedValue,userEnteredValue,note{more}))))"
+    "rowData(values(formattedValue,userEnteredValue,userEnteredFormat.numberFormat,note{more}))))"
 )
 _WORTH: Final = ",effectiveValue,effectiveFormat.numberFormat.type"
 _WRITE_FIELDS: Final = (

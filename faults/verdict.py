@@ -76,10 +76,10 @@ def judged(look: Look, jobs: Mapping[str, Job], *, by_people: bool) -> Verdict:
 
 
 def _ends(line: Mapping[str, str], jobs: Mapping[str, Job], by_id: Mapping[str, Job]) -> list[str]:
-    """Name the jobs whose end a row shows."""
+    """Name the jobs whose end a row shows. In a copied tab the column Prompt may have another name, or none."""
     found = []
     link = LINK.search(line.get("Output URL", ""))
-    if link is not None and _shows(line, by_id.get(link[1])):
+    if link is not None and ("Prompt" not in line or _shows(line, by_id.get(link[1]))):
         found.append(link[1])
     own = jobs.get(line.get("Job ID", ""))
     if own is None:
@@ -89,11 +89,8 @@ def _ends(line: Mapping[str, str], jobs: Mapping[str, Job], by_id: Mapping[str, 
 
 
 def _shows(line: Mapping[str, str], job: Job | None) -> bool:
-    """Say whether a row with the link of *job* is one of its own; a copied tab may have no column Prompt."""
-    if job is None or job.state is not State.SUCCEEDED:
-        return False
-    prompt = job.inputs.get("prompt")
-    return line.get("Prompt", prompt) == prompt
+    """Say whether a row with the link of *job* is one of its own."""
+    return job is not None and job.state is State.SUCCEEDED and job.inputs.get("prompt") == line.get("Prompt")
 
 
 def _foreign(line: Mapping[str, str], jobs: Mapping[str, Job]) -> list[str]:

@@ -210,8 +210,47 @@ def test_of_what_was_shown_nothing_is_missing_in_a_tab_without_job_ids() -> None
     assert desk.ledger.fresh(SHEET) == [shown.job_id]
 
 
+@pytest.mark.parametrize(
+    "typed", ["https://drive/final.png", "open", "https://h/o/00000000-0000-5000-8000-000000000000?t=x"]
+)
+def test_what_somebody_typed_over_a_link_stays(typed: str) -> None:
+    """A row that shows something as its output misses nothing, whosever it is."""
+    desk = Desk()
+    desk.fresh("a", **{"Prompt": "a", "Job ID": "{key}", "Status": "approved", "Output URL": typed})
+    before = [list(line) for line in desk.sheet.grid]
+    note = desk.run("relink")
+    assert note is not None and note.message == "No result is without a row."
+    assert desk.sheet.grid == before
+
+
+def test_of_rows_with_the_same_job_one_that_shows_it_is_enough() -> None:
+    """Somebody copied the row and cleared the copy."""
+    desk = Desk()
+    job = desk.fresh("a", **{"Prompt": "a", "Job ID": "{key}", "Output URL": "https://h/o/{id}?t=x"})
+    desk.sheet.grid.append(["a" if name == "Prompt" else job.job_key if name == "Job ID" else "" for name in HEADER])
+    note = desk.run("relink")
+    assert note is not None and note.message == "No result is without a row."
+
+
+def test_a_failure_is_told_in_a_tab_without_links_too() -> None:
+    """It has none; its row was moved there."""
+    desk = Desk()
+    job = desk.ledger.submit(new_job(target=target(SHEET, prompt="p"), inputs={"prompt": "p"})).job
+    claimed = desk.ledger.claim(job.job_id, 1, owner="w", token="t", now=NOW, lease_ms=1000)
+    assert isinstance(claimed, Claimed)
+    desk.ledger.fail(claimed.lease, now=NOW, error=JobError(code="x", text="It broke."))
+    failed = desk.ledger.get(job.job_id)
+    assert failed is not None and desk.ledger.mark_synced(failed, gone=True)
+    header, row = ["Prompt", "Job ID", "Status"], ["p", job.job_key, "processing"]
+    desk.sheet.add_tab(SHEET, "Moved here")
+    desk.sheet.others[1][1].extend([header, row])
+    note = desk.run("relink")
+    assert note is not None and note.message == "Results whose rows were gone: 1 found again."
+    assert desk.sheet.others[1][1] == [header, ["p", job.job_key, "error"]]
+
+
 def test_in_a_tab_without_links_a_row_is_known_by_its_job_id_and_prompt() -> None:
-    """Nothing is written again at each press into a tab that has no column for it."""
+    """Nothing is written again into a tab that has no column for what would be missing."""
     desk = Desk()
     desk.fresh("a", **{"Prompt": "a", "Job ID": "{key}"})
     desk.sheet.grid[0][HEADER.index("Output URL")] = "Mine"
