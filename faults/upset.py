@@ -39,6 +39,7 @@ CLONE_NEWNS: Final = 0x00020000
 MS_REC: Final = 0x4000
 MS_PRIVATE: Final = 0x40000
 GRACE_S: Final = 2.0
+STOPPED_WITHIN_S: Final = 0.2
 MOMENTS: Final = ("claimed", "inputs", "uploading", "committing", "committed")
 DEEDS: Final = ("freeze", "stop")
 
@@ -66,6 +67,8 @@ class Trap:
         beside.replace(self._told)
         if self._deed == "freeze":
             os.kill(os.getpid(), signal.SIGSTOP)
+            # The kernel may stop another thread first, and this one goes on for a moment: long enough to send a commit.
+            threading.Event().wait(STOPPED_WITHIN_S)
             return
         os.kill(os.getpid(), signal.SIGTERM)
         killer = threading.Timer(GRACE_S, _pull_the_plug)
