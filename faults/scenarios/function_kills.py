@@ -357,6 +357,8 @@ def killed_sweeper(farm: Farm, size: Size) -> Outcome:
             done = len(every)
             points = chosen[begin : begin + ROUND]
             ends += [until_dead(lambda point=point: one(point)) for point in points]  # type: ignore[misc]
+            # A later sweeper of the round may have died between numbering and sending an earlier one's job.
+            here.functions.sweep(ahead_s=here.functions.swept_s + LATER_S[1])
             wrong += _worked_off(farm, every[done:] if begin else every)
     wait_until(lambda: all(job.is_shown for job in farm.ledger.get_many([one.job_id for one in every])), 20)
     tally, lost = farm.judge(every)
