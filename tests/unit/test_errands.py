@@ -9,7 +9,7 @@ from chalicelib.cells import Moved, Unreachable
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.events import Errand
 from chalicelib.contract.job import Job, JobError, Timings
-from chalicelib.contract.ports import Claimed
+from chalicelib.contract.ports import Claimed, Lease
 from chalicelib.contract.sheets import ErrandNote, Parked, Proof
 from chalicelib.errands import Errands
 from chalicelib.relink import RESULT_COLUMNS
@@ -61,13 +61,26 @@ class Desk:
 
     def done(self, prompt: str) -> Job:
         """Make a result."""
+        lease = self._claimed(prompt)
+        assert self.ledger.commit(lease, now=NOW, outputs=[output()], timings=Timings())
+        return self._now(lease.job_id)
+
+    def failed(self, prompt: str) -> Job:
+        """Make a failure."""
+        lease = self._claimed(prompt)
+        assert self.ledger.fail(lease, now=NOW, error=JobError(code="x", text="It broke."))
+        return self._now(lease.job_id)
+
+    def _claimed(self, prompt: str) -> Lease:
         job = self.ledger.submit(
             new_job(target=target(SHEET, prompt=prompt), inputs={"prompt": prompt, "seed": 5}, link_base="https://h")
         ).job
         claimed = self.ledger.claim(job.job_id, 1, owner="w", token="t", now=NOW, lease_ms=1000)
         assert isinstance(claimed, Claimed)
-        assert self.ledger.commit(claimed.lease, now=NOW, outputs=[output()], timings=Timings())
-        there = self.ledger.get(job.job_id)
+        return claimed.lease
+
+    def _now(self, job_id: str) -> Job:
+        there = self.ledger.get(job_id)
         assert there is not None
         return there
 
@@ -235,18 +248,14 @@ def test_of_rows_with_the_same_job_one_that_shows_it_is_enough() -> None:
 def test_a_failure_is_told_in_a_tab_without_links_too() -> None:
     """It has none; its row was moved there."""
     desk = Desk()
-    job = desk.ledger.submit(new_job(target=target(SHEET, prompt="p"), inputs={"prompt": "p"})).job
-    claimed = desk.ledger.claim(job.job_id, 1, owner="w", token="t", now=NOW, lease_ms=1000)
-    assert isinstance(claimed, Claimed)
-    desk.ledger.fail(claimed.lease, now=NOW, error=JobError(code="x", text="It broke."))
-    failed = desk.ledger.get(job.job_id)
-    assert failed is not None and desk.ledger.mark_synced(failed, gone=True)
-    header, row = ["Prompt", "Job ID", "Status"], ["p", job.job_key, "processing"]
+    failed = desk.failed("p")
+    assert desk.ledger.mark_synced(failed, gone=True)
+    header, row = ["Prompt", "Job ID", "Status"], ["p", failed.job_key, "processing"]
     desk.sheet.add_tab(SHEET, "Moved here")
     desk.sheet.others[1][1].extend([header, row])
     note = desk.run("relink")
     assert note is not None and note.message == "Results whose rows were gone: 1 found again."
-    assert desk.sheet.others[1][1] == [header, ["p", job.job_key, "error"]]
+    assert desk.sheet.others[1][1] == [header, ["p", failed.job_key, "error"]]
 
 
 def test_in_a_tab_without_links_a_row_is_known_by_its_job_id_and_prompt() -> None:
@@ -261,12 +270,8 @@ def test_in_a_tab_without_links_a_row_is_known_by_its_job_id_and_prompt() -> Non
 def test_nobody_fetches_a_failure() -> None:
     """A failed row that was generated again has another Job ID; the old failure is no result."""
     desk = Desk()
-    job = desk.ledger.submit(new_job(target=target(SHEET, prompt="p"), inputs={"prompt": "p"})).job
-    claimed = desk.ledger.claim(job.job_id, 1, owner="w", token="t", now=NOW, lease_ms=1000)
-    assert isinstance(claimed, Claimed)
-    desk.ledger.fail(claimed.lease, now=NOW, error=JobError(code="x", text="It broke."))
-    failed = desk.ledger.get(job.job_id)
-    assert failed is not None and desk.ledger.mark_synced(failed, look_at=NOW + 600_000)
+    failed = desk.failed("p")
+    assert desk.ledger.mark_synced(failed, look_at=NOW + 600_000)
     note = desk.run("relink")
     assert note is not None and note.message == "No result is without a row." and desk.sheet.others == {}
 
