@@ -62,7 +62,7 @@ bench: $(READY) ## measure; prints a table and writes bench/results/latest.json
 load: $(READY) ## load the API and completion, and see how they grow (ONLY=stage|flood|desk|table|sheet|growth|fair; QUICK=1)
 	@$(BIN)/python -m bench.load $(ONLY:%=--only %) $(if $(QUICK),--quick)
 
-faults: $(READY) ## break it on purpose, F1 to F18, and count (ONLY='F1 F5'; WITHIN=120: seconds; SIZE=all: every point, an hour)
+faults: $(READY) ## break it on purpose, F1 to F18, and count (ONLY='F1 F5'; WITHIN=120: seconds; SIZE=all: every point, forty minutes)
 	@$(BIN)/python -m faults $(ONLY) $(if $(SIZE),--size $(SIZE)) $(if $(WITHIN),--within $(WITHIN))
 
 soak: $(READY) ## mix all faults over a long run and judge every promise (N=2000, SEED=1, REPORT=docs/soak.md)
@@ -71,7 +71,7 @@ soak: $(READY) ## mix all faults over a long run and judge every promise (N=2000
 mutants: $(READY) ## change ledger, sweeper and completion a little, 2,300 times, and see what no test notices (an hour)
 	@$(BIN)/python -m tests.mutants $(ONLY)
 
-security: $(READY) ## attack it, S1 to S16, and count what gets through: nothing may (SIZE=all: everything, an hour)
+security: $(READY) ## attack it, S1 to S16, and count what gets through: nothing may (SIZE=all: everything, four minutes)
 	@PROMISES_SIZE=$(or $(SIZE),ci) $(BIN)/pytest tests/security
 
 package: $(READY) ## build dist/: the CloudFormation template and the functions' zip

@@ -359,18 +359,21 @@ def killed_sweeper(farm: Farm, size: Size) -> Outcome:
             ends += [until_dead(lambda point=point: one(point)) for point in points]  # type: ignore[misc]
             # A later sweeper of the round may have died between numbering and sending an earlier one's job.
             here.functions.sweep(ahead_s=here.functions.swept_s + LATER_S[1])
-            wrong += _worked_off(farm, every[done:] if begin else every)
+            wrong += _worked_off(here, every[done:] if begin else every)
     wait_until(lambda: all(job.is_shown for job in farm.ledger.get_many([one.job_id for one in every])), 20)
     tally, lost = farm.judge(every)
     figures = {**_figures(life, ends, []), **{f"whole after {at}": count for at, count in sorted(whole_at.items())}}
     return Outcome(tally, figures, tuple(wrong + lost + _too_few(ends)))
 
 
-def _worked_off(farm: Farm, asked: Sequence[Asked]) -> list[str]:
-    """Let a worker end what sweepers have left; say if it does not."""
-    worker = farm.worker()
+def _worked_off(here: Shop, asked: Sequence[Asked]) -> list[str]:
+    """Let a worker end what sweepers have left, and completion let go what is held back; say if that does not do."""
+    worker = here.farm.worker()
     try:
-        return [] if farm.all_ended(asked, 60 + len(asked)) else ["jobs did not end though a worker ran"]
+        done = wait_until(
+            lambda: here.functions.drained(COMPLETION, 5) and here.farm.all_ended(asked, 3), 60 + len(asked)
+        )
+        return [] if done else ["jobs did not end though a worker ran"]
     finally:
         worker.stop()
 

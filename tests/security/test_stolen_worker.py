@@ -45,6 +45,8 @@ OPEN_TO_ALL = {"sts:GetCallerIdentity", "sts:GetSessionToken"}
 """IAM lets every user ask who he is, and for short-lived keys that may no more than he (IAM user guide)."""
 UNKNOWN_ACTIONS = {"sqs:SendMessageBatch", "sqs:DeleteMessageBatch", "events:PutEvents"}
 """The sandbox opens these besides, for what its engine asks beyond AWS (sandbox.cloud)."""
+UNCHECKED_MOST = 10
+"""MiniStack 1.5.33 asks no policy about seven actions of Lambda; that it asks about the others is to be seen."""
 
 
 def test_every_other_action_is_denied_by_the_policy(note: Note) -> None:
@@ -71,11 +73,13 @@ def test_every_other_action_is_denied_to_a_workers_key(stack: World, note: Note)
     """Asked of the running stack with a worker's own key, at what is there: its tables, queues, files, secrets."""
     variables = stack.cloud.worker_env("thief")
     worker = boto3.Session(variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"], region_name="us-east-1")
-    outputs = stack.cloud.outputs
+    nobody, outputs = _nobody(stack), stack.cloud.outputs
     config = Config(retries={"total_max_attempts": 1}, parameter_validation=False, read_timeout=10)
-    tried, denied, through, other = 0, 0, [], []
+    tried, denied, through, unchecked, other = 0, 0, [], [], []
     for service in ASKED_OF_THE_ENGINE:
-        client: Any = worker.client(service, endpoint_url=variables["AWS_ENDPOINT_URL"], config=config)
+        client, nobodys = (
+            each.client(service, endpoint_url=variables["AWS_ENDPOINT_URL"], config=config) for each in (worker, nobody)
+        )
         model = Session().get_service_model(service)
         for operation in list(model.operation_names)[:: of_size(6, 1)]:
             action = f"{service}:{operation}"
@@ -84,17 +88,37 @@ def test_every_other_action_is_denied_to_a_workers_key(stack: World, note: Note)
             tried += 1
             shape = model.operation_model(operation).input_shape
             given = _filled(shape, outputs) if shape else {}
-            try:
-                client._make_api_call(operation, given)
+            answer = _answer(client, operation, given)
+            if answer:
+                denied += "AccessDenied" in answer
+                other += [] if "AccessDenied" in answer else [f"{action} {answer}"]
+            elif _answer(nobodys, operation, given):
                 through.append(action)
-            except ClientError as error:
-                code = error.response["Error"]["Code"]
-                denied += "AccessDenied" in code
-                other += [] if "AccessDenied" in code else [f"{action} {code}"]
-            except (BotoCoreError, ValueError, TypeError, AttributeError) as error:
-                other.append(f"{action} {type(error).__name__}")
-    note("S13", "other actions that a worker's key could do in the local cloud", tried, through, denied=denied)
+            else:
+                unchecked.append(action)
+    what = "other actions that a worker's key could do in the local cloud"
+    note("S13", what, tried, through, denied=denied, unchecked=" ".join(unchecked))
     assert denied > tried / 2, other
+    assert len(unchecked) <= UNCHECKED_MOST, unchecked
+
+
+def _nobody(stack: World) -> boto3.Session:
+    """Make a user without any policy: what the engine lets him do it checks for no one."""
+    iam: Any = stack.cloud.session().client("iam")
+    iam.create_user(UserName="nobody")
+    key = iam.create_access_key(UserName="nobody")["AccessKey"]
+    return boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name="us-east-1")
+
+
+def _answer(client: Any, operation: str, given: Any) -> str:
+    """Ask, and give the code of what was refused; empty: it was done."""
+    try:
+        client._make_api_call(operation, given)
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+    except (BotoCoreError, ValueError, TypeError, AttributeError) as error:
+        return type(error).__name__
+    return ""
 
 
 def _filled(shape: Shape, outputs: dict[str, str], depth: int = 0) -> Any:

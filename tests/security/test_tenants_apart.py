@@ -29,6 +29,7 @@ from tests.security.two_tenants import (
     Work,
     form,
     graph,
+    settle_in,
     signed,
     unknown_like,
 )
@@ -253,7 +254,9 @@ _PROOF = re.compile(r"SET proof = :proof|errand.{5}prove\\")
 
 def test_nothing_of_anothers_is_read_written_or_known(town: tuple[Office, Tenant, Tenant], note: Note) -> None:
     """The whole matrix, both ways: no word of theirs in an answer, no write to what is theirs, no oracle."""
-    office, east, west = town
+    office, _, _ = town
+    # Two of its own: what other attacks have made (a workflow of the same name) would tell theirs from unknown ones.
+    east, west = (settle_in(office, name, f"canary-of-{name}") for name in ("north", "south"))
     _make_dead_keys(office, east, west)
     reads: list[Any] = []
     writes: list[Any] = []
