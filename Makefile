@@ -62,7 +62,7 @@ bench: $(READY) ## measure; prints a table and writes bench/results/latest.json
 load: $(READY) ## load the API and completion, and see how they grow (ONLY=stage|flood|desk|table|sheet|growth|fair; QUICK=1)
 	@$(BIN)/python -m bench.load $(ONLY:%=--only %) $(if $(QUICK),--quick)
 
-faults: $(READY) ## break it on purpose, F1 to F18, and count (ONLY='F1 F5'; WITHIN=120: seconds; SIZE=all: every point, forty minutes)
+faults: $(READY) ## break it on purpose, F1 to F18, and count (ONLY='F1 F5'; WITHIN=120: seconds; SIZE=all: every point, an hour)
 	@$(BIN)/python -m faults $(ONLY) $(if $(SIZE),--size $(SIZE)) $(if $(WITHIN),--within $(WITHIN))
 
 soak: $(READY) ## mix all faults over a long run and judge every promise (N=2000, SEED=1, REPORT=docs/soak.md)
