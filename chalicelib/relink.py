@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol
 
 from chalicelib.cells import Cell, Moved, Tab, Text, Unreachable, cells_of, find_columns, match_rows, prompt_of
@@ -69,7 +69,8 @@ class Relink:
         if not gone and not fresh:
             return "No result is without a row."
         tabs = self._books.tabs(spreadsheet_id)
-        gone += self._without_row(spreadsheet_id, tabs, fresh)
+        lost = self._without_row(spreadsheet_id, tabs, fresh)
+        gone += lost
         more = max(0, len(ids) - RELINKED_AT_ONCE) + max(0, len(gone) - RELINKED_AT_ONCE)
         gone = gone[:RELINKED_AT_ONCE]
         if not gone:
@@ -79,7 +80,7 @@ class Relink:
         for sheet_id in _likeliest_first(tabs, gone):
             if not left or self._now_ms() - began > LOOKED_MOST_MS:
                 break
-            for job_id in self._found_in(spreadsheet_id, sheet_id, list(left.values())):
+            for job_id in self._found_in(spreadsheet_id, sheet_id, list(left.values()), {job.job_id for job in lost}):
                 self._ledger.mark_synced(left.pop(job_id))
         found = len(gone) - len(left)
         title = self._append(spreadsheet_id, tabs, [*left.values()]) if left else ""
@@ -114,10 +115,11 @@ class Relink:
                     raise
         return missing
 
-    def _found_in(self, spreadsheet_id: str, sheet_id: int, jobs: Sequence[Job]) -> set[str]:
+    def _found_in(self, spreadsheet_id: str, sheet_id: int, jobs: Sequence[Job], lost: Collection[str]) -> set[str]:
         """
         Write the rows of *jobs* that stand in a tab, and name the jobs that it shows then; a tab that is no table, or
         refuses, shows none of them. Nor does another tab than their own (a copy of it) without a column for links.
+        A row of *lost* ones (ids: they were shown before) is written only if its Output URL is empty, as in `_not_in`.
         """
         try:
             tab = self._books.read(spreadsheet_id, sheet_id)
@@ -126,6 +128,10 @@ class Relink:
             found: set[str] = set()
             for match in matches:
                 if not match.same_prompt:
+                    continue
+                there = tab.text(match.row, "output_url")
+                if match.job.job_id in lost and there:
+                    found |= {match.job.job_id} if linked(there) in (None, match.job.job_id) else set()
                     continue
                 plan[match.row] = tab.placed(cells_of(match.job, tab.time_zone))
                 if "output_url" in tab.columns or not match.job.outputs or _is_home(match.job, sheet_id):

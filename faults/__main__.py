@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
             when = "" if one.in_ci else "; not in CI"
             console.print(f"{one.fault:<4} {one.name}  ({', '.join(one.promises)}{when})")
         return 0
-    farms = chosen.farms or FARMS[chosen.size]
+    farms = FARMS[chosen.size] if chosen.farms is None else max(1, chosen.farms)
     lines = _all_tried(wanted, min(farms, len(wanted)), chosen.size, console, chosen.within)
     if late := [f"{one.fault} {one.name}" for one in wanted if one not in lines]:
         console.print(f"not begun within {chosen.within:.0f} s:", *late, sep="\n    ", markup=False)

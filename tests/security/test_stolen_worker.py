@@ -45,7 +45,7 @@ OPEN_TO_ALL = {"sts:GetCallerIdentity", "sts:GetSessionToken"}
 """IAM lets every user ask who he is, and for short-lived keys that may no more than he (IAM user guide)."""
 UNKNOWN_ACTIONS = {"sqs:SendMessageBatch", "sqs:DeleteMessageBatch", "events:PutEvents"}
 """The sandbox opens these besides, for what its engine asks beyond AWS (sandbox.cloud)."""
-UNCHECKED_MOST = 10
+UNCHECKED_MOST = 7
 """MiniStack 1.5.33 asks no policy about seven actions of Lambda; that it asks about the others is to be seen."""
 
 
@@ -99,7 +99,7 @@ def test_every_other_action_is_denied_to_a_workers_key(stack: World, note: Note)
     what = "other actions that a worker's key could do in the local cloud"
     note("S13", what, tried, through, denied=denied, unchecked=" ".join(unchecked))
     assert denied > tried / 2, other
-    assert len(unchecked) <= UNCHECKED_MOST, unchecked
+    assert len(unchecked) <= UNCHECKED_MOST and all(each.startswith("lambda:") for each in unchecked), unchecked
 
 
 def _nobody(stack: World) -> boto3.Session:

@@ -211,6 +211,7 @@ def test_a_copied_tab_that_shows_no_links_holds_no_result() -> None:
     note = desk.run("relink")
     assert note is not None and note.message == "Results whose rows were gone: 1 put into the tab Results."
     assert [row["Job ID"] for row in results_of(desk, 2)] == [job.job_key]
+    assert desk.sheet.others[1][1][1][HEADER.index("Status")] == "done"
 
 
 def test_of_what_was_shown_nothing_is_missing_in_a_tab_without_job_ids() -> None:
@@ -234,6 +235,27 @@ def test_what_somebody_typed_over_a_link_stays(typed: str) -> None:
     note = desk.run("relink")
     assert note is not None and note.message == "No result is without a row."
     assert desk.sheet.grid == before
+
+
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        ("https://drive/final.png", "1 found again"),
+        ("https://h/o/00000000-0000-5000-8000-000000000000?t=x", "1 put into the tab Results"),
+    ],
+    ids=["typed", "of another job"],
+)
+def test_what_stands_in_a_row_that_was_moved_to_another_tab_stays(there: str, told: str) -> None:
+    """A result that had been shown is written over nothing; the link of another job is no result of this one."""
+    desk = Desk()
+    moved = desk.fresh("moved")
+    desk.sheet.add_tab(SHEET, "Archive")
+    row = {"Prompt": "moved", "Job ID": moved.job_key, "Status": "approved", "Output URL": there}
+    lines = [list(HEADER), [row.get(name, "") for name in HEADER]]
+    desk.sheet.others[1][1].extend([list(line) for line in lines])
+    note = desk.run("relink")
+    assert note is not None and note.message == f"Results whose rows were gone: {told}."
+    assert desk.sheet.others[1][1] == lines
 
 
 def test_of_rows_with_the_same_job_one_that_shows_it_is_enough() -> None:
