@@ -131,7 +131,8 @@ class Relink:
                     continue
                 there = tab.text(match.row, "output_url")
                 if match.job.job_id in lost and there:
-                    found |= {match.job.job_id} if linked(there) in (None, match.job.job_id) else set()
+                    if linked(there) in (None, match.job.job_id):
+                        found.add(match.job.job_id)
                     continue
                 plan[match.row] = tab.placed(cells_of(match.job, tab.time_zone))
                 if "output_url" in tab.columns or not match.job.outputs or _is_home(match.job, sheet_id):
@@ -196,13 +197,10 @@ def _not_in(tab: Tab, jobs: Sequence[Job]) -> list[Job]:
     if keys is None:
         return []
     links = tab.column_texts("output_url")
-    shown = {linked(text) for text in (links or {}).values()}
-    own: dict[str, bool] = {}
-    for match in match_rows(keys, tab.column_texts("prompt"), jobs):
-        if match.same_prompt:
-            is_filled = links is None or bool(links.get(match.row))
-            own[match.job.job_id] = own.get(match.job.job_id, False) or is_filled
-    return [job for job in jobs if not own.get(job.job_id, job.job_id in shown)]
+    own = [match for match in match_rows(keys, tab.column_texts("prompt"), jobs) if match.same_prompt]
+    there = {match.job.job_id for match in own if links is None or links.get(match.row)}
+    elsewhere = {linked(text) for text in (links or {}).values()} - {match.job.job_id for match in own}
+    return [job for job in jobs if job.job_id not in there | elsewhere]
 
 
 def _is_home(job: Job, sheet_id: int) -> bool:
