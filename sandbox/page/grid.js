@@ -8,6 +8,7 @@ import { isHiddenByView } from './filters.js';
 import { showTabs, showAround } from './frame.js';
 import { showFrozen } from './frozen.js';
 import { openCellMenu, openColumnMenu, openRowMenu } from './context.js';
+import { made, making } from './meanwhile.js';
 import { showOthers } from './presence.js';
 import { focusGrid, holder, select, selectedRanges, selectionChanged } from './selection.js';
 
@@ -254,12 +255,14 @@ async function buildNow(sheet = app.sheet, isSame = true) {
   const at = isSame ? holder() : null;
   const place = at ? [at.scrollTop, at.scrollLeft] : [0, 0];
   const hadFocus = at && at.contains(document.activeElement);
+  making(chosen);
   takeSheet(sheet);
   makeTable();
   await new Promise((built) => app.table.on('tableBuilt', built));
   [holder().scrollTop, holder().scrollLeft] = place;
   if (isSame) select(chosen); // a person who chose rows must not find others chosen
-  if (hadFocus) focusGrid();
+  if (hadFocus && document.activeElement === document.body) focusGrid();
+  made();
   selectionChanged();
   showOthers();
 }

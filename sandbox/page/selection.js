@@ -2,6 +2,7 @@
 
 import { $, app, cellName, field } from './app.js';
 import { entered } from './cells.js';
+import { chosenBefore } from './meanwhile.js';
 import { noteOfActive } from './notes.js';
 import { tellPlace } from './presence.js';
 
@@ -10,7 +11,9 @@ export const focusGrid = () => holder()?.focus({ preventScroll: true });
 
 /** Give the selected ranges as [row0, col0, row1, col1], inclusive. */
 export function selectedRanges() {
-  if (!app.table || !app.table.initialized || !app.rows.length) return [];
+  const before = chosenBefore();
+  if (before) return before;
+  if (!app.rows.length) return [];
   const columns = app.table.modules.selectRange.getTableColumns().map((column) => column.getField());
   return app.table.getRanges().map((range) => {
     const last = app.rows.length - 1;
@@ -71,7 +74,9 @@ export function select(ranges) {
     const first = app.rows.find(({ r }) => r >= r0);
     const last = app.rows.findLast(({ r }) => r <= r1);
     if (!first || !last || first.r > last.r || c0 >= app.sheet.cols) continue;
-    app.table.addRange(cellAt(first.r, c0), cellAt(last.r, Math.min(c1, app.sheet.cols - 1)));
+    app.table.addRange();
+    // At once: the bounds given to addRange would hold only after a timeout, and a key pressed until then goes into A1.
+    app.table.getRanges().at(-1).setBounds(cellAt(first.r, c0), cellAt(last.r, Math.min(c1, app.sheet.cols - 1)));
     kept++;
   }
   if (kept) for (const range of standard) range.remove();

@@ -50,6 +50,53 @@ def test_the_selection_outlives_a_change_of_the_structure(page: Page, alone: Alo
     press_menu(page, "Say what is selected")
     expect(cell(page, 1, 5)).to_have_text("rows 3-4 6-6")
 
+def while_made(does: str) -> str:
+    """Give JavaScript that *does* something with `given` in a moment at which the grid is being made anew."""
+    return f"""async (given) => {{
+      const {{ rebuild }} = await import('/assets/grid.js');
+      const {{ isInTheMaking }} = await import('/assets/meanwhile.js');
+      const whole = rebuild();
+      while (!isInTheMaking()) await null;
+      {does}
+      await whole;
+    }}"""
+
+
+PRESS = """
+for (const key of given.keys) {
+  const press = new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true });
+  document.activeElement.dispatchEvent(press);
+}
+"""
+CLICK = """
+const at = { clientX: given.x, clientY: given.y, bubbles: true, cancelable: true };
+document.getElementById('grid').dispatchEvent(new MouseEvent('mousedown', at));
+"""
+
+
+def test_what_is_typed_while_the_grid_is_made_goes_where_the_person_is(page: Page, alone: Alone) -> None:
+    """Letters, Enter, Tab and a click in that moment act on the selected cell, not on A1 and not on none."""
+    cell(page, 3, 0).click()
+    page.evaluate(while_made(PRESS), {"keys": ["n", "e", "w", "Enter", "o", "l", "d", "Tab"]})
+    shows(page, 3, 0, "new")
+    shows(page, 4, 0, "old")
+    expect(page.locator("#where")).to_have_value("B4")
+    box = cell(page, 6, 1).bounding_box()
+    assert box is not None
+    page.evaluate(while_made(CLICK + PRESS), {"x": box["x"] + 9, "y": box["y"] + 9, "keys": ["x", "Enter"]})
+    shows(page, 6, 1, "x")
+    assert names(alone.sheet) == ["Name", "fig", "new", "old", "banana", "date", "cherry"]
+
+
+def test_a_menu_pressed_while_the_grid_is_made_runs_for_the_chosen_rows(page: Page) -> None:
+    """The script is told what the person had chosen, though nothing is selected in the unfinished grid."""
+    row_header(page, 3).click()
+    row_header(page, 4).click(modifiers=["Shift"])
+    page.get_by_role("button", name="Probe", exact=True).click()
+    item = page.get_by_role("menuitem", name="Say what is selected").element_handle()
+    page.evaluate(while_made("given.click();"), item)
+    expect(cell(page, 1, 5)).to_have_text("rows 3-4")
+
 
 @pytest.mark.parametrize("words", ["00123", "TRUE", "1/2", "-1", "@x", "+1girl", "'quoted", '=IMPORTXML("a","b")'])
 @pytest.mark.parametrize("plain", [False, True], ids=["automatic", "plain text"])
