@@ -54,11 +54,12 @@ class Desk:
     """Call operations as app.py does, under one key, and watch what AWS is asked meanwhile."""
 
     def __init__(self, world: World, client: str) -> None:
-        from chalicelib import wiring
+        from chalicelib.wiring import World as Lambdas
+        from chalicelib.wiring import clients
 
         # The local cloud searches large tables for longer than AWS answers: its time is not what is measured here.
-        wiring._PATIENCE = wiring._PATIENCE.merge(Config(read_timeout=120))
-        self.lambdas = wiring.World(os.environ)
+        clients.PATIENCE = clients.PATIENCE.merge(Config(read_timeout=120))
+        self.lambdas = Lambdas(os.environ)
         self.key = world.keys.maker.new_api(client, GENEROUS)
         self.calls = self.items = 0
         self.units = 0.0

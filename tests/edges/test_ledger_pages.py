@@ -17,8 +17,8 @@ import pytest
 from chalicelib.contract.job import Job
 from chalicelib.contract.ports import Spot
 from chalicelib.ledger import DynamoLedger
-from chalicelib.ledger.dynamo import CENSUS_PAGES
 from chalicelib.ledger.item import due_shard
+from chalicelib.ledger.reading import CENSUS_PAGES
 from tests.conftest import make_table
 from tests.jobs import NOW, new_job, target
 

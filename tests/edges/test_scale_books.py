@@ -100,13 +100,15 @@ def test_a_group_keeps_what_its_events_tell_in_any_order(groups: Groups) -> None
 
 
 @pytest.fixture
-def desk(
-    aws: boto3.Session, resources: dict[str, Any], rates: tuple[Any, str]
-) -> tuple[DynamoLedger, Backlog, UsageBook]:
+def jobs(aws: boto3.Session, resources: dict[str, Any]) -> tuple[Any, str]:
     client = aws.client("dynamodb")
-    table = make_table(client, resources["JobsTable"]["Properties"])
-    ledger, usage = DynamoLedger(client, table), UsageBook(Counters(*rates))
-    return ledger, Backlog(client, table, ledger.get_many, usage.pace_ms, job_s=30), usage
+    return client, make_table(client, resources["JobsTable"]["Properties"])
+
+
+@pytest.fixture
+def desk(jobs: tuple[Any, str], rates: tuple[Any, str]) -> tuple[DynamoLedger, Backlog, UsageBook]:
+    ledger, usage = DynamoLedger(*jobs), UsageBook(Counters(*rates))
+    return ledger, Backlog(*jobs, ledger.get_many, usage.pace_ms, job_s=30), usage
 
 
 def submit(ledger: DynamoLedger, **fields: Any) -> Job:
@@ -140,9 +142,9 @@ def test_a_job_whose_worker_died_waits_again(desk: tuple[DynamoLedger, Backlog, 
     assert (work.load.waiting, work.load.running, work.in_hand) == (1, 0, {})
 
 
-def test_of_many_held_jobs_some_stand_for_all(desk: tuple[DynamoLedger, Backlog, UsageBook]) -> None:
+def test_of_many_held_jobs_some_stand_for_all(jobs: tuple[Any, str]) -> None:
     """Their number is counted, their seconds are guessed from an even choice."""
-    ledger, _, _ = desk
+    ledger = DynamoLedger(*jobs)
     for number in range(25):
         submit(ledger, seq=0, created_at=NOW + number)
     looks: list[int] = []
@@ -151,6 +153,6 @@ def test_of_many_held_jobs_some_stand_for_all(desk: tuple[DynamoLedger, Backlog,
         looks.append(len(ids))
         return ledger.get_many(ids)
 
-    backlog = Backlog(ledger._client, ledger._table, get_many, lambda _: None, job_s=30, held_looked_at=10)
+    backlog = Backlog(*jobs, get_many, lambda _: None, job_s=30, held_looked_at=10)
     assert backlog.read(NOW).load == Load(waiting=25, waiting_s=pytest.approx(25 * 30))
     assert looks == [0, 10]

@@ -164,7 +164,8 @@ class _Reach:
     def construct(self, name: str, by: str) -> None:
         self.built.add(name)
         for special in ("__init__", "__post_init__"):
-            self.reach(f"{name}.{special}", frozenset(), by)
+            if found := self._method(self.source.classes[name], special):
+                self.reach(found, frozenset(), by)
 
     def mention(self, kind: types.Instance, member: str, known: Known, by: str) -> None:
         """Note that *member* of something of type *kind* is mentioned."""
@@ -191,28 +192,23 @@ class _Reach:
 
     def _resolved(self, call: Call) -> Iterator[Call]:
         """Follow `Class.parameter` to the settings that were given; nothing to follow: the class's only one."""
-        places = {call.setting}
-        for _ in range(4):
-            places = {
-                more
-                for place in places
-                for more in (self.given.get(tuple(place.rsplit("|", 1)), {place}) if "|" in place else {place})  # type: ignore[arg-type]
-            }
-        named = {place for place in places if place.startswith("settings.")}
+        named = self._followed({call.setting})
         if not named:
             owner = call.setting.split("|")[0]
             suffix = SUFFIXES.get(call.service, "")
-            named = {
-                each
-                for (name, _), values in self.given.items()
-                if name == owner
-                for each in values
-                if each.startswith("settings.") and suffix and each.endswith(suffix)
-            }
+            every = [values for (name, _), values in self.given.items() if name == owner]
+            named = {each for each in self._followed(set().union(*every)) if suffix and each.endswith(suffix)}
         if not named:
             raise LookupError(f"Which setting names what {call} is made on? Give it to the class by its constructor.")
         for each in named:
             yield replace(call, setting=each.removeprefix("settings."))
+
+    def _followed(self, places: set[str]) -> set[str]:
+        """Follow `Class|parameter` from constructor to constructor, to settings."""
+        for _ in range(6):
+            known = {place: self.given.get((place.split("|")[0], place.split("|")[-1]), {place}) for place in places}
+            places = set().union(*known.values())
+        return {place for place in places if place.startswith("settings.")}
 
 
 _AROUND: Final = frozenset(
@@ -350,12 +346,19 @@ class _Walk:
         return node is not None
 
     def _constructed(self, info: nodes.TypeInfo, o: nodes.CallExpr) -> None:
-        made = self._reach.source.functions.get(f"{info.fullname}.__init__")
+        found = self._reach._method(info, "__init__")
+        made = self._reach.source.functions[found] if found else None
         names = [each.variable.name for each in made.arguments[1:]] if made else list(info.names)
+        owner = made.info.fullname if made else info.fullname
         for at, value in enumerate(o.args):
             name = o.arg_names[at] or (names[at] if at < len(names) else "")
-            if (text := self._text(value)) and name:
-                self._reach.given.setdefault((info.fullname, name), set()).add(text)
+            if (text := self._text(value) or self._parameter(value)) and name:
+                self._reach.given.setdefault((owner, name), set()).add(text)
+
+    def _parameter(self, o: nodes.Expression) -> str | None:
+        """Say `Class|parameter` of what a constructor was given itself."""
+        own = self._function.arg_names if self._function is not None and self._function.name == "__init__" else []
+        return f"{self._owner}|{o.name}" if isinstance(o, nodes.NameExpr) and o.name in own else None
 
     # -- what is called -----------------------------------------------------------------------------------------
 

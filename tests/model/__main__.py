@@ -6,8 +6,9 @@ import argparse
 import sys
 import time
 
+from tests.model.protocol import Protocol
 from tests.model.search import MOST, explore
-from tests.model.world import Budgets, Protocol
+from tests.model.world import Budgets
 
 
 def main(arguments: list[str]) -> int:

@@ -7,7 +7,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from tests.model.world import Protocol, World
+from tests.model.protocol import Protocol
+from tests.model.world import World
 
 MOST: Final = 5_000_000
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import pytest
 
 from chalicelib.contract.states import TRANSITIONS, Guard, State, Verb
+from tests.model.protocol import Protocol
 from tests.model.search import Found, explore
-from tests.model.world import Budgets, Protocol, Rules, without
+from tests.model.world import Budgets, Rules, without
 
 NO_FAULTS = Budgets(crashes=0, duplicates=0, expiries=0, lost=0, releases=0, cancels=False, held=False, fails=False)
 
