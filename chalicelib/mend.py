@@ -172,12 +172,7 @@ def _agrees(texts: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
 def _mend(sheets: SheetStore, tab: Tab, damages: Sequence[Damage]) -> list[Damage]:
     """Put back what was there, wherever the rows are by now; answer what is wrong after that."""
     now = sheets.read(tab.spreadsheet_id, tab.sheet_id, urgent=True)
-    placed: dict[int, Damage] = {}
-    for damage in damages:
-        row = _find(now, damage, taken=placed)
-        # None: mended already (a blank row looks like any other, so it is looked for once more), deleted, overwritten.
-        if row is not None and _held(now, row, damage):
-            placed[row] = damage
+    placed = _places(now, damages)
     for row, damage in [*placed.items()]:
         placed |= dict.fromkeys(_copies(now, row, damage, taken=placed), damage)
     plan: dict[int, dict[int, Cell | Held]] = {row: {**_held(now, row, damage)} for row, damage in placed.items()}
@@ -221,24 +216,53 @@ def _links(damage: Damage) -> dict[str, str]:
     return {name: text for name, text in damage.texts.items() if name in damage.before and text.startswith(ADDRESS)}
 
 
-def _find(now: Tab, damage: Damage, taken: Collection[int]) -> int | None:
+def _places(now: Tab, damages: Sequence[Damage]) -> dict[int, Damage]:
     """
-    Find the row that shows what *damage* left behind: all of it, or (somebody typed there) what we wrote, or the links
-    that we wrote, in a row that is not theirs: a link is of one job alone, and nothing else would take it away again.
+    Say which row each damage is in by now, if it is to be put right there.
+
+    A row is its that shows it best: one that shows all of what some damage left behind is not given to another one of
+    which it shows a link alone.
     """
-    # Where it was hit comes first: of rows that look alike it is the likeliest.
-    rows = {row: now.shown[row] for row in (damage.row,) if row in now.shown} | now.shown
-    names = now.names
-    identity = {names[at] for name, at in now.columns.items() if name in ("job_id", "prompt")}
+    placed: dict[int, Damage] = {}
+    waiting = [*damages]
+    for looks in (_shows_all, _shows_ours, _shows_links):
+        for damage in [*waiting]:
+            row = next((row for row in _likeliest(now, damage, placed) if looks(now, row, damage)), None)
+            if row is None:
+                continue
+            waiting.remove(damage)
+            # Else mended already: a blank row looks like any other, so it is looked for once more.
+            if _held(now, row, damage):
+                placed[row] = damage
+    return placed  # not found: deleted, or overwritten
+
+
+def _likeliest(now: Tab, damage: Damage, taken: Collection[int]) -> list[int]:
+    """List the rows that are not *taken*. Where it was hit comes first: of rows that look alike it is the likeliest."""
+    rows = dict.fromkeys([damage.row, *now.shown])
+    return [row for row in rows if row in now.shown and row not in taken]
+
+
+def _shows_all(now: Tab, row: int, damage: Damage) -> bool:
+    """Say whether a row shows all that *damage* left behind."""
+    return _agrees(now.shown[row], damage.texts)
+
+
+def _shows_ours(now: Tab, row: int, damage: Damage) -> bool:
+    """Say whether a row shows what we wrote, and is the row that it was: somebody typed into its other cells."""
+    identity = {now.names[at] for name, at in now.columns.items() if name in ("job_id", "prompt")}
     ours = {name: text for name, text in damage.texts.items() if name in damage.before or name in identity}
+    return _agrees(now.shown[row], ours)
+
+
+def _shows_links(now: Tab, row: int, damage: Damage) -> bool:
+    """
+    Say whether a row shows the links that we wrote, and is not theirs.
+
+    A link is of one job alone, and nothing else would take it away again.
+    """
     links = _links(damage)
-    left = {row: texts for row, texts in rows.items() if row not in taken}
-    for wanted in (damage.texts, ours):
-        for row, texts in left.items():
-            if _agrees(texts, wanted):
-                return row
-    astray = (row for row, texts in left.items() if links and _agrees(texts, links))
-    return next((row for row in astray if not _is_meant(now, row, damage)), None)
+    return bool(links) and _agrees(now.shown[row], links) and not _is_meant(now, row, damage)
 
 
 def _identity(tab: Tab, row: int) -> dict[str, str]:

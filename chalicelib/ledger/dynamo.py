@@ -4,7 +4,7 @@ Keep the jobs in DynamoDB: every conditional write of `states.TRANSITIONS`, and 
 botocore repeats a write whose answer got lost; the repeat then fails its own condition. So every conditional write
 asks for ALL_OLD on failure, and an item that carries the caller's own token counts as success.
 
-Only attributes named here are written by a worker: its IAM policy lists them.
+Only attributes named here and in `moves.py` are written by a worker: its IAM policy lists them.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ the item as it is; other refusals rise as they are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -31,9 +32,9 @@ class ConditionFailed(Exception):
         super().__init__()
         self._item = item
 
-    @property
+    @cached_property
     def job(self) -> Job | None:
-        """Read the item. Raise ValueError if it cannot be read."""
+        """Read the item, only when it is asked for. Raise KeyError, TypeError or ValueError if it cannot be read."""
         return job_of(self._item) if self._item else None
 
 

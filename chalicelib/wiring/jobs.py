@@ -1,4 +1,4 @@
-"""Make what a job meets between its submission and its end."""
+"""Make what a job meets between its submission and its end, and what looks after all of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from chalicelib.wiring.stores import Stores
 
 
 class Jobs(Stores):
-    """Hold what a job meets between its submission and its end."""
+    """Hold what a job meets between its submission and its end, and what looks after all of them."""
 
     @cached_property
     def _curator(self) -> Curator:

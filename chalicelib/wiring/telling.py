@@ -1,4 +1,4 @@
-"""Make what tells others of a job's life."""
+"""Make the webhooks: what programs are told of a job's life."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chalicelib.wiring.stores import Stores
 
 
 class Telling(Stores):
-    """Hold what tells others of a job's life."""
+    """Hold what programs are told with: the API of webhooks, and what delivers."""
 
     @cached_property
     def webhooks_api(self) -> WebhooksApi:

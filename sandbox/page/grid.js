@@ -8,7 +8,6 @@ import { isHiddenByView } from './filters.js';
 import { showTabs, showAround } from './frame.js';
 import { showFrozen } from './frozen.js';
 import { openCellMenu, openColumnMenu, openRowMenu } from './context.js';
-import { made, making } from './meanwhile.js';
 import { showOthers } from './presence.js';
 import { focusGrid, holder, select, selectedRanges, selectionChanged } from './selection.js';
 
@@ -99,6 +98,17 @@ function makeTable() {
     event.preventDefault();
     openColumnMenu(event, columnOf(column));
   });
+  createNow(table);
+}
+
+/**
+ * Tabulator begins in a timer of its own. Somebody who types or clicks until then would have no grid, and no selection:
+ * from the old grid's end to the new one's selection nothing may come between.
+ */
+function createNow(table) {
+  const create = table._create.bind(table);
+  table._create = () => {};
+  create();
 }
 
 /**
@@ -224,7 +234,7 @@ export function show(id) {
 export const load = () => (loading = loading.then(loadNow, loadNow));
 
 /** Build the grid anew from what is known, e.g. because a filter view was chosen. */
-export const rebuild = () => (loading = loading.then(buildNow, buildNow));
+export const rebuild = () => (loading = loading.then(() => buildNow(), () => buildNow()));
 
 async function loadNow() {
   const id = wanted ?? app.sheet?.id ?? '';
@@ -255,14 +265,12 @@ async function buildNow(sheet = app.sheet, isSame = true) {
   const at = isSame ? holder() : null;
   const place = at ? [at.scrollTop, at.scrollLeft] : [0, 0];
   const hadFocus = at && at.contains(document.activeElement);
-  making(chosen);
   takeSheet(sheet);
   makeTable();
-  await new Promise((built) => app.table.on('tableBuilt', built));
+  await new Promise((built) => app.table.on('tableBuilt', built)); // no timer is waited for, see createNow
   [holder().scrollTop, holder().scrollLeft] = place;
   if (isSame) select(chosen); // a person who chose rows must not find others chosen
-  if (hadFocus && document.activeElement === document.body) focusGrid();
-  made();
+  if (hadFocus) focusGrid();
   selectionChanged();
   showOthers();
 }

@@ -7,7 +7,6 @@ import { openMenuAtActive } from './context.js';
 import { begin, isEditing, toggleChecks, typeGuarded } from './editor.js';
 import { openFilter } from './filters.js';
 import { goTo } from './grid.js';
-import { isInTheMaking, keepClick, keepKey, whenMade } from './meanwhile.js';
 import { undo } from './menus.js';
 import { hideNote, noteOfActive } from './notes.js';
 import { activeCell, focusGrid, holder, select, selectAll, selectionChanged, step, valueAt } from './selection.js';
@@ -15,7 +14,7 @@ import { activeCell, focusGrid, holder, select, selectAll, selectionChanged, ste
 /** Say whether keys belong to the grid: it has the focus, or nothing has. */
 function gridHasKeys() {
   const focus = document.activeElement;
-  if (isEditing() || document.querySelector('dialog[open]:modal')) return false;
+  if (!app.table?.initialized || isEditing() || document.querySelector('dialog[open]:modal')) return false;
   return !focus || focus === document.body || ($('grid').contains(focus) && !/^(INPUT|TEXTAREA|SELECT)$/.test(focus.tagName)) || focus.closest?.('.check');
 }
 
@@ -61,13 +60,11 @@ function onKey(event) {
     ContextMenu: openMenuAtActive,
   };
   const act = acts[key];
-  const isTyped = event.key.length === 1 && !hasControl && !event.altKey;
-  if (isInTheMaking()) return void ((act || isTyped || key.startsWith('Arrow')) && keepKey(event));
   if (key === 'F10' && event.shiftKey) openMenuAtActive();
   else if (key === 'ArrowDown' && event.altKey && active && isDropdown(valueAt(active.row, active.column))) begin();
   else if (key === ' ' && toggleChecks()) noteOfActive();
   else if (act) act();
-  else if (isTyped) begin(event.key);
+  else if (event.key.length === 1 && !hasControl && !event.altKey) begin(event.key);
   else return;
   event.preventDefault();
   event.stopPropagation();
@@ -101,8 +98,7 @@ function listenToClipboard() {
   document.addEventListener('paste', (event) => {
     if (!gridHasKeys()) return;
     event.preventDefault();
-    const text = event.clipboardData.getData('text/plain');
-    whenMade(() => paste(text));
+    paste(event.clipboardData.getData('text/plain'));
   });
 }
 
@@ -146,7 +142,6 @@ export function wire() {
   // Before Tabulator's own listeners: it would begin to edit on Enter by itself.
   document.addEventListener('keydown', onKey, true);
   $('grid').addEventListener('click', onPress);
-  $('grid').addEventListener('mousedown', (event) => isInTheMaking() && event.button === 0 && keepClick(event), true);
   $('grid').addEventListener('contextmenu', (event) => {
     if (event.target === holder() || event.target.closest('.tabulator-tableholder') === event.target) {
       event.preventDefault();

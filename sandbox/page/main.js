@@ -4,8 +4,7 @@
 // cells.js    how a cell is drawn          looks.js     formats and conditional colours (conditions.js, formula.js)
 // editor.js   typing into cells            guard.js     protected cells
 // notes.js    notes and faults             filters.js   basic filter and filter views
-// keys.js     keyboard and mouse           meanwhile.js: what is done while the grid is made anew
-// clipboard.js cut, copy, paste
+// keys.js     keyboard and mouse           clipboard.js cut, copy, paste
 // menus.js    the menu bar                 context.js   context menus (popup.js)
 // dialogs.js  toasts, alerts, prompts      sidebar.js   the script's HTML (script-host.js inside the frame)
 // frame.js    title, tabs, gate            frozen.js    the frozen rows

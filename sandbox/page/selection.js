@@ -2,7 +2,6 @@
 
 import { $, app, cellName, field } from './app.js';
 import { entered } from './cells.js';
-import { chosenBefore } from './meanwhile.js';
 import { noteOfActive } from './notes.js';
 import { tellPlace } from './presence.js';
 
@@ -11,9 +10,7 @@ export const focusGrid = () => holder()?.focus({ preventScroll: true });
 
 /** Give the selected ranges as [row0, col0, row1, col1], inclusive. */
 export function selectedRanges() {
-  const before = chosenBefore();
-  if (before) return before;
-  if (!app.rows.length) return [];
+  if (!app.table || !app.table.initialized || !app.rows.length) return [];
   const columns = app.table.modules.selectRange.getTableColumns().map((column) => column.getField());
   return app.table.getRanges().map((range) => {
     const last = app.rows.length - 1;

@@ -7,7 +7,7 @@ and fits it. A method on a boto3 client is a call; its `TableName`, `QueueUrl` �
 arguments to the setting from which the wiring took it, and infra/template.py says which resource that setting names.
 Mentioned counts as called: rather a call too many, which somebody then looks at, than one too few.
 
-Texts that go through a parameter are followed into the edge modules (`self._call("get_item", …)`).
+Texts that go through a parameter are followed into the edge modules (`self._table.call("get_item", …)`).
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class _Reach:
         return None
 
     def _resolved(self, call: Call) -> Iterator[Call]:
-        """Follow `Class.parameter` to the settings that were given; nothing to follow: the class's only one."""
+        """Follow `Class|parameter` to the settings that were given; nothing to follow: the class's only one."""
         named = self._followed({call.setting})
         if not named:
             owner = call.setting.split("|")[0]
@@ -205,10 +205,13 @@ class _Reach:
 
     def _followed(self, places: set[str]) -> set[str]:
         """Follow `Class|parameter` from constructor to constructor, to settings."""
-        for _ in range(6):
-            known = {place: self.given.get((place.split("|")[0], place.split("|")[-1]), {place}) for place in places}
-            places = set().union(*known.values())
-        return {place for place in places if place.startswith("settings.")}
+        waiting, seen = [*places], set(places)
+        while waiting:
+            owner, _, name = waiting.pop().partition("|")
+            more = self.given.get((owner, name), set()) - seen
+            seen |= more
+            waiting += more
+        return {place for place in seen if place.startswith("settings.")}
 
 
 _AROUND: Final = frozenset(

@@ -50,52 +50,35 @@ def test_the_selection_outlives_a_change_of_the_structure(page: Page, alone: Alo
     press_menu(page, "Say what is selected")
     expect(cell(page, 1, 5)).to_have_text("rows 3-4 6-6")
 
-def while_made(does: str) -> str:
-    """Give JavaScript that *does* something with `given` in a moment at which the grid is being made anew."""
-    return f"""async (given) => {{
-      const {{ rebuild }} = await import('/assets/grid.js');
-      const {{ isInTheMaking }} = await import('/assets/meanwhile.js');
-      const whole = rebuild();
-      while (!isInTheMaking()) await null;
-      {does}
-      await whole;
-    }}"""
 
-
-PRESS = """
-for (const key of given.keys) {
-  const press = new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true });
-  document.activeElement.dispatchEvent(press);
-}
-"""
-CLICK = """
-const at = { clientX: given.x, clientY: given.y, bubbles: true, cancelable: true };
-document.getElementById('grid').dispatchEvent(new MouseEvent('mousedown', at));
-"""
-
-
-def test_what_is_typed_while_the_grid_is_made_goes_where_the_person_is(page: Page, alone: Alone) -> None:
-    """Letters, Enter, Tab and a click in that moment act on the selected cell, not on A1 and not on none."""
-    cell(page, 3, 0).click()
-    page.evaluate(while_made(PRESS), {"keys": ["n", "e", "w", "Enter", "o", "l", "d", "Tab"]})
-    shows(page, 3, 0, "new")
-    shows(page, 4, 0, "old")
-    expect(page.locator("#where")).to_have_value("B4")
-    box = cell(page, 6, 1).bounding_box()
-    assert box is not None
-    page.evaluate(while_made(CLICK + PRESS), {"x": box["x"] + 9, "y": box["y"] + 9, "keys": ["x", "Enter"]})
-    shows(page, 6, 1, "x")
-    assert names(alone.sheet) == ["Name", "fig", "new", "old", "banana", "date", "cherry"]
-
-
-def test_a_menu_pressed_while_the_grid_is_made_runs_for_the_chosen_rows(page: Page) -> None:
-    """The script is told what the person had chosen, though nothing is selected in the unfinished grid."""
+def test_no_key_meets_a_grid_that_is_not_ready(page: Page) -> None:
+    """
+    The grid is made anew between two events, selection and all: there is no moment at which a key or a menu would act
+    on A1, or on nothing. A message to oneself comes as soon as an event of a person's would.
+    """
     row_header(page, 3).click()
     row_header(page, 4).click(modifiers=["Shift"])
-    page.get_by_role("button", name="Probe", exact=True).click()
-    item = page.get_by_role("menuitem", name="Say what is selected").element_handle()
-    page.evaluate(while_made("given.click();"), item)
-    expect(cell(page, 1, 5)).to_have_text("rows 3-4")
+    seen = page.evaluate(
+        """async () => {
+          const { rebuild } = await import('/assets/grid.js');
+          const { selectedRanges } = await import('/assets/selection.js');
+          const before = document.querySelector('#grid .tabulator-tableholder');
+          const chosen = JSON.stringify(selectedRanges());
+          const { port1, port2 } = new MessageChannel();
+          let wrong = 0, looks = 0, isOver = false;
+          port1.onmessage = () => {
+            looks += 1;
+            wrong += JSON.stringify(selectedRanges()) !== chosen;
+            if (!isOver) port2.postMessage(0);
+          };
+          port2.postMessage(0);
+          await rebuild();
+          while (looks < 3) await new Promise((after) => setTimeout(after)); // also what is left for later
+          isOver = true;
+          return { chosen, wrong, isNew: !before.isConnected };
+        }"""
+    )
+    assert seen == {"chosen": "[[2,0,3,15]]", "wrong": 0, "isNew": True}
 
 
 @pytest.mark.parametrize("words", ["00123", "TRUE", "1/2", "-1", "@x", "+1girl", "'quoted", '=IMPORTXML("a","b")'])

@@ -61,10 +61,9 @@ def test_a_warning_comes_before_typing(page: Page, alone: Alone, answer: str) ->
 
 
 def expect_guard(page: Page, count: int) -> None:
-    """Wait until the page knows of the protections."""
-    page.wait_for_function(
-        "async (count) => (await import('/assets/app.js')).app.sheet.protected.length === count", arg=count
-    )
+    """Wait until the page knows of the protections (a condition that is asynchronous would not be waited for)."""
+    page.evaluate("async () => { window.known = (await import('/assets/app.js')).app; }")
+    page.wait_for_function("(count) => window.known.sheet.protected.length === count", arg=count)
 
 
 def test_hard_protection_stops_the_other_but_not_the_owner(chromium: Browser, page: Page, alone: Alone) -> None:

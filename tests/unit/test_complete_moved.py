@@ -231,6 +231,42 @@ def test_notes_that_hit_the_wrong_row_are_taken_back() -> None:
     assert sheet.row("mine")["Error"] == "It broke." and job.job_id in sheet.note("mine", "Error")
 
 
+def test_a_blank_row_that_was_put_right_takes_no_other_rows_repair() -> None:
+    """
+    A link goes astray twice: into a row of somebody's, and with that row's repair into a blank one.
+
+    When the blank row is blank again, the row that still shows the link is that somebody's, and gets its own back.
+    """
+    desk = Desk()
+    jobs = [desk.done(f"p{number}") for number in range(3)]
+    mine = {"Prompt": "mine", "Status": "idea", "Error": "keep", "Seed": "9"}
+    sheet = PaperSheet(*map(row_of, jobs[:2]), mine, {}, row_of(jobs[2]), {"Prompt": "a twin"})
+    kept = sheet.row("mine")
+
+    def ordered(*prompts: str) -> Callable[[], None]:
+        def move() -> None:
+            lines = {line[0]: line for line in sheet.grid[1:]}
+            sheet.grid[1:] = [lines[prompt] for prompt in prompts]
+
+        return move
+
+    sheet.between += [
+        ordered("a twin", "p1", "mine", "", "p2", "p0"),
+        lambda: None,
+        ordered("a twin", "p1", "mine", "", "p0", "p2"),
+        ordered("a twin", "p1", "", "p2", "p0", "mine"),
+        lambda: sheet.grid.insert(1, [""] * len(HEADER)),
+        lambda: sheet.grid.insert(1, sheet.grid.pop()),
+    ]
+    work = complete(desk, sheet)
+    while work.show([job.job_id for job in jobs]):
+        pass
+    assert sheet.row("mine") == kept
+    assert all(
+        sheet.row(f"p{n}")["Status"] == "done" and job.job_id in str(sheet.row(f"p{n}")) for n, job in enumerate(jobs)
+    )
+
+
 @settings(max_examples=examples(300), deadline=None)
 @given(st.data())
 def test_whatever_people_move_while_we_write_nobody_gets_anothers_result(data: st.DataObject) -> None:

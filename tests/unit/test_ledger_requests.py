@@ -193,6 +193,14 @@ def test_every_write_asks_what_stood_in_its_way() -> None:
         assert call["ConditionExpression"] and call["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD"
 
 
+def test_a_job_that_cannot_be_read_is_put_off_all_the_same() -> None:
+    """The sweeper's round goes on, also when that job has left its index meanwhile."""
+    broken = {**item_of(new_job()), "state": {"S": "no state of ours"}}
+    gone = Table(trouble=refusal("ConditionalCheckFailedException", Item=broken))
+    ledger_of(gone).put_off(new_job().job_id, due_at=NOW)
+    assert [operation for operation, _ in gone.calls] == ["update_item"]
+
+
 def test_a_move_without_a_value_says_which() -> None:
     """A mistake of ours is found before anything is written."""
     table = Table()
