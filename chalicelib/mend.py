@@ -115,7 +115,7 @@ def judge(tab: Tab, written: Mapping[int, Mapping[int, Cell | Held]], after: Tab
         stayed = all(then[column] == now[column] for column in watched | set(cells))
         if stayed and _is_same_row(tab, row, after, cells):
             continue
-        source = _source(tab, row, after.named_texts(row, leave=cells.keys()))
+        source = _source(tab, row, after, after.named_texts(row, leave=cells.keys()))
         before = {}
         for column, cell in cells.items():
             there = None if source is None or now[column] not in then else (source, then.index(now[column]))
@@ -152,16 +152,29 @@ def _held_at(tab: Tab, place: Place | None, *, note: bool, form: bool) -> Held:
     )
 
 
-def _source(tab: Tab, row: int, untouched: Mapping[str, str]) -> int | None:
+def _source(tab: Tab, row: int, after: Tab, untouched: Mapping[str, str]) -> int | None:
     """
     Find which row of *tab* it is whose *untouched* texts (by column name) now stand at *row*; None: a new or blank one.
 
-    Where several look alike the one that stood there is meant: columns move more often than both at once.
+    Where several look alike the one that stood there is meant: columns move more often than both at once. If somebody
+    typed into it since, it is the row with its Job ID; a row that has none is the likest of those with its prompt.
     """
     for candidate, before in chain([(row, tab.named_texts(row))], tab.shown.items()):
         if _agrees(before, untouched):
             return candidate
-    return None
+    columns = {name: after.names[at] for name, at in after.columns.items() if after.names[at] in untouched}
+    own = {columns[name]: untouched[columns[name]] for name in ("job_id", "prompt") if name in columns}
+    if "job_id" in columns and own[columns["job_id"]]:
+        own.pop(columns.get("prompt", ""), None)
+    if not any(own.values()):
+        return None
+    alike = {candidate: before for candidate, before in tab.shown.items() if _agrees(before, own)}
+    return max(alike, key=lambda each: _likeness(alike[each], untouched), default=None)
+
+
+def _likeness(texts: Mapping[str, str], wanted: Mapping[str, str]) -> int:
+    """Count the columns in which a row's *texts* are as *wanted*."""
+    return sum(texts.get(name, text) == text for name, text in wanted.items())
 
 
 def _agrees(texts: Mapping[str, str], wanted: Mapping[str, str]) -> bool:

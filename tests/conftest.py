@@ -14,6 +14,7 @@ import botocore.loaders
 import botocore.session
 import pytest
 import yaml
+from hypothesis import settings
 from xdist.scheduler.loadfile import LoadFileScheduling
 
 from chalicelib.contract.ports import Ledger
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from sandbox.cloud import LocalCloud
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# The sample is the same each time, so that a push is judged by what it changes; before a release all is drawn anew.
+settings.register_profile("sample", derandomize=True)
+settings.register_profile("all", print_blob=True)
+settings.load_profile("all" if ALL else "sample")
 
 LONG_FIRST = ("programs", "journeys", "security", "page", "sheet_time", "edges", "house")
 """Folders in the order in which they are begun: a long file begun last would leave the other processes idle."""

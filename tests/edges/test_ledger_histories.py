@@ -6,7 +6,6 @@ Whatever is asked of the ledger, in whatever order, late, repeated, by whoever: 
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import boto3
@@ -18,18 +17,16 @@ from chalicelib.ledger import DynamoLedger
 from tests.conftest import make_table
 from tests.fakes import MemoryLedger
 from tests.histories import ERRORS, LEASE_MS, Histories
-
-IS_ALL = os.environ.get("PROMISES_SIZE") == "all"
+from tests.sizes import ALL
 
 
 def size(examples: int, steps: int) -> settings:
-    """Bound the search; what is found is found again at the next run."""
-    more = (10, 2) if IS_ALL else (1, 1)
+    """Bound the search."""
+    more = (10, 2) if ALL else (1, 1)
     return settings(
         max_examples=examples * more[0],
         stateful_step_count=steps * more[1],
         deadline=None,
-        derandomize=not IS_ALL,
         database=None,
         suppress_health_check=list(HealthCheck),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +17,7 @@ from chalicelib.mend import write
 from tests.jobs import NOW
 from tests.paper import HEADER, SHEET, PaperSheet
 from tests.sheet_desk import Desk, complete, row_of
-from tests.sizes import examples
+from tests.sizes import before_release, examples
 
 
 def test_a_sort_between_read_and_write_is_undone_and_followed() -> None:
@@ -267,30 +269,72 @@ def test_a_blank_row_that_was_put_right_takes_no_other_rows_repair() -> None:
     )
 
 
-@settings(max_examples=examples(300), deadline=None)
-@given(st.data())
-def test_whatever_people_move_while_we_write_nobody_gets_anothers_result(data: st.DataObject) -> None:
-    """Rows are shuffled, inserted and deleted before any of our writes, those that put things right included."""
+def test_a_new_prompt_typed_while_a_row_is_put_right_leaves_it_its_own_result() -> None:
+    """It is known by its Job ID: what it is given back is not taken for a mistake in somebody's new row."""
+    desk = Desk()
+    first = desk.done("first")
+    sheet = PaperSheet(row_of(first))
+    work = complete(desk, sheet)
+    assert work.show([first.job_id]) == {}
+    second = desk.done("second")
+    sheet.grid.append([row_of(second).get(name, "") for name in HEADER])
+
+    def swap() -> None:
+        sheet.grid[1], sheet.grid[2] = sheet.grid[2], sheet.grid[1]
+
+    def typed() -> None:
+        sheet.grid[2][HEADER.index("Prompt")] = "another"
+
+    sheet.between += [swap, typed]
+    work.show([second.job_id])
+    assert sheet.row("another")["Status"] == "done" and first.job_id in sheet.row("another")["Output URL"]
+
+
+def test_notes_typed_while_a_row_is_put_right_leave_it_what_it_held() -> None:
+    """A row without a Job ID is known by its prompt, and of several with that prompt it is the one that is likest."""
+    desk = Desk()
+    job = desk.done("p")
+    mine = [{"Prompt": "mine", "Workflow": name, "Status": name} for name in ("a", "b")]
+    sheet = PaperSheet(row_of(job), *mine)
+
+    def moved_and_typed() -> None:
+        sheet.grid.insert(1, sheet.grid.pop(3))
+        sheet.grid[1][HEADER.index("Notes")] = "typed"
+
+    sheet.between.append(moved_and_typed)
+    complete(desk, sheet).show([job.job_id])
+    kept = [dict(zip(HEADER, line, strict=True)) for line in sheet.grid[1:] if line[0] == "mine"]
+    assert [(row["Workflow"], row["Status"], row["Output URL"]) for row in kept] == [("b", "b", ""), ("a", "a", "")]
+    assert job.job_id in sheet.row("p")["Output URL"]
+
+
+def moved_about(chance: Random, moves: int) -> None:
+    """
+    Show three results while rows are moved before up to *moves* of our writes, those that put things right included.
+
+    Rows are shuffled, swapped and inserted; one is somebody's own, one a twin by its prompt, one blank.
+    """
     desk = Desk()
     jobs = [desk.done(f"p{number}") for number in range(3)]
-    rows = [row_of(job, Notes=f"note {number}") for number, job in enumerate(jobs)]
+    rows: list[Mapping[str, str]] = [row_of(job, Notes=f"note {number}") for number, job in enumerate(jobs)]
     rows += [{"Prompt": "mine", "Status": "idea", "Error": "keep", "Seed": "9"}]
     rows += [{"Prompt": "p1", "Notes": "a twin"}, {}]
-    sheet = PaperSheet(*data.draw(st.permutations(rows)))
-    kept = {"mine": dict(sheet.row("mine")), "a twin": ["p1", "", "", "", "", "", "", "", "a twin"]}
+    chance.shuffle(rows)
+    sheet = PaperSheet(*rows)
+    kept = {"mine": sheet.row("mine"), "a twin": ["p1", "", "", "", "", "", "", "", "a twin"]}
 
     def move() -> None:
         lines = sheet.grid[1:]
-        match data.draw(st.sampled_from(["shuffle", "insert", "leave", "swap"])):
+        match chance.choice(["shuffle", "insert", "leave", "swap"]):
             case "shuffle":
-                lines = data.draw(st.permutations(lines))
+                chance.shuffle(lines)
             case "insert":
-                lines.insert(data.draw(st.integers(0, len(lines))), [""] * len(HEADER))
+                lines.insert(chance.randint(0, len(lines)), [""] * len(HEADER))
             case "swap":
                 lines[0], lines[-1] = lines[-1], lines[0]
-        sheet.grid[1:] = [list(line) for line in lines]
+        sheet.grid[1:] = lines
 
-    sheet.between += [move] * data.draw(st.integers(1, 7))
+    sheet.between += [move] * chance.randint(1, moves)
     work = complete(desk, sheet)
     for _ in range(6):
         if not work.show([job.job_id for job in jobs]):
@@ -302,6 +346,21 @@ def test_whatever_people_move_while_we_write_nobody_gets_anothers_result(data: s
     assert sheet.row("mine") == kept["mine"]
     assert kept["a twin"] in sheet.grid
     assert sum(any(line) for line in sheet.grid[1:]) == 5, "nothing is left in a blank row"
+
+
+@settings(max_examples=examples(300), deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_whatever_people_move_while_we_write_nobody_gets_anothers_result(chance: Random) -> None:
+    """Each row has its own result at the end, and nobody's cell is lost."""
+    moved_about(chance, 7)
+
+
+@before_release
+def test_nor_in_fifty_thousand_histories(caplog: pytest.LogCaptureFixture) -> None:
+    """What goes wrong once in twelve thousand times is not seen in a sample."""
+    caplog.set_level(logging.CRITICAL)
+    for seed in range(50_000):
+        moved_about(Random(seed), 7 + seed % 8)
 
 
 def test_a_renamed_tab_is_read_again() -> None:

@@ -234,7 +234,6 @@ def test_on_the_bus_a_version_means_one_thing_and_the_highest_is_the_end() -> No
             max_examples=40,
             stateful_step_count=50,
             deadline=None,
-            derandomize=True,
             database=None,
             suppress_health_check=list(HealthCheck),
         ),
