@@ -68,6 +68,8 @@ class Damage:
     """What it shows since then, by column name."""
     before: Mapping[str, Held]
     """What the cells held that were hit, by column name."""
+    guess: Mapping[str, str] | None
+    """What *source* showed, if it was only taken for that row, for somebody typed into it since; None: it is sure."""
     meant: Mapping[str, str]
     """What the row shows for which it was written: its Job ID and its prompt, by our names of the columns."""
 
@@ -115,24 +117,37 @@ def judge(tab: Tab, written: Mapping[int, Mapping[int, Cell | Held]], after: Tab
         stayed = all(then[column] == now[column] for column in watched | set(cells))
         if stayed and _is_same_row(tab, row, after, cells):
             continue
-        source = _source(tab, row, after, after.named_texts(row, leave=cells.keys()))
+        untouched = after.named_texts(row, leave=cells.keys())
+        source = _source(tab, row, untouched)
+        guess = None
+        if source is None:
+            source = _most_alike(tab, row, after, untouched)
+            guess = None if source is None else tab.named_texts(source)
         before = {}
         for column, cell in cells.items():
             there = None if source is None or now[column] not in then else (source, then.index(now[column]))
             before[now[column]] = _held_at(
                 tab, there, note=_touches_note(cell, tab.notes.get((row, column), "")), form=_touches_form(cell)
             )
-        found.append(Damage(row, source, after.named_texts(row), before, _identity(tab, row)))
+        found.append(Damage(row, source, after.named_texts(row), before, guess, _identity(tab, row)))
     return found
 
 
 def _is_same_row(tab: Tab, row: int, after: Tab, cells: Mapping[int, Cell | Held]) -> bool:
-    """Say whether *row* still is the row that it was: by its Job ID and prompt, unless just these were written."""
-    columns = tab.columns
+    """
+    Say whether *row* still is the row that it was: by its Job ID and prompt, unless just these were written.
+
+    Rows without a Job ID may share a prompt: of those it must be the one that is most alike.
+    """
+    columns, untouched = tab.columns, after.named_texts(row, leave=cells.keys())
     kept = [columns[name] for name in ("job_id", "prompt") if name in columns and columns[name] not in cells]
-    if kept and any(tab.texts.get((row, at), "") for at in kept):
-        return all(tab.texts.get((row, at), "") == after.texts.get((row, at), "") for at in kept)
-    return tab.named_texts(row, leave=cells.keys()) == after.named_texts(row, leave=cells.keys())
+    if not any(tab.texts.get((row, at), "") for at in kept):
+        return tab.named_texts(row, leave=cells.keys()) == untouched
+    if any(tab.texts.get((row, at), "") != after.texts.get((row, at), "") for at in kept):
+        return False
+    if tab.text(row, "job_id") and columns["job_id"] in kept:
+        return True
+    return _source(tab, row, untouched) == row or _most_alike(tab, row, after, untouched) == row
 
 
 def _touches_note(cell: Cell | Held, there: str) -> bool:
@@ -152,24 +167,28 @@ def _held_at(tab: Tab, place: Place | None, *, note: bool, form: bool) -> Held:
     )
 
 
-def _source(tab: Tab, row: int, after: Tab, untouched: Mapping[str, str]) -> int | None:
+def _source(tab: Tab, row: int, untouched: Mapping[str, str]) -> int | None:
     """
-    Find which row of *tab* it is whose *untouched* texts (by column name) now stand at *row*; None: a new or blank one.
+    Find which row of *tab* it is whose *untouched* texts (by column name) now stand at *row*; None: there is none.
 
-    Where several look alike the one that stood there is meant: columns move more often than both at once. If somebody
-    typed into it since, it is the row with its Job ID; a row that has none is the likest of those with its prompt.
+    Where several look alike the one that stood there is meant: columns move more often than both at once.
     """
     for candidate, before in chain([(row, tab.named_texts(row))], tab.shown.items()):
         if _agrees(before, untouched):
             return candidate
-    columns = {name: after.names[at] for name, at in after.columns.items() if after.names[at] in untouched}
-    own = {columns[name]: untouched[columns[name]] for name in ("job_id", "prompt") if name in columns}
-    if "job_id" in columns and own[columns["job_id"]]:
-        own.pop(columns.get("prompt", ""), None)
-    if not any(own.values()):
-        return None
-    alike = {candidate: before for candidate, before in tab.shown.items() if _agrees(before, own)}
-    return max(alike, key=lambda each: _likeness(alike[each], untouched), default=None)
+    return None
+
+
+def _most_alike(tab: Tab, row: int, after: Tab, untouched: Mapping[str, str]) -> int | None:
+    """
+    Find which row of *tab* it may be, if somebody typed into it since: of those with its Job ID or its prompt the one
+    that is most alike, the one that stood there first. None: a new or blank one.
+    """
+    names = [after.names[at] for name, at in after.columns.items() if name in ("job_id", "prompt")]
+    own = [name for name in names if untouched.get(name)]
+    rows = {row: tab.named_texts(row), **tab.shown}
+    related = [each for each, texts in rows.items() if any(texts.get(name) == untouched[name] for name in own)]
+    return max(related, key=lambda each: _likeness(rows[each], untouched), default=None)
 
 
 def _likeness(texts: Mapping[str, str], wanted: Mapping[str, str]) -> int:
@@ -204,7 +223,7 @@ def _mend(sheets: SheetStore, tab: Tab, damages: Sequence[Damage]) -> list[Damag
     ]
     # What was meant and not hit is still to be mended. Of a bare row nobody can tell whether it was hit: look again.
     missed = {damage.row for damage in wrong}
-    left = [each for row, each in placed.items() if _is_bare(now, row) or (row in missed and row not in again)]
+    left = [each for row, each in placed.items() if _is_bare(now, row) or row in missed]
     return hit + left
 
 
@@ -217,65 +236,66 @@ def _held(now: Tab, row: int, damage: Damage) -> dict[int, Held]:
 
 def _copies(now: Tab, row: int, damage: Damage, taken: Collection[int]) -> list[int]:
     """Find the rows that somebody made of *row* after it was hit: the same Job ID and prompt, and our links, too."""
-    links, own = _links(damage), _identity(now, row)
+    links, own = _links(now, damage), _identity(now, row)
     if not links or not any(own.values()):
         return []
     rows = (each for each, texts in now.shown.items() if each not in taken and _agrees(texts, links))
     return [each for each in rows if _identity(now, each) == own]
 
 
-def _links(damage: Damage) -> dict[str, str]:
-    """Give the links that were written, by column name."""
-    return {name: text for name, text in damage.texts.items() if name in damage.before and text.startswith(ADDRESS)}
-
-
 def _places(now: Tab, damages: Sequence[Damage]) -> dict[int, Damage]:
     """
     Say which row each damage is in by now, if it is to be put right there.
 
-    A row is its that shows it best: one that shows all of what some damage left behind is not given to another one of
-    which it shows a link alone.
+    What shows all that a damage left behind is given to it before another one looks for what it wrote, or for its links
+    alone: a link is of one job, and in a row that is not that job's nothing else would take it away again.
     """
     placed: dict[int, Damage] = {}
-    waiting = [*damages]
-    for looks in (_shows_all, _shows_ours, _shows_links):
+    waiting = [_told_from_new(now, damage) for damage in damages]
+    for look in (_all_texts, _our_texts, _links):
         for damage in [*waiting]:
-            row = next((row for row in _likeliest(now, damage, placed) if looks(now, row, damage)), None)
+            wanted = look(now, damage)
+            fit = (row for row in _free_rows(now, damage, placed) if wanted and _agrees(now.shown[row], wanted))
+            row = next((each for each in fit if look is not _links or not _is_meant(now, each, damage)), None)
             if row is None:
-                continue
+                continue  # mended already (a blank row looks like any other, so it is looked for once more), or gone
             waiting.remove(damage)
-            # Else mended already: a blank row looks like any other, so it is looked for once more.
             if _held(now, row, damage):
                 placed[row] = damage
-    return placed  # not found: deleted, or overwritten
+    return placed
 
 
-def _likeliest(now: Tab, damage: Damage, taken: Collection[int]) -> list[int]:
+def _told_from_new(now: Tab, damage: Damage) -> Damage:
+    """Where the row for which it was taken stands as it did, the row that was hit is a new one, and held nothing."""
+    if damage.guess is None or not any(_agrees(texts, damage.guess) for texts in now.shown.values()):
+        return damage
+    blank = {
+        name: Held(None, None if held.note is None else "", None if held.form is None else {})
+        for name, held in damage.before.items()
+    }
+    return replace(damage, source=None, before=blank, guess=None)
+
+
+def _free_rows(now: Tab, damage: Damage, taken: Collection[int]) -> list[int]:
     """List the rows that are not *taken*. Where it was hit comes first: of rows that look alike it is the likeliest."""
     rows = dict.fromkeys([damage.row, *now.shown])
     return [row for row in rows if row in now.shown and row not in taken]
 
 
-def _shows_all(now: Tab, row: int, damage: Damage) -> bool:
-    """Say whether a row shows all that *damage* left behind."""
-    return _agrees(now.shown[row], damage.texts)
+def _all_texts(_now: Tab, damage: Damage) -> Mapping[str, str]:
+    """Give all that the row shows since it was hit."""
+    return damage.texts
 
 
-def _shows_ours(now: Tab, row: int, damage: Damage) -> bool:
-    """Say whether a row shows what we wrote, and is the row that it was: somebody typed into its other cells."""
+def _our_texts(now: Tab, damage: Damage) -> Mapping[str, str]:
+    """Give what we wrote, and what the row is known by: somebody typed into its other cells."""
     identity = {now.names[at] for name, at in now.columns.items() if name in ("job_id", "prompt")}
-    ours = {name: text for name, text in damage.texts.items() if name in damage.before or name in identity}
-    return _agrees(now.shown[row], ours)
+    return {name: text for name, text in damage.texts.items() if name in damage.before or name in identity}
 
 
-def _shows_links(now: Tab, row: int, damage: Damage) -> bool:
-    """
-    Say whether a row shows the links that we wrote, and is not theirs.
-
-    A link is of one job alone, and nothing else would take it away again.
-    """
-    links = _links(damage)
-    return bool(links) and _agrees(now.shown[row], links) and not _is_meant(now, row, damage)
+def _links(_now: Tab, damage: Damage) -> Mapping[str, str]:
+    """Give the links that were written, by column name."""
+    return {name: text for name, text in damage.texts.items() if name in damage.before and text.startswith(ADDRESS)}
 
 
 def _identity(tab: Tab, row: int) -> dict[str, str]:

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# The sample is the same each time, so that a push is judged by what it changes; before a release all is drawn anew.
-settings.register_profile("sample", derandomize=True)
-settings.register_profile("all", print_blob=True)
+# The sample is the same each time, so that a push is judged by what it changes; before a release all is drawn anew,
+# also where CI is set, at which hypothesis derandomizes by itself.
+settings.register_profile("sample", parent=settings.get_profile("default"), derandomize=True)
+settings.register_profile("all", parent=settings.get_profile("default"), derandomize=False, print_blob=True)
 settings.load_profile("all" if ALL else "sample")
 
 LONG_FIRST = ("programs", "journeys", "security", "page", "sheet_time", "edges", "house")

@@ -107,7 +107,7 @@ function makeTable() {
  */
 function createNow(table) {
   const create = table._create.bind(table);
-  table._create = () => {};
+  table._create = () => {}; // what the timer finds to do
   create();
 }
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from random import Random
 
 import pytest
@@ -306,6 +307,73 @@ def test_notes_typed_while_a_row_is_put_right_leave_it_what_it_held() -> None:
     kept = [dict(zip(HEADER, line, strict=True)) for line in sheet.grid[1:] if line[0] == "mine"]
     assert [(row["Workflow"], row["Status"], row["Output URL"]) for row in kept] == [("b", "b", ""), ("a", "a", "")]
     assert job.job_id in sheet.row("p")["Output URL"]
+
+
+OWN = [
+    {"Prompt": f"s{n}", "Status": "done", "Job ID": f"k{n}", "Output URL": f"https://host/o/s{n}", "Seed": f"{n}"}
+    for n in (1, 2)
+]
+"""Two rows of jobs that are over."""
+
+
+def ups(sheet: PaperSheet, line: Sequence[str] | None = None, **texts: str) -> None:
+    """Put a row above all others: *line*, else a new one, with *texts* typed into it."""
+    new = list(line or [""] * len(HEADER))
+    for name, text in texts.items():
+        new[HEADER.index(name)] = text
+    sheet.grid.insert(1, new)
+
+
+def shown_after(*rows: Mapping[str, str], moves: Sequence[Callable[[PaperSheet], None]]) -> list[dict[str, str]]:
+    """Show two results, with *moves* before the first writes; the other rows as they are then, top down."""
+    desk = Desk()
+    jobs = [desk.done("p0"), desk.done("p1")]
+    sheet = PaperSheet(*map(row_of, jobs), *rows)
+    sheet.between += [partial(move, sheet) for move in moves]
+    assert complete(desk, sheet).show([job.job_id for job in jobs]) == {}
+    for number, job in enumerate(jobs):
+        assert job.job_id in sheet.row(f"p{number}")["Output URL"]
+    lines = [dict(zip(HEADER, line, strict=True)) for line in sheet.grid[1:]]
+    return [{name: text for name, text in line.items() if text} for line in lines if line["Prompt"][:1] != "p"]
+
+
+def to_the_top(sheet: PaperSheet) -> None:
+    sheet.grid[1:] = sheet.grid[3:] + sheet.grid[1:3]
+
+
+def test_a_copy_with_another_prompt_costs_no_row_its_repair() -> None:
+    """Two rows are put right while somebody makes a variant of the second above them: both have their links again."""
+    rows = shown_after(*OWN, moves=[to_the_top, lambda sheet: ups(sheet, sheet.grid[2], Prompt="a variant")])
+    assert [row for row in rows if row["Prompt"] != "a variant"] == OWN
+
+
+def test_a_new_row_with_the_same_prompt_is_given_nothing() -> None:
+    """The row that had this prompt is still there, as it was: the one that was hit is another."""
+    pending = {"Prompt": "cat", "Status": "pending", "Seed": "7", "Notes": "old"}
+    rows = shown_after(pending, moves=[lambda sheet: ups(sheet, Prompt="cat", Notes="new")])
+    assert rows == [{"Prompt": "cat", "Notes": "new"}, pending]
+
+
+def test_a_job_id_pasted_into_another_row_brings_nothing_along() -> None:
+    """More of the row is what it was than that one cell."""
+
+    def pasted(sheet: PaperSheet) -> None:
+        sheet.grid.insert(1, sheet.grid.pop())
+        sheet.grid[1][HEADER.index("Job ID")] = OWN[0]["Job ID"]
+
+    texts = [{**OWN[0], "Notes": "a"}, {**OWN[1], "Workflow": "w", "Notes": "b"}]
+    rows = shown_after(*texts, moves=[pasted])
+    assert rows == [{**texts[1], "Job ID": "k1"}, texts[0]]
+
+
+def test_rows_of_one_prompt_that_change_places_keep_their_own() -> None:
+    """Without a Job ID they are told apart by their other cells, also while they are put right."""
+    twins = [{"Prompt": "cat", "Workflow": f"w{n}", "Status": f"idea {n}", "Seed": f"{n}"} for n in (1, 2)]
+
+    def swap(sheet: PaperSheet) -> None:
+        sheet.grid[1], sheet.grid[2] = sheet.grid[2], sheet.grid[1]
+
+    assert shown_after(*twins, moves=[to_the_top, swap]) == twins[::-1]
 
 
 def moved_about(chance: Random, moves: int) -> None:
