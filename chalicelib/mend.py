@@ -270,7 +270,7 @@ def _told_from_new(now: Tab, damage: Damage) -> Damage:
     if damage.guess is None or not any(_agrees(texts, damage.guess) for texts in now.shown.values()):
         return damage
     blank = {
-        name: Held(None, None if held.note is None else "", None if held.form is None else {})
+        name: _held_at(now, None, note=held.note is not None, form=held.form is not None)
         for name, held in damage.before.items()
     }
     return replace(damage, source=None, before=blank, guess=None)
