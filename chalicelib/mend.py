@@ -251,7 +251,7 @@ def _places(now: Tab, damages: Sequence[Damage]) -> dict[int, Damage]:
     alone: a link is of one job, and in a row that is not that job's nothing else would take it away again.
     """
     placed: dict[int, Damage] = {}
-    waiting = [_told_from_new(now, damage) for damage in damages]
+    waiting = [_blank_if_new(now, damage) for damage in damages]
     for look in (_all_texts, _our_texts, _links):
         for damage in [*waiting]:
             wanted = look(now, damage)
@@ -265,8 +265,8 @@ def _places(now: Tab, damages: Sequence[Damage]) -> dict[int, Damage]:
     return placed
 
 
-def _told_from_new(now: Tab, damage: Damage) -> Damage:
-    """Where the row for which it was taken stands as it did, the row that was hit is a new one, and held nothing."""
+def _blank_if_new(now: Tab, damage: Damage) -> Damage:
+    """Have a new row get blanks: it is one if the row for which it was taken still stands somewhere as it did."""
     if damage.guess is None or not any(_agrees(texts, damage.guess) for texts in now.shown.values()):
         return damage
     blank = {
